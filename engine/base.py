@@ -1,0 +1,31 @@
+"""The `Engine` port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from engine.types import EngineInfo, Event, GenerationRequest, Prompt, ScoredCompletion
+
+
+class Engine(Protocol):
+    """Samples completions of a prompt. One waiting queue, inside the engine; none before it."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Yield one `Started`, then pieces as they are sampled, then one `Finished` a candidate, in any order among candidates.
+
+        Closing the generator (`aclose()`, or cancelling its task) stops queueing and decoding of what is unfinished.
+        Raises `ContextTooLong`, `UnsupportedField`, `Overloaded` before the first event; `EngineFailed` at any time.
+        """
+        ...
+
+    async def score(self, prompt: Prompt, completions: Sequence[str]) -> list[ScoredCompletion]:
+        """Log-probabilities of each completion's tokens, given the prompt."""
+        ...
+
+    async def aclose(self) -> None:
+        """Cancel what runs, free the model."""
+        ...

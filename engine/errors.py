@@ -1,0 +1,65 @@
+"""Errors of engines, one tree.
+
+EngineError
+├── UnsupportedField      a request field the engine cannot honour; carries its name
+├── ContextTooLong        prompt and max_tokens exceed the context length
+├── Overloaded            the waiting queue is full; carries a retry hint in seconds
+├── EngineFailed          the engine broke while working
+├── UnsupportedModel      a model family or file the engine cannot load; says which engine can
+├── ModelNotConverted     a model folder lacks the conversion; carries the command that makes it
+├── ModelNotFound         no such model folder
+└── UnsupportedDtype      the host cannot compute in the type asked for; lists those it can
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """An engine could not do what was asked."""
+
+
+class UnsupportedField(EngineError):
+    """The engine cannot honour a field of the request."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason}"
+
+
+class ContextTooLong(EngineError):
+    """The prompt and the tokens asked for do not fit the model's context."""
+
+
+class Overloaded(EngineError):
+    """The waiting queue is full."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"the waiting queue is full; try again in {self.retry_after_s:.0f} s"
+
+
+class EngineFailed(EngineError):
+    """The engine broke while working."""
+
+
+class UnsupportedModel(EngineError):
+    """The engine cannot load this model family."""
+
+
+class ModelNotConverted(EngineError):
+    """The model folder lacks the conversion this engine needs."""
+
+
+class ModelNotFound(EngineError):
+    """There is no such model folder."""
+
+
+class UnsupportedDtype(EngineError):
+    """The host cannot compute in this type."""

@@ -1,0 +1,23 @@
+"""The `Sandbox` port."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sandbox.types import Limits, OnTest, Outcome, Program, Suite
+
+
+class Sandbox(Protocol):
+    """Runs one untrusted program against one suite."""
+
+    async def run(self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None) -> Outcome:
+        """Run it and say what it did.
+
+        `on_test` is called on the event loop as each test finishes. Cancelling the awaiting task kills the run.
+        Raises `SandboxUnavailable`, `LaunchFailed` or `InvalidSuite`; never for what the candidate did.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Kill what still runs and free every resource."""
+        ...

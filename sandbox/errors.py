@@ -1,0 +1,33 @@
+"""Errors of the sandbox itself. A failing candidate is never one of these; it is an `Outcome`.
+
+SandboxError
+├── SandboxUnavailable     the kernel refuses the isolation; carries the reasons and the fixes
+├── LaunchFailed           the isolation could not be set up this time, or its process died
+└── InvalidSuite           the suite cannot be run as it is: names what is wrong with it
+"""
+
+from __future__ import annotations
+
+
+class SandboxError(Exception):
+    """The sandbox could not do its work."""
+
+
+class SandboxUnavailable(SandboxError):
+    """This host cannot isolate untrusted code."""
+
+    def __init__(self, reasons: tuple[str, ...], how_to_fix: tuple[str, ...] = ()) -> None:
+        super().__init__("; ".join(reasons) or "isolation is unavailable")
+        self.reasons = reasons
+        self.how_to_fix = how_to_fix
+
+    def __reduce__(self) -> tuple[type[SandboxUnavailable], tuple[tuple[str, ...], tuple[str, ...]]]:
+        return type(self), (self.reasons, self.how_to_fix)
+
+
+class LaunchFailed(SandboxError):
+    """The isolated process could not be started or died before it could answer."""
+
+
+class InvalidSuite(SandboxError):
+    """The suite does not parse, holds no test, or is larger than allowed."""
