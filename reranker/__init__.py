@@ -1,1 +1,31 @@
-"""reranker"""
+"""Choose among candidates: sample, run, score, select, under one deadline.
+
+`best_of_n` is the story; start there.
+"""
+
+from reranker.base import Scorer
+from reranker.best_of_n import best_of_n
+from reranker.errors import InvalidRequest, JudgeFailed, NoCandidates, RerankError, UnknownMethod
+from reranker.examples import find_examples
+from reranker.extract import entry_point_of, extract
+from reranker.scorers import METHODS
+from reranker.types import Candidate, Options, Ranking, Score, Task
+
+__all__ = [
+    "METHODS",
+    "Candidate",
+    "InvalidRequest",
+    "JudgeFailed",
+    "NoCandidates",
+    "Options",
+    "Ranking",
+    "RerankError",
+    "Score",
+    "Scorer",
+    "Task",
+    "UnknownMethod",
+    "best_of_n",
+    "entry_point_of",
+    "extract",
+    "find_examples",
+]

@@ -1,0 +1,38 @@
+"""Errors of reranking, one tree.
+
+RerankError
+├── InvalidRequest      an option or a suite cannot be used; carries the field's name
+├── UnknownMethod       no scorer of that name; lists the known ones
+├── JudgeFailed         the judge failed and the request asked for no fallback
+└── NoCandidates        the engine ended without a single candidate
+"""
+
+from __future__ import annotations
+
+
+class RerankError(Exception):
+    """Reranking could not do what was asked."""
+
+
+class InvalidRequest(RerankError):
+    """An option cannot be used."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason}"
+
+
+class UnknownMethod(InvalidRequest):
+    """No scorer of that name is registered."""
+
+
+class JudgeFailed(RerankError):
+    """The judge failed and `on_error` is `fail`."""
+
+
+class NoCandidates(RerankError):
+    """The engine ended without a candidate."""
