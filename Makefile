@@ -1,0 +1,58 @@
+# Two environments: .venv holds the light serving set (no torch), .venv-dev everything the tests need.
+# `make help` lists the targets.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+SERVE := .venv/bin
+DEV := .venv-dev/bin
+PIP := -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-crash check format bench docs clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+serve: .venv/installed ## install the light serving set and serve the bundled model on $HOST:$PORT
+	$(SERVE)/touchstone serve --host $(HOST) --port $(PORT)
+
+test: .venv-dev/installed ## install what the tests need and run them (under 15 minutes)
+	$(DEV)/python -m pytest
+
+test-crash: .venv-dev/installed ## kill -9 the server under load 50 times: nothing acknowledged may be lost
+	$(DEV)/python -m bench.crash --kills 50
+
+check: .venv-dev/installed ## lint, types, import contract
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+	$(DEV)/mypy
+	$(DEV)/lint-imports
+
+format: .venv-dev/installed ## apply the formatter
+	$(DEV)/ruff check --fix .
+	$(DEV)/ruff format .
+
+bench: .venv-dev/installed ## ratios, taken side by side in one run
+	$(DEV)/python -m bench.serving
+	$(DEV)/python -m bench.bundled
+
+docs: .venv-dev/installed ## write the generated pages
+	$(DEV)/python -m server.docs
+
+clean: ## remove the environments and caches
+	rm -rf .venv .venv-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Touchstone needs Python 3.11 or newer; set PYTHON")'
+	$(PYTHON) -m venv .venv
+	$(SERVE)/python $(PIP) --editable .
+	@touch $@
+
+# torch first and by its exact version: a range would let pip choose a build with gigabytes of CUDA libraries.
+.venv-dev/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Touchstone needs Python 3.11 or newer; set PYTHON")'
+	$(PYTHON) -m venv .venv-dev
+	$(DEV)/python $(PIP) torch==2.13.0
+	$(DEV)/python $(PIP) --editable '.[dev]'
+	@touch $@

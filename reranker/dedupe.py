@@ -1,0 +1,22 @@
+"""Candidates that are the same program run once."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+
+from sandbox import MAX_SOURCE_BYTES
+
+
+def program_key(source: str) -> bytes:
+    """Equal for programs with equal ASTs: layout, comments and redundant brackets do not count.
+
+    Source that does not parse, or is over the size cap, stands for itself. Call it off the event loop.
+    """
+    form = source
+    if len(source) <= MAX_SOURCE_BYTES:
+        try:
+            form = ast.dump(ast.parse(source), annotate_fields=False)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            form = source
+    return hashlib.blake2b(form.encode("utf-8", "surrogatepass"), digest_size=16).digest()

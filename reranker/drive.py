@@ -1,0 +1,240 @@
+"""The driver of one call of `best_of_n`: carries out a plan's actions, keeps its clock, files what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from engine import Engine, EngineError, Event, Finished, GenerationRequest, Started, TextPiece, TokenLogprob
+from reranker.dedupe import program_key
+from reranker.errors import JudgeFailed
+from reranker.extract import extract
+from reranker.method import Decision
+from reranker.plan import Plan, Run, Sample, State, Stop
+from reranker.types import Candidate, Options, Task
+from sandbox import InvalidSuite, Program, Sandbox, SandboxError, Suite
+
+
+@dataclass(slots=True)
+class Times:
+    """When things happened, in `time.monotonic()` seconds, and what the engine said of its own."""
+
+    began: float = field(default_factory=time.monotonic)
+    first_token: float | None = None
+    last_token: float = 0.0
+    prompt_tokens: int = 0
+    queue_s: float = 0.0
+    prefill_s: float | None = None
+
+    def started(self, event: Started) -> None:
+        """Note the first request that left the queue; later ones sample the same prompt."""
+        if not self.prompt_tokens:
+            self.prompt_tokens, self.queue_s = event.prompt_tokens, event.queue_s
+
+
+class Drive:
+    """One call: its tasks, its deadline, and what is known so far."""
+
+    def __init__(
+        self,
+        task: Task,
+        options: Options,
+        decision: Decision,
+        engine: Engine,
+        sandbox: Sandbox | None,
+        on_event: Callable[[Event], None] | None,
+    ) -> None:
+        self.task, self.options, self.decision, self.engine = task, options, decision, engine
+        self.degraded = decision.degraded
+        self.times = Times()
+        self._on_event = on_event
+        self._judge: tuple[Sandbox, Suite] | None = None
+        if sandbox is not None and decision.suite is not None:
+            self._judge = sandbox, decision.suite
+        self._state = State(runnable=self._judge is not None)
+        self._deadline = None if options.deadline_s is None else self.times.began + options.deadline_s
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._next_index = 0
+        self._greedy: set[int] = set()
+        self._programs: dict[int, Program] = {}
+        self._keys: dict[bytes, int] = {}
+        self._unfinished: dict[int, list[TextPiece]] = {}
+
+    async def follow(self, plan: Plan) -> Literal["complete", "early_exit", "deadline"]:
+        """Do what the plan says until it says stop; the status it stopped with."""
+        while True:
+            self._changed.clear()
+            for action in plan.next(self._state):
+                match action:
+                    case Sample():
+                        self._begin_sampling(action)
+                    case Run(index):
+                        self._state.running.add(index)
+                        self._spawn(self._run(index))
+                    case Stop(status):
+                        return status
+            await self._wait()
+            if self._failure is not None:
+                raise self._failure
+
+    async def stop(self) -> None:
+        """Cancel what is still going on and wait until it has let go of the engine and the sandbox."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The complete candidates and, as cancelled, those of which a part was sampled; by index."""
+        known = dict(self._state.candidates)
+        for index, pieces in self._unfinished.items():
+            text = "".join(piece.text for piece in pieces)
+            tokens = tuple(token for piece in pieces for token in piece.tokens)
+            known[index] = Candidate(
+                index=index,
+                text=text,
+                raw_text=text,
+                finish_reason="cancelled",
+                tokens=tokens,
+                token_count=len(tokens),
+                greedy=index in self._greedy,
+            )
+        return tuple(known[index] for index in sorted(known))
+
+    async def _wait(self) -> None:
+        timeout = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        try:
+            await asyncio.wait_for(self._changed.wait(), timeout)
+        except TimeoutError:
+            self._state.deadline_passed = True
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._settled)
+
+    def _settled(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self._failure = self._failure or task.exception()
+        self._changed.set()
+
+    def _begin_sampling(self, action: Sample) -> None:
+        indices = range(self._next_index, self._next_index + action.n)
+        self._next_index += action.n
+        if action.sampling.temperature == 0:
+            self._greedy.update(indices)
+        self._state.started = True
+        self._state.sampling += 1
+        self._spawn(self._sample(action, indices.start))
+
+    async def _sample(self, action: Sample, first: int) -> None:
+        request = GenerationRequest(
+            id=f"{self.task.id}-{first}",
+            prompt=self.task.prompt,
+            sampling=action.sampling,
+            n=action.n,
+            priority=self.options.priority,
+            fairness_key=self.options.fairness_key,
+            deadline=self._deadline,
+        )
+        try:
+            async with contextlib.aclosing(self.engine.generate(request)) as events:
+                async for event in events:
+                    await self._take(event, first)
+        except EngineError as error:
+            # Candidates that are already complete are worth more than an error; none at all is an error.
+            if not self._state.candidates:
+                raise
+            self.degraded = self.degraded or f"the engine failed: {error}"
+        finally:
+            self._state.sampling -= 1
+            self.times.last_token = time.monotonic()
+
+    async def _take(self, event: Event, first: int) -> None:
+        """File one event of the engine, its candidate renumbered."""
+        if isinstance(event, Started):
+            self.times.started(event)
+        elif isinstance(event, TextPiece):
+            event = replace(event, candidate=event.candidate + first)
+            self.times.first_token = self.times.first_token or time.monotonic()
+            self._unfinished.setdefault(event.candidate, []).append(event)
+        else:
+            event = replace(event, candidate=event.candidate + first)
+            self.times.prefill_s = self.times.prefill_s or event.prefill_s
+            if event.finish_reason == "cancelled":
+                self._state.deadline_passed = True  # the engine cancels for nothing else while we listen
+            else:
+                await self._complete(event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    async def _complete(self, event: Finished) -> None:
+        """Extract, de-duplicate and file one complete candidate."""
+        text, tokens, original = event.text, event.tokens, None
+        if self._judge is not None:
+            extracted = await asyncio.to_thread(extract, self.task, event.text)
+            text, tokens = extracted.text, _tokens_of(extracted.text, event)
+            self._programs[event.candidate] = extracted.program
+        if self.decision.method != "off" and self.options.dedupe == "ast":
+            key = await asyncio.to_thread(program_key, self.task.prefix + text + self.task.suffix)
+            original = self._state.candidates.get(self._keys.setdefault(key, event.candidate))
+        self._state.candidates[event.candidate] = Candidate(
+            index=event.candidate,
+            # A duplicate is returned in the words that were tested.
+            text=original.text if original and self._judge else text,
+            raw_text=event.text,
+            finish_reason=event.finish_reason,
+            tokens=tokens,
+            token_count=event.token_count,
+            greedy=event.candidate in self._greedy,
+            duplicate_of=original.index if original else None,
+            outcome=original.outcome if original else None,
+            generate_s=time.monotonic() - self.times.began,
+        )
+        self._unfinished.pop(event.candidate, None)
+        self._changed.set()
+
+    async def _run(self, index: int) -> None:
+        """Run one program; what it did goes to its candidate and to that one's duplicates."""
+        if self._judge is None:
+            return
+        sandbox, suite = self._judge
+        began = time.monotonic()
+        try:
+            outcome = await sandbox.run(self._programs[index], suite, self.options.limits)
+        except InvalidSuite:
+            raise
+        except SandboxError as error:
+            if self.options.on_error == "fail":
+                raise JudgeFailed(str(error)) from error
+            self._state.runnable = False
+            self.degraded = self.degraded or f"the sandbox failed: {error}"
+            return
+        finally:
+            self._state.running.discard(index)
+        took = time.monotonic() - began
+        for candidate in list(self._state.candidates.values()):
+            if candidate.index == index:
+                self._state.candidates[index] = replace(candidate, outcome=outcome, execute_s=took)
+            elif candidate.duplicate_of == index:
+                self._state.candidates[candidate.index] = replace(candidate, outcome=outcome)
+
+
+def _tokens_of(text: str, event: Finished) -> tuple[TokenLogprob, ...]:
+    """The tokens of the text that was kept; all of them where it is not the beginning of what was sampled."""
+    if not event.text.startswith(text):
+        return event.tokens
+    kept: list[TokenLogprob] = []
+    length = 0
+    for token in event.tokens:
+        if length >= len(text):
+            break
+        kept.append(token)
+        length += len(token.text)
+    return tuple(kept)

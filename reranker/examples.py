@@ -1,0 +1,122 @@
+"""Examples that a prompt shows become a visible suite.
+
+Understood: doctest's `>>> f(x)` with its output on the next lines, and on one line `f(x) == y`, `f(x) ==> y`,
+`f(x) => y`, `f(x) -> y`, `f(x) ➞ y`, `f(x) returns y`. Arguments and results must be literals: they are parsed by
+`ast.literal_eval`, never evaluated. An example that is anything else is left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sandbox import Call, CallSuite
+
+MAX_PROMPT_CHARS = 200_000
+MAX_EXAMPLES = 64
+FLOAT_TOLERANCE = 1e-6
+"""Prompts print rounded floats; hidden tests decide the rest."""
+
+_ARROW = re.compile(r"\s*(?:={2,3}>|==|=>|-+>|➞|→|⇒|returns?\b|should return\b)\s*", re.IGNORECASE)
+_NO_VALUE = object()
+
+
+def find_examples(prefix: str, entry_point: str | None) -> CallSuite | None:
+    """The examples of `entry_point` that the prompt shows, in order and without repeats; None when there are none."""
+    if entry_point is None or len(prefix) > MAX_PROMPT_CHARS:
+        return None
+    calls: dict[str, Call] = {}
+    for source, wanted in _pairs(prefix, entry_point):
+        call = _call(source, entry_point)
+        expected = _literal(wanted)
+        if call is not None and expected is not _NO_VALUE:
+            args, kwargs = call
+            calls.setdefault(
+                f"{args!r}{kwargs!r}",
+                Call(function=entry_point, args=args, kwargs=kwargs, expected=expected, tolerance=FLOAT_TOLERANCE),
+            )
+        if len(calls) == MAX_EXAMPLES:
+            break
+    return CallSuite(tuple(calls.values()), visible=True) if calls else None
+
+
+def _pairs(prefix: str, name: str) -> Iterator[tuple[str, str]]:
+    """(call, expected) source pairs."""
+    lines = prefix.splitlines()
+    start = re.compile(rf"(?<![\w.]){re.escape(name)}\s*\(")
+    for number, line in enumerate(lines):
+        found = start.search(line)
+        if not found or line.lstrip().startswith(("def ", "async def ")):
+            continue
+        end = _closing(line, found.end() - 1)
+        if end is None:
+            continue
+        source, rest = line[found.start() : end], line[end:]
+        arrow = _ARROW.match(rest)
+        if arrow:
+            yield source, rest[arrow.end() :]
+        elif not rest.strip() and line.lstrip().startswith(">>>"):
+            yield source, _doctest_output(lines, number + 1)
+
+
+def _doctest_output(lines: list[str], number: int) -> str:
+    """The lines after a doctest prompt up to a blank line, the next prompt or the end of the docstring."""
+    taken = []
+    for line in lines[number:]:
+        text = line.strip()
+        if not text or text.startswith((">>>", '"""', "'''")):
+            break
+        for quotes in ('"""', "'''"):
+            text = text.removesuffix(quotes)
+        taken.append(text)
+    return "\n".join(taken)
+
+
+def _closing(line: str, opening: int) -> int | None:
+    """Index after the bracket that closes the one at `opening`, strings skipped; None when the line ends first."""
+    depth, quote, index = 0, "", opening
+    while index < len(line):
+        char = line[index]
+        if quote:
+            if char == "\\":
+                index += 1
+            elif char == quote:
+                quote = ""
+        elif char in "\"'":
+            quote = char
+        elif char in "([{":
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
+            if depth == 0:
+                return index + 1
+        index += 1
+    return None
+
+
+def _call(source: str, name: str) -> tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]] | None:
+    """Literal arguments of a call; None when it is no plain call with literal arguments."""
+    try:
+        node = ast.parse(source.strip(), mode="eval").body
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name):
+            return None
+        args = tuple(ast.literal_eval(arg) for arg in node.args)
+        kwargs = tuple((kw.arg, ast.literal_eval(kw.value)) for kw in node.keywords if kw.arg)
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return None
+    return (args, kwargs) if len(kwargs) == len(node.keywords) else None
+
+
+def _literal(text: str) -> Any:
+    """The literal that `text` is, or begins with before a remark; `_NO_VALUE` when there is none."""
+    text = text.strip()
+    if not text:
+        return _NO_VALUE
+    for piece in (text, text.rstrip(".,;"), re.split(r"\s+#|\s{2,}|\s\(|[.,;]\s|\s(?:because|since|as|and|#)\s", text)[0]):
+        try:
+            return ast.literal_eval(piece)
+        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+            continue
+    return _NO_VALUE

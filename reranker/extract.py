@@ -1,0 +1,98 @@
+"""From what a model sampled to the text that is tested and returned: cut at the end of the function, out of its fence.
+
+Pure functions, and bounded ones: the source is untrusted, so it is capped in size before it is parsed and only a fixed
+number of cut points is tried. Call them off the event loop. What is not tested is not cut: callers use this only where a
+suite will run.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+
+from reranker.types import Task
+from sandbox import MAX_SOURCE_BYTES, Program
+
+_DEF = re.compile(r"^(?:async[ \t]+)?def[ \t]+([^\W\d]\w*)[ \t]*\(", re.MULTILINE)
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+_TOP_LEVEL_LINE = re.compile(r"^(?=\S)", re.MULTILINE)
+_MAX_CUTS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """The text to return, and the program to run, which holds that text unchanged."""
+
+    text: str
+    program: Program
+
+
+def entry_point_of(prefix: str) -> str | None:
+    """Name of the last top-level function that the prompt defines or begins; None when there is none."""
+    names = _DEF.findall(prefix)
+    return names[-1] if names else None
+
+
+def extract(task: Task, raw_text: str) -> Extracted:
+    """Find the program in a sampled text.
+
+    A plain completion continues the prompt's last function; a chat reply brings its own program, fenced or not, or
+    continues a function header that the last message ends with; a fill-in stands between prefix and suffix, uncut.
+    """
+    entry_point = task.entry_point or entry_point_of(task.prefix)
+    if task.shape == "fim":
+        return Extracted(raw_text, Program(prompt=task.prefix, completion=raw_text, suffix=task.suffix, entry_point=entry_point))
+    prefix = task.prefix
+    if task.shape == "chat":
+        raw_text = _unfence(raw_text, entry_point)
+        if not _continues(prefix, raw_text):
+            prefix = ""
+    text = _cut(prefix, raw_text, entry_point)
+    return Extracted(text, Program(prompt=prefix, completion=text, entry_point=entry_point))
+
+
+def _unfence(text: str, entry_point: str | None) -> str:
+    """The fenced block that defines the entry point, else the first block, else the whole text."""
+    blocks = [match.group(2) for match in _FENCE.finditer(text)]
+    defining = [block for block in blocks if entry_point in _DEF.findall(block)]
+    return (defining or blocks or [text])[0]
+
+
+def _continues(prefix: str, text: str) -> bool:
+    """Whether a chat reply is the body of the function that the message ends with: indented, and with nothing before it."""
+    first_line = next((line for line in text.splitlines() if line.strip()), "")
+    return entry_point_of(prefix) is not None and first_line[:1] in (" ", "\t")
+
+
+def _cut(prefix: str, text: str, entry_point: str | None) -> str:
+    """The shortest piece of `text`, ending before a line at the margin, that makes the entry point whole.
+
+    Text that never parses, or that never defines the entry point, is kept as it is: it will fail, as it should.
+    """
+    if len(prefix) + len(text) > MAX_SOURCE_BYTES:
+        return text
+    ends = [match.start() for match in _TOP_LEVEL_LINE.finditer(text) if text[: match.start()].strip()]
+    for end in [*ends[:_MAX_CUTS], len(text)]:
+        piece = text[:end].rstrip()
+        if _defines(prefix + piece, entry_point):
+            return piece
+    return text
+
+
+def _defines(source: str, name: str | None) -> bool:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    if name is None:
+        return True
+    return any(_binds(node, name) for node in tree.body)
+
+
+def _binds(node: ast.stmt, name: str) -> bool:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return node.name == name
+    if isinstance(node, ast.Assign):
+        return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+    return False

@@ -1,0 +1,70 @@
+"""What is cut, what is kept, and what is tested."""
+
+import pytest
+
+from engine import Text
+from reranker import Task, entry_point_of, extract
+from reranker.types import Shape
+
+HEADER = 'def add(a, b):\n    """Add.\n\n    >>> add(1, 2)\n    3\n    """\n'
+
+
+def task(prefix: str, *, shape: Shape = "completion", entry_point: str | None = None, suffix: str = "") -> Task:
+    return Task(id="t", prompt=Text(prefix), prefix=prefix, shape=shape, entry_point=entry_point, suffix=suffix)
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("    return a + b\n", "    return a + b"),
+        ("    return a + b\n\n\nprint(add(1, 2))\n", "    return a + b"),
+        ("    return a + b\n\ndef sub(a, b):\n    return a - b\n", "    return a + b"),
+        ("    return a + b\n\n# that was easy\nassert add(1, 1) == 2", "    return a + b"),
+        ("    x = '''\nat the margin\n'''\n    return x\n", "    x = '''\nat the margin\n'''\n    return x"),
+        ("    return (\n        a\n+ b\n)\nfoo(", "    return (\n        a\n+ b\n)"),
+        ("    return a +\n", "    return a +\n"),
+    ],
+)
+def test_a_body_ends_where_its_function_ends(raw: str, text: str) -> None:
+    assert extract(task(HEADER), raw).text == text
+
+
+def test_the_program_holds_the_returned_text_unchanged() -> None:
+    extracted = extract(task(HEADER), "    return a + b\n\n\nprint('more')\n")
+    assert extracted.program.completion == extracted.text
+    assert extracted.program.source == HEADER + extracted.text
+    assert extracted.program.entry_point == "add"
+
+
+def test_a_whole_function_is_kept_with_its_helpers_before_it() -> None:
+    raw = "def helper(x):\n    return x\n\ndef add(a, b):\n    return helper(a) + b\n\nprint(add(1, 2))\n"
+    extracted = extract(task("# Write add.\n", entry_point="add"), raw)
+    assert extracted.text == "def helper(x):\n    return x\n\ndef add(a, b):\n    return helper(a) + b"
+
+
+def test_a_chat_reply_is_taken_out_of_the_fence_that_defines_the_function() -> None:
+    raw = "First:\n```python\nimport math\n```\nThen:\n```python\ndef add(a, b):\n    return a + b\n```\nDone."
+    extracted = extract(task("Write add(a, b).", shape="chat", entry_point="add"), raw)
+    assert extracted.text == "def add(a, b):\n    return a + b"
+    assert extracted.program.prompt == ""
+
+
+def test_an_unclosed_fence_still_opens() -> None:
+    raw = "```python\ndef add(a, b):\n    return a + b\n"
+    assert extract(task("add please", shape="chat", entry_point="add"), raw).text == "def add(a, b):\n    return a + b"
+
+
+def test_a_chat_reply_may_continue_the_function_header_of_the_message() -> None:
+    extracted = extract(task(HEADER, shape="chat"), "    return a + b\n")
+    assert extracted.program.source == HEADER + "    return a + b"
+
+
+def test_a_fill_in_stands_between_its_prefix_and_suffix_uncut() -> None:
+    extracted = extract(task("def f(x):\n    y = ", shape="fim", suffix="\n    return y\n"), "x + 1\nz")
+    assert extracted.text == "x + 1\nz"
+    assert extracted.program.source == "def f(x):\n    y = x + 1\nz\n    return y\n"
+
+
+def test_the_last_function_of_the_prompt_is_the_entry_point() -> None:
+    assert entry_point_of("def poly(x):\n    return x\n\n\nasync def solve(x):\n    '''Solve.'''\n") == "solve"
+    assert entry_point_of("class A:\n    def method(self): ...\n") is None
