@@ -8,6 +8,12 @@ EngineError
 ├── UnsupportedModel      a model family or file the engine cannot load; says which engine can
 ├── ModelNotConverted     a model folder lacks the conversion; carries the command that makes it
 ├── ModelNotFound         no such model folder
+├── ModelExists           a model folder of that id is already in place
+├── ModelReadOnly         the bundled model was asked to change
+├── InvalidModel          a model folder, its manifest or a name of it is faulty; names the field
+├── ChampionMoved         somebody else moved the champion pointer first
+├── HubFailed             a model hub could not deliver; names the repository
+├── MissingExtra          an optional package is not installed; carries the command that installs it
 └── UnsupportedDtype      the host cannot compute in the type asked for; lists those it can
 """
 
@@ -63,3 +69,27 @@ class ModelNotFound(EngineError):
 
 class UnsupportedDtype(EngineError):
     """The host cannot compute in this type."""
+
+
+class ModelExists(EngineError):
+    """A model folder of that id is already in place."""
+
+
+class ModelReadOnly(EngineError):
+    """The bundled model cannot be changed."""
+
+
+class InvalidModel(EngineError):
+    """A model folder, its manifest or a name of it is faulty."""
+
+
+class ChampionMoved(EngineError):
+    """The champion is no longer the one expected."""
+
+
+class HubFailed(EngineError):
+    """A model hub could not deliver a repository."""
+
+
+class MissingExtra(EngineError):
+    """An optional package is not installed."""
