@@ -1,1 +1,75 @@
-"""engine"""
+"""Engines: sample completions of a prompt, score given ones. This is the door; heavy libraries load on use."""
+
+from engine.base import Engine
+from engine.errors import (
+    ContextTooLong,
+    EngineError,
+    EngineFailed,
+    ModelNotConverted,
+    ModelNotFound,
+    Overloaded,
+    UnknownEngine,
+    UnsupportedDtype,
+    UnsupportedField,
+    UnsupportedModel,
+)
+from engine.registry import engine_names, load_engine
+from engine.scripted import Scripted, ScriptedEngine
+from engine.tokens import Tokenizer
+from engine.types import (
+    Chat,
+    EngineInfo,
+    EngineStats,
+    Event,
+    Fim,
+    Finished,
+    FinishReason,
+    GenerationRequest,
+    Message,
+    Priority,
+    Prompt,
+    Sampling,
+    ScoredCompletion,
+    Started,
+    Text,
+    TextPiece,
+    TokenIds,
+    TokenLogprob,
+)
+
+__all__ = [
+    "Chat",
+    "ContextTooLong",
+    "Engine",
+    "EngineError",
+    "EngineFailed",
+    "EngineInfo",
+    "EngineStats",
+    "Event",
+    "Fim",
+    "FinishReason",
+    "Finished",
+    "GenerationRequest",
+    "Message",
+    "ModelNotConverted",
+    "ModelNotFound",
+    "Overloaded",
+    "Priority",
+    "Prompt",
+    "Sampling",
+    "ScoredCompletion",
+    "Scripted",
+    "ScriptedEngine",
+    "Started",
+    "Text",
+    "TextPiece",
+    "TokenIds",
+    "TokenLogprob",
+    "Tokenizer",
+    "UnknownEngine",
+    "UnsupportedDtype",
+    "UnsupportedField",
+    "UnsupportedModel",
+    "engine_names",
+    "load_engine",
+]

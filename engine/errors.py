@@ -14,6 +14,7 @@ EngineError
 ├── ChampionMoved         somebody else moved the champion pointer first
 ├── HubFailed             a model hub could not deliver; names the repository
 ├── MissingExtra          an optional package is not installed; carries the command that installs it
+├── UnknownEngine         no engine has that name; lists those there are
 └── UnsupportedDtype      the host cannot compute in the type asked for; lists those it can
 """
 
@@ -93,3 +94,7 @@ class HubFailed(EngineError):
 
 class MissingExtra(EngineError):
     """An optional package is not installed."""
+
+
+class UnknownEngine(EngineError):
+    """No engine has that name."""

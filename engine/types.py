@@ -82,8 +82,15 @@ class Sampling:
 
     def asked(self) -> frozenset[str]:
         """Names of the fields an engine may be unable to honour, where they differ from their neutral value."""
-        neutral = {"top_k": 0, "min_tokens": 0, "seed": None, "presence_penalty": 0.0, "frequency_penalty": 0.0,
-                   "repetition_penalty": 1.0, "logit_bias": ()}
+        neutral = {
+            "top_k": 0,
+            "min_tokens": 0,
+            "seed": None,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "repetition_penalty": 1.0,
+            "logit_bias": (),
+        }
         asked = {name for name, value in neutral.items() if getattr(self, name) != value}
         return frozenset(asked | ({"logprobs"} if self.logprobs else set()))
 
@@ -174,3 +181,18 @@ class EngineInfo:
     max_logprobs: int = 0
     """The most alternatives a token that can be reported."""
     seed_honoured: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStats:
+    """How busy an engine is; the totals count since it was made."""
+
+    requests_running: int
+    """Requests with work under way, or done and not yet fetched."""
+    requests_waiting: int
+    """Requests of which no candidate has begun."""
+    rows_running: int = 0
+    """Candidates being decoded now."""
+    calls_by_rows: tuple[tuple[int, int], ...] = ()
+    """How many batched calls were made with how many rows: pairs (rows, calls so far)."""
+    sampled_tokens: int = 0

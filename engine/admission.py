@@ -1,0 +1,47 @@
+"""What an engine refuses before it starts, always by the name of the field."""
+
+from __future__ import annotations
+
+from engine.errors import ContextTooLong, UnsupportedField
+from engine.types import Chat, EngineInfo, Fim, GenerationRequest, Prompt
+
+BEST_EFFORT = frozenset({"seed"})
+"""Never refused; `EngineInfo.seed_honoured` tells whether it counts."""
+
+
+def refuse_unsupported(info: EngineInfo, request: GenerationRequest) -> None:
+    """Raise `UnsupportedField` for the first thing asked that this engine does not honour."""
+    sampling = request.sampling
+    for name in sorted(sampling.asked() - info.honours - BEST_EFFORT - {"logprobs"}):
+        raise UnsupportedField(name, f"the {info.engine} engine does not support it")
+    if sampling.logprobs is not None and sampling.logprobs > info.max_logprobs:
+        raise UnsupportedField("logprobs", f"at most {info.max_logprobs} alternatives a token")
+    if "" in sampling.stop:
+        raise UnsupportedField("stop", "a stop string must not be empty")
+    if request.n < 1:
+        raise UnsupportedField("n", "must be at least 1")
+    if sampling.max_tokens < 0:
+        raise UnsupportedField("max_tokens", "must not be negative")
+    if sampling.temperature < 0:
+        raise UnsupportedField("temperature", "must not be negative")
+    if not 0 < sampling.top_p <= 1:
+        raise UnsupportedField("top_p", "must be above 0 and at most 1")
+    if not 0 <= sampling.min_tokens <= sampling.max_tokens:
+        raise UnsupportedField("min_tokens", "must be between 0 and max_tokens")
+    refuse_prompt(info, request.prompt)
+
+
+def refuse_prompt(info: EngineInfo, prompt: Prompt) -> None:
+    """Raise `UnsupportedField` for a kind of prompt the model has no layout for."""
+    if isinstance(prompt, Chat) and not info.chat:
+        raise UnsupportedField("messages", f"{info.model} has no chat template")
+    if isinstance(prompt, Fim) and info.fim is None:
+        raise UnsupportedField("suffix", f"{info.model} cannot fill in the middle")
+
+
+def refuse_too_long(info: EngineInfo, prompt_tokens: int, max_tokens: int) -> None:
+    """Raise `ContextTooLong` when prompt and completion do not fit."""
+    if prompt_tokens + max_tokens > info.context_length:
+        raise ContextTooLong(
+            f"{prompt_tokens} prompt tokens and {max_tokens} to sample: the context is {info.context_length} tokens"
+        )

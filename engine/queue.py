@@ -1,0 +1,73 @@
+"""The order of waiting work: by priority, and within one by turns between fairness keys.
+
+A plain data structure without locks or threads; its owner brings those.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from engine.types import Priority
+
+Item = TypeVar("Item")
+
+
+class FairQueue(Generic[Item]):
+    """First the lower `Priority`; among equals each key gives one item in its turn; a key's own items keep their order.
+
+    A priority is strict: while there is work of a lower one, that of a higher one waits.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[Priority, OrderedDict[str, deque[Item]]] = {priority: OrderedDict() for priority in Priority}
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Item]:
+        """The items in no promised order."""
+        for line in self._lines.values():
+            for waiting in line.values():
+                yield from waiting
+
+    def put(self, item: Item, priority: Priority, key: str) -> None:
+        """Add to the end of its key's line."""
+        self._lines[priority].setdefault(key, deque()).append(item)
+        self._length += 1
+
+    def take(self, last: Priority = Priority.BATCH) -> Item | None:
+        """The item whose turn it is, of `last` priority or a more urgent one; None when there is none."""
+        for priority in Priority:
+            line = self._lines[priority]
+            if priority <= last and line:
+                key, waiting = next(iter(line.items()))
+                item = waiting.popleft()
+                self._length -= 1
+                if waiting:
+                    line.move_to_end(key)
+                else:
+                    del line[key]
+                return item
+        return None
+
+    def take_like(self, priority: Priority, fits: Callable[[Item], bool]) -> list[Item]:
+        """All items of one priority that `fits` accepts, asked in turns between keys. `fits` may count what it took."""
+        line = self._lines[priority]
+        taken: list[Item] = []
+        left: dict[str, deque[Item]] = {key: deque() for key in line}
+        while line:
+            key, waiting = line.popitem(last=False)
+            item = waiting.popleft()
+            (taken if fits(item) else left[key]).append(item)
+            if waiting:
+                line[key] = waiting
+        line.update((key, waiting) for key, waiting in left.items() if waiting)
+        self._length -= len(taken)
+        return taken
+
+    def remove(self, unwanted: Callable[[Item], bool]) -> list[Item]:
+        """Drop the items `unwanted` accepts and return them."""
+        return [item for priority in Priority for item in self.take_like(priority, unwanted)]

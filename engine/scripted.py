@@ -1,0 +1,244 @@
+"""An engine that answers from a script: deterministic, quick, for tests, demonstrations and load tests.
+
+A token is one character and its id the character's code point, so any text has known counts, can be scored, and a
+prompt of token ids reads back as text. At temperature 0 every candidate takes the script's first completion; above, the
+i-th candidate takes the i-th, round and round. After a completion's last character comes an end-of-text token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.admission import refuse_prompt, refuse_too_long, refuse_unsupported
+from engine.errors import EngineFailed, Overloaded
+from engine.queue import FairQueue
+from engine.transcript import Transcript
+from engine.types import (
+    Chat,
+    EngineInfo,
+    EngineStats,
+    Event,
+    Fim,
+    FinishReason,
+    GenerationRequest,
+    Prompt,
+    Sampling,
+    ScoredCompletion,
+    Started,
+    Text,
+    TokenIds,
+    TokenLogprob,
+)
+
+FILL = "<FILL>"
+"""Stands between prefix and suffix in the script's text for a fill-in-the-middle prompt."""
+ALTERNATIVES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """One completion of a script."""
+
+    text: str
+    logprob: float = -0.5
+    """Of every token."""
+    delay_s: float = 0.0
+    """Before every token."""
+
+
+Completions = Sequence[str | Scripted]
+Script = Mapping[str, Completions] | Callable[[str], Completions]
+
+
+class ScriptedEngine:
+    """Answers a prompt's text from a table or a function; texts the table lacks get `otherwise`."""
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        otherwise: Completions = ("",),
+        model_name: str = "scripted",
+        context_length: int = 100_000,
+        max_running: int = 64,
+        max_waiting: int = 256,
+    ) -> None:
+        self._script = script
+        self._otherwise = otherwise
+        self._max_running = max_running
+        self._max_waiting = max_waiting
+        self._running = 0
+        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
+        self._closed = False
+        self._info = EngineInfo(
+            engine="scripted",
+            model=model_name,
+            dtype="none",
+            context_length=context_length,
+            fim="scripted",
+            honours=frozenset({"logprobs", "seed"}),
+            chat=True,
+            max_logprobs=ALTERNATIVES,
+            seed_honoured=True,
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is; constant."""
+        return self._info
+
+    def stats(self) -> EngineStats:
+        """How busy it is."""
+        return EngineStats(requests_running=self._running, requests_waiting=len(self._waiting))
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """See `Engine.generate`."""
+        refuse_unsupported(self._info, request)
+        prompt = prompt_text(request.prompt)
+        refuse_too_long(self._info, len(prompt), request.sampling.max_tokens)
+        began = time.monotonic()
+        await self._enter(request)
+        try:
+            yield Started(max(1, len(prompt)), time.monotonic() - began)
+            runs = [self._run(prompt, candidate, request.sampling) for candidate in range(request.n)]
+            while runs:
+                cancelled = self._closed or (request.deadline is not None and time.monotonic() >= request.deadline)
+                for run in runs:
+                    for event in run.advance(cancelled):
+                        yield event
+                runs = [run for run in runs if not run.over]
+                await asyncio.sleep(max((run.delay_s for run in runs), default=0.0))
+        finally:
+            self._leave()
+
+    async def score(self, prompt: Prompt, completions: Sequence[str]) -> list[ScoredCompletion]:
+        """The script's log-probabilities for completions it knows the beginning of; the default one for others."""
+        refuse_prompt(self._info, prompt)
+        known = [_scripted(entry) for entry in self._completions(prompt_text(prompt))]
+
+        def logprob(text: str) -> float:
+            return next((entry.logprob for entry in known if entry.text.startswith(text)), Scripted("").logprob)
+
+        return [ScoredCompletion(tokens=tokens_of(text, logprob(text), 0)) for text in completions]
+
+    async def aclose(self) -> None:
+        """End what runs and what waits as cancelled."""
+        self._closed = True
+        for turn in self._waiting.remove(lambda _: True):
+            self._admit(turn)
+
+    def _completions(self, prompt: str) -> Completions:
+        found = self._script(prompt) if callable(self._script) else self._script.get(prompt, self._otherwise)
+        return found or ("",)
+
+    def _run(self, prompt: str, candidate: int, sampling: Sampling) -> _Run:
+        completions = self._completions(prompt)
+        return _Run(
+            candidate, _scripted(completions[candidate % len(completions) if sampling.temperature else 0]), sampling
+        )
+
+    async def _enter(self, request: GenerationRequest) -> None:
+        if self._closed:
+            raise EngineFailed("the engine is closed")
+        if self._running < self._max_running:
+            self._running += 1
+            return
+        if len(self._waiting) >= self._max_waiting:
+            raise Overloaded(1.0)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.put(turn, request.priority, request.fairness_key)
+        left_s = None if request.deadline is None else request.deadline - time.monotonic()
+        try:
+            await asyncio.wait([turn], timeout=left_s)
+        except BaseException:
+            if not self._waiting.remove(lambda other: other is turn):
+                self._leave()  # its turn had come in the same moment
+            raise
+        if self._waiting.remove(lambda other: other is turn):
+            self._running += 1  # past its deadline: for the moment it takes to say so
+
+    def _leave(self) -> None:
+        self._running -= 1
+        turn = self._waiting.take()
+        if turn is not None:
+            self._admit(turn)
+
+    def _admit(self, turn: asyncio.Future[None]) -> None:
+        self._running += 1
+        turn.set_result(None)
+
+
+async def load(*, script: Path | str, model_name: str = "scripted", **limits: int) -> ScriptedEngine:
+    """An engine for the script in a JSON file: an object from prompt to a list of completions; "" stands for the rest."""
+    table = json.loads(await asyncio.to_thread(Path(script).read_text, encoding="utf-8"))
+    return ScriptedEngine(table, otherwise=table.get("", ("",)), model_name=model_name, **limits)
+
+
+class _Run:
+    """One candidate on its way through its completion."""
+
+    def __init__(self, candidate: int, completion: Scripted, sampling: Sampling) -> None:
+        self._candidate = candidate
+        self._text = completion.text
+        self._tokens = tokens_of(completion.text, completion.logprob, sampling.logprobs or 0)
+        self._transcript = Transcript(candidate, sampling)
+        self._began = time.monotonic()
+        self._at = 0
+        self._reason: FinishReason | None = None if sampling.max_tokens else "length"
+        self.delay_s = completion.delay_s
+        self.over = False
+
+    def advance(self, cancelled: bool) -> Iterator[Event]:
+        """One token of a completion with delays, else all that is left."""
+        if cancelled:
+            self._reason = "cancelled"
+        while self._reason is None:
+            self._reason = self._next()
+            if self.delay_s:
+                break
+        self.over = self._reason is not None
+        piece = self._transcript.finish() if self.over else self._transcript.take()
+        if piece is not None:
+            yield piece
+        if self._reason is not None:
+            yield self._transcript.finished(self._reason, prefill_s=0.0, decode_s=time.monotonic() - self._began)
+
+    def _next(self) -> FinishReason | None:
+        if self._at == len(self._tokens):
+            self._transcript.end_of_text()
+            return "stop"
+        self._at += 1
+        return self._transcript.push(self._tokens[self._at - 1], self._text[self._at - 1])
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """What a script looks a prompt up by: its text; a conversation's last message; a gap marked by `FILL`."""
+    match prompt:
+        case Text():
+            return prompt.text
+        case Chat():
+            return prompt.messages[-1].content if prompt.messages else ""
+        case Fim():
+            return prompt.prefix + FILL + prompt.suffix
+        case TokenIds():
+            return "".join(map(chr, prompt.ids))
+
+
+def tokens_of(text: str, logprob: float, alternatives: int) -> tuple[TokenLogprob, ...]:
+    """The tokens of a text, one a character; alternatives beside the chosen one are made up, ever less likely."""
+    made: dict[str, TokenLogprob] = {}
+    for character in text:
+        if character not in made:
+            others = [(chr(ord("a") + rank), logprob - rank) for rank in range(1, alternatives)]
+            top = ((character, logprob), *others) if alternatives else ()
+            made[character] = TokenLogprob(ord(character), character, logprob, top)
+    return tuple(made[character] for character in text)
+
+
+def _scripted(entry: str | Scripted) -> Scripted:
+    return entry if isinstance(entry, Scripted) else Scripted(entry)
