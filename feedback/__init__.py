@@ -1,1 +1,74 @@
-"""feedback"""
+"""The log: every exchange with its whole candidate set, and what people say of it; stored, exported, checked.
+
+Server and trainer meet here. `SqlStore` brings SQLAlchemy and Alembic, so it is imported when it is first named.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from feedback.base import FeedbackLog, FeedbackStore
+from feedback.build import exchange_from, task_of, without_text
+from feedback.errors import (
+    FeedbackError,
+    ForeignExchange,
+    InvalidExchange,
+    InvalidSignal,
+    SchemaTooNew,
+    StoreFailed,
+    UnknownChoice,
+    UnknownExchange,
+)
+from feedback.memory import InMemoryStore
+from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
+from feedback.suites import suite_from_data, suite_to_data
+from feedback.types import (
+    RECORD_VERSION,
+    Exchange,
+    Purpose,
+    Receipt,
+    Signal,
+    SignalType,
+    StoredCandidate,
+    TestCounts,
+)
+
+if TYPE_CHECKING:
+    from feedback.sql.store import SqlStore
+
+__all__ = [
+    "RECORD_VERSION",
+    "Exchange",
+    "FeedbackError",
+    "FeedbackLog",
+    "FeedbackStore",
+    "ForeignExchange",
+    "InMemoryStore",
+    "InvalidExchange",
+    "InvalidSignal",
+    "Purpose",
+    "Receipt",
+    "SchemaTooNew",
+    "Signal",
+    "SignalType",
+    "SqlStore",
+    "StoreFailed",
+    "StoredCandidate",
+    "TestCounts",
+    "UnknownChoice",
+    "UnknownExchange",
+    "exchange_from",
+    "prompt_from_data",
+    "prompt_hash",
+    "prompt_to_data",
+    "suite_from_data",
+    "suite_to_data",
+    "task_of",
+    "without_text",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SqlStore":
+        from feedback.sql.store import SqlStore
+
+        return SqlStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

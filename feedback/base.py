@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -10,21 +10,31 @@ from feedback.types import Exchange, Purpose, Receipt, Signal
 
 
 class FeedbackStore(Protocol):
-    """What the server needs. Both writes return only after the record is on disk."""
+    """What the server needs. The writes return only after the record is on disk."""
 
     async def record(self, exchange: Exchange) -> None:
-        """Store an exchange; concurrent calls share one commit. Raises `StoreFailed`."""
+        """Store an exchange; concurrent calls share one commit. Raises `InvalidExchange`, `StoreFailed`."""
         ...
 
-    async def signal(self, signal: Signal) -> Receipt:
-        """Store a signal. Raises `UnknownExchange`, `ForeignExchange`, `UnknownChoice`, `StoreFailed`."""
+    async def signal(self, signal: Signal, *, key_id: str | None = None) -> Receipt:
+        """Store a signal, once for each (source, idempotency key): a repeat gives the first one's id.
+
+        `key_id` is the caller's key, which must be the exchange's; None when no keys are in use, or for the server
+        itself. Raises `InvalidSignal`, `UnknownExchange`, `ForeignExchange`, `UnknownChoice`, `StoreFailed`.
+        """
+        ...
+
+    async def signals(self, signals: Sequence[Signal], *, key_id: str | None = None) -> tuple[Receipt, ...]:
+        """Store all of the signals or none, as `signal` would each."""
         ...
 
     async def get(self, exchange_id: str) -> tuple[Exchange, tuple[Signal, ...]]:
-        """One exchange with its signals. Raises `UnknownExchange`."""
+        """One exchange with its signals, in the order of their time. Raises `UnknownExchange`, `StoreFailed`."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Finish what was begun and let go of the database. A second call does nothing."""
+        ...
 
 
 class FeedbackLog(Protocol):
@@ -33,5 +43,5 @@ class FeedbackLog(Protocol):
     def exchanges(
         self, *, since: datetime | None = None, purpose: Purpose | None = None
     ) -> AsyncIterator[tuple[Exchange, tuple[Signal, ...]]]:
-        """Exchanges with their signals, oldest first, in bounded memory."""
+        """Exchanges made at `since` or later with their signals, oldest first, in bounded memory."""
         ...

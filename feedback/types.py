@@ -47,6 +47,8 @@ class StoredCandidate:
     duplicate_of: int | None
     scores: dict[str, float | None]
     """For every method that ran."""
+    score_reasons: dict[str, str] = field(default_factory=dict)
+    """Why a method gave no score, by method."""
     program_class: str | None
     run_status: str | None
     tests: TestCounts | None
@@ -76,6 +78,8 @@ class Exchange:
     prompt: dict[str, Any]
     """`{"kind": "text"|"tokens"|"chat"|"fim", ...}`, as the engine got it."""
     prompt_hash: str
+    task: dict[str, Any] = field(default_factory=dict)
+    """`{"shape", "prefix", "suffix", "entry_point"}`; a prefix of None is the prompt's own text. See `task_of`."""
     options: dict[str, Any]
     """Sampling and reranking options as resolved."""
     suite: dict[str, Any] | None
@@ -86,6 +90,7 @@ class Exchange:
     prompt_tokens: int
     sampled_tokens: int
     returned_tokens: int
+    seed_honoured: bool = False
     timings_s: dict[str, float | None]
     """queue, prefill, generate, rerank, total, first_token."""
     candidates: tuple[StoredCandidate, ...]

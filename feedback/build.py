@@ -1,0 +1,174 @@
+"""From a `Ranking` to the record of it, and from the record back to the task. Pure.
+
+What was not run stays None. A number that is not one (NaN) becomes None: it measures nothing, and databases disagree
+on it. Infinities are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
+from feedback.suites import suite_from_data, suite_to_data
+from feedback.types import Exchange, Purpose, StoredCandidate, TestCounts
+from reranker import Candidate, Ranking, Task
+from sandbox import Outcome
+
+
+def exchange_from(
+    ranking: Ranking,
+    *,
+    id: str,  # noqa: A002
+    created_at: datetime,
+    route: str,
+    purpose: Purpose,
+    key_id: str | None,
+    session_id: str | None,
+    model: str,
+    round: int,  # noqa: A002
+    engine: str,
+    dtype: str,
+    config_hash: str,
+) -> Exchange:
+    """The record of one API call. Raises `InvalidExchange` for a suite whose values are not plain data."""
+    prompt = prompt_to_data(ranking.task.prompt)
+    return Exchange(
+        id=id,
+        created_at=created_at,
+        route=route,
+        purpose=purpose,
+        key_id=key_id,
+        session_id=session_id,
+        model=model,
+        round=round,
+        engine=engine,
+        dtype=dtype,
+        config_hash=config_hash,
+        prompt=prompt,
+        prompt_hash=prompt_hash(prompt),
+        task=_task(ranking.task, prompt),
+        options=plain(ranking.options),
+        suite=None if ranking.suite is None else suite_to_data(ranking.suite),
+        method=ranking.method,
+        status=ranking.status,
+        reason=ranking.reason,
+        prompt_tokens=ranking.prompt_tokens,
+        sampled_tokens=ranking.sampled_tokens,
+        returned_tokens=ranking.returned_tokens,
+        seed_honoured=ranking.seed_honoured,
+        timings_s={
+            "queue": _number(ranking.queue_s),
+            "prefill": _number(ranking.prefill_s),
+            "generate": _number(ranking.generate_s),
+            "rerank": _number(ranking.rerank_s),
+            "total": _number(ranking.total_s),
+            "first_token": _number(ranking.first_token_s),
+        },
+        candidates=_candidates(ranking),
+    )
+
+
+def task_of(exchange: Exchange) -> Task:
+    """The task again, to run or score its candidates anew. The suite is the one that ran.
+
+    Raises `InvalidExchange` for a record whose text was not kept.
+    """
+    prompt, parts = prompt_from_data(exchange.prompt), exchange.task
+    return Task(
+        id=exchange.id,
+        prompt=prompt,
+        shape=parts.get("shape", "completion"),
+        prefix=_prompt_text(exchange.prompt) if parts.get("prefix") is None else parts["prefix"],
+        suffix=parts.get("suffix", ""),
+        entry_point=parts.get("entry_point"),
+        suite=None if exchange.suite is None else suite_from_data(exchange.suite),
+    )
+
+
+def without_text(exchange: Exchange) -> Exchange:
+    """Hashes and numbers only, for keys whose privacy is `no_text`: no prompt, code, test, value or message."""
+    suite = exchange.suite and {**exchange.suite, "body": None}
+    options = {**exchange.options, "sampling": {**exchange.options.get("sampling", {}), "stop": []}}
+    return replace(
+        exchange,
+        prompt={"kind": exchange.prompt["kind"], "no_text": True},
+        task={"shape": exchange.task.get("shape", "completion")},
+        options=options,
+        suite=suite,
+        candidates=tuple(
+            replace(c, text="", raw_text="", outcome=c.outcome and _without_text(c.outcome))
+            for c in exchange.candidates
+        ),
+    )
+
+
+def plain(value: Any) -> Any:
+    """Frozen records as plain JSON data: objects, lists, text, numbers, true, false, null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    return _number(value) if isinstance(value, float) else value
+
+
+def _task(task: Task, prompt: dict[str, Any]) -> dict[str, Any]:
+    prefix = None if task.prefix == _prompt_text(prompt) else task.prefix
+    return {"shape": task.shape, "prefix": prefix, "suffix": task.suffix, "entry_point": task.entry_point}
+
+
+def _prompt_text(prompt: dict[str, Any]) -> str:
+    """The text that usually stands before the completion in the program, so that it is not stored twice."""
+    match prompt:
+        case {"text": str(text)} | {"prefix": str(text)} | {"messages": [*_, {"content": str(text)}]}:
+            return text
+    return ""
+
+
+def _candidates(ranking: Ranking) -> tuple[StoredCandidate, ...]:
+    rank_at = {position: rank for rank, position in enumerate(ranking.order)}
+    return tuple(_candidate(ranking, at, candidate, rank_at[at]) for at, candidate in enumerate(ranking.candidates))
+
+
+def _candidate(ranking: Ranking, at: int, candidate: Candidate, rank: int) -> StoredCandidate:
+    outcome, scores = candidate.outcome, {method: scores[at] for method, scores in ranking.scores.items()}
+    return StoredCandidate(
+        index=candidate.index,
+        rank=rank,
+        choice=rank if rank < ranking.options.n else None,
+        text=candidate.text,
+        raw_text=candidate.raw_text,
+        finish_reason=candidate.finish_reason,
+        greedy=candidate.greedy,
+        token_count=candidate.token_count,
+        mean_logprob=_number(candidate.mean_logprob),
+        sum_logprob=_number(candidate.sum_logprob),
+        duplicate_of=candidate.duplicate_of,
+        scores={method: _number(score.value) for method, score in scores.items()},
+        score_reasons={method: score.reason for method, score in scores.items() if score.reason},
+        program_class=None if candidate.program_class is None else candidate.program_class.value,
+        run_status=None if outcome is None else outcome.status.value,
+        tests=None if outcome is None else _counts(outcome),
+        outcome=None if outcome is None else plain(outcome),
+        generate_s=_number(candidate.generate_s),
+        execute_s=_number(candidate.execute_s),
+    )
+
+
+def _counts(outcome: Outcome) -> TestCounts:
+    return TestCounts(passed=outcome.passed, failed=outcome.failed, errored=outcome.errored, not_run=outcome.not_run)
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or value != value else value
+
+
+def _without_text(outcome: dict[str, Any]) -> dict[str, Any]:
+    spoken = {"name": "", "value": None, "exception_type": None, "exception_message": None, "stdout_tail": ""}
+    return {**outcome, "message": "", "tests": [{**test, **spoken} for test in outcome["tests"]]}

@@ -1,0 +1,91 @@
+"""The log in memory: the double for tests and demonstrations. Holds everything, keeps nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+
+from feedback.checks import check_exchange, check_signal
+from feedback.errors import ForeignExchange, StoreFailed, UnknownChoice, UnknownExchange
+from feedback.types import Exchange, Purpose, Receipt, Signal
+
+
+class InMemoryStore:
+    """`FeedbackStore` and `FeedbackLog` without a disk, by the same rules."""
+
+    def __init__(self) -> None:
+        self._exchanges: dict[str, Exchange] = {}
+        self._signals: dict[str, Signal] = {}
+        self._first_ids: dict[tuple[str, str], str] = {}
+        self._closed = False
+
+    async def record(self, exchange: Exchange) -> None:
+        """See `FeedbackStore.record`."""
+        check_exchange(exchange)
+        self._check_open()
+        if exchange.id in self._exchanges:
+            raise StoreFailed(f"exchange {exchange.id} is already stored")
+        self._exchanges[exchange.id] = exchange
+
+    async def signal(self, signal: Signal, *, key_id: str | None = None) -> Receipt:
+        """See `FeedbackStore.signal`."""
+        return (await self.signals([signal], key_id=key_id))[0]
+
+    async def signals(self, signals: Sequence[Signal], *, key_id: str | None = None) -> tuple[Receipt, ...]:
+        """See `FeedbackStore.signals`."""
+        for signal in signals:
+            check_signal(signal)
+        self._check_open()
+        for signal in signals:
+            self._check_target(signal, key_id)
+        new, receipts, first_ids = dict(self._signals), [], dict(self._first_ids)
+        for signal in signals:
+            key = None if signal.idempotency_key is None else (signal.source, signal.idempotency_key)
+            first_id = None if key is None else first_ids.get(key)
+            receipts.append(Receipt(id=first_id or signal.id, duplicate=first_id is not None))
+            if first_id is not None:
+                continue
+            if signal.id in new:
+                raise StoreFailed(f"signal {signal.id} is already stored")
+            new[signal.id] = signal
+            if key is not None:
+                first_ids[key] = signal.id
+        self._signals, self._first_ids = new, first_ids
+        return tuple(receipts)
+
+    async def get(self, exchange_id: str) -> tuple[Exchange, tuple[Signal, ...]]:
+        """See `FeedbackStore.get`."""
+        self._check_open()
+        if exchange_id not in self._exchanges:
+            raise UnknownExchange(exchange_id)
+        return self._exchanges[exchange_id], self._signals_of(exchange_id)
+
+    async def exchanges(
+        self, *, since: datetime | None = None, purpose: Purpose | None = None
+    ) -> AsyncIterator[tuple[Exchange, tuple[Signal, ...]]]:
+        """See `FeedbackLog.exchanges`."""
+        self._check_open()
+        for exchange in sorted(self._exchanges.values(), key=lambda exchange: (exchange.created_at, exchange.id)):
+            if (since is None or exchange.created_at >= since) and purpose in (None, exchange.purpose):
+                yield exchange, self._signals_of(exchange.id)
+
+    async def aclose(self) -> None:
+        """See `FeedbackStore.aclose`."""
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreFailed("the store is closed")
+
+    def _check_target(self, signal: Signal, key_id: str | None) -> None:
+        exchange = self._exchanges.get(signal.exchange_id)
+        if exchange is None:
+            raise UnknownExchange(signal.exchange_id)
+        if key_id is not None and exchange.key_id != key_id:
+            raise ForeignExchange(signal.exchange_id)
+        if signal.choice not in {candidate.choice for candidate in exchange.candidates}:
+            raise UnknownChoice(f"{exchange.id} has no choice {signal.choice}")
+
+    def _signals_of(self, exchange_id: str) -> tuple[Signal, ...]:
+        found = [signal for signal in self._signals.values() if signal.exchange_id == exchange_id]
+        return tuple(sorted(found, key=lambda signal: (signal.created_at, signal.id)))

@@ -1,0 +1,1 @@
+"""Alembic's migrations of the log's tables, oldest first in `versions/`. `feedback.sql.schema` runs them."""

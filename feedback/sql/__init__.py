@@ -1,0 +1,1 @@
+"""The log in a SQL database. Enter by `feedback.SqlStore`."""

@@ -1,0 +1,32 @@
+"""The one place where SQLAlchemy's errors become ours. Messages never carry parameters: those are people's code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+
+from feedback.errors import FeedbackError, InvalidExchange, StoreFailed
+
+
+def translate(error: Exception) -> FeedbackError:
+    """Our error for one that came up while the database was at work."""
+    if isinstance(error, FeedbackError):
+        return error
+    if isinstance(error, IntegrityError):
+        return StoreFailed(f"the database refuses the record: {error.orig}")
+    if isinstance(error, DBAPIError):
+        return StoreFailed(f"the database failed: {error.orig}")
+    if isinstance(error, StatementError) and isinstance(error.orig, TypeError | ValueError | RecursionError):
+        return InvalidExchange(f"not plain data: {error.orig}")
+    return StoreFailed(f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Errors of reading, and rows that do not hold what the log wrote, as `FeedbackError`."""
+    try:
+        yield
+    except (SQLAlchemyError, ValueError, TypeError, KeyError) as error:
+        raise translate(error) from error

@@ -1,0 +1,146 @@
+"""The log in a SQL database: one thread writes in groups, others read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+
+from feedback.checks import check_exchange, check_signal
+from feedback.errors import StoreFailed, UnknownExchange
+from feedback.lossless import dumps, loads
+from feedback.sql import reads, sqlite
+from feedback.sql.schema import migrate
+from feedback.sql.seam import translated
+from feedback.sql.writer import Writer
+from feedback.types import Exchange, Purpose, Receipt, Signal
+
+READERS = 2
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SqlStore:
+    """`FeedbackStore` and `FeedbackLog` over a database. Made by `open`; its methods belong to one event loop."""
+
+    def __init__(self, writing: Engine, reading: Engine) -> None:
+        self._writing = writing
+        self._reading = reading
+        self._writer = Writer(writing)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="feedback-reader")
+        self._closed = False
+
+    @classmethod
+    def open(cls, url: str | URL | Path, *, create: bool = True) -> SqlStore:
+        """Open a database by its URL, or a SQLite file by its path, and bring its tables up to date. Blocks.
+
+        Raises `SchemaTooNew`, or `StoreFailed` where there is none (unless `create`) or it cannot be opened.
+        """
+        url = sqlite.url_of(url) if isinstance(url, Path) else make_url(url)
+        file = sqlite.file_of(url)
+        if file is not None and not file.exists():
+            if not create:
+                raise StoreFailed(f"there is no database at {file}")
+            _make_folder(file.parent)
+        writing, reading = _engine(url, 1, writes=True), _engine(url, READERS, writes=False)
+        try:
+            with translated(), writing.begin() as connection:
+                migrate(connection)
+        except BaseException:
+            writing.dispose()
+            raise
+        return cls(writing, reading)
+
+    @property
+    def commits(self) -> int:
+        """Commits so far; fewer than the records written when several came at once."""
+        return self._writer.commits
+
+    async def record(self, exchange: Exchange) -> None:
+        """See `FeedbackStore.record`."""
+        check_exchange(exchange)
+        await self._writer.write(exchange=exchange)
+
+    async def signal(self, signal: Signal, *, key_id: str | None = None) -> Receipt:
+        """See `FeedbackStore.signal`."""
+        return (await self.signals([signal], key_id=key_id))[0]
+
+    async def signals(self, signals: Sequence[Signal], *, key_id: str | None = None) -> tuple[Receipt, ...]:
+        """See `FeedbackStore.signals`."""
+        for signal in signals:
+            check_signal(signal)
+        return await self._writer.write(signals=signals, key_id=key_id)
+
+    async def get(self, exchange_id: str) -> tuple[Exchange, tuple[Signal, ...]]:
+        """See `FeedbackStore.get`."""
+        found = await self.read(reads.one, exchange_id)
+        if found is None:
+            raise UnknownExchange(exchange_id)
+        return found
+
+    async def exchanges(
+        self, *, since: datetime | None = None, purpose: Purpose | None = None
+    ) -> AsyncIterator[tuple[Exchange, tuple[Signal, ...]]]:
+        """See `FeedbackLog.exchanges`; holds one page of 100 at a time."""
+        after: reads.Place | None = None
+        while page := await self.read(reads.page, after, since, purpose):
+            for logged in page:
+                yield logged
+            last = page[-1][0]
+            after = (last.created_at, last.id)
+
+    async def count(self, *, since: datetime | None = None, purpose: Purpose | None = None) -> int:
+        """How many exchanges `exchanges` would give."""
+        return await self.read(reads.count, since, purpose)
+
+    async def read(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The answer to a question, asked in a read transaction on a reader's thread. Raises `StoreFailed`."""
+        if self._closed:
+            raise StoreFailed("the store is closed")
+
+        def ask() -> T:
+            with translated(), self._reading.begin() as connection:
+                return question(connection, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, ask)
+
+    async def aclose(self) -> None:
+        """See `FeedbackStore.aclose`."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._writer.close()
+        self._readers.shutdown()
+        self._reading.dispose()
+        self._writing.dispose()
+
+
+def _engine(url: URL, connections: int, *, writes: bool) -> Engine:
+    with translated():
+        engine = create_engine(
+            url,
+            pool_size=connections,
+            max_overflow=0,
+            json_serializer=dumps,
+            json_deserializer=loads,
+            hide_parameters=True,
+        )
+    if engine.dialect.name == "sqlite":
+        sqlite.prepare(engine, writes=writes)
+    return engine
+
+
+def _make_folder(folder: Path) -> None:
+    """For the owner only: the log holds people's code."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreFailed(f"cannot make {folder}: {error}") from error

@@ -1,0 +1,55 @@
+"""Suites as plain JSON data and back, without loss: `{"form", "body", "visible", "hash"}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from feedback import literals
+from feedback.errors import InvalidExchange
+from sandbox import AssertSuite, Call, CallSuite, Suite, suite_hash
+
+
+def suite_to_data(suite: Suite) -> dict[str, Any]:
+    """The suite as plain data; `hash` is the sandbox's `suite_hash`.
+
+    Raises `InvalidExchange`, naming the call, where a value is not plain data or too deep to be read back.
+    """
+    if isinstance(suite, AssertSuite):
+        return {"form": "asserts", "body": suite.code, "visible": suite.visible, "hash": suite_hash(suite)}
+    body = [_call_to_data(number, call) for number, call in enumerate(suite.calls)]
+    return {"form": "calls", "body": body, "visible": suite.visible, "hash": suite_hash(suite)}
+
+
+def suite_from_data(data: dict[str, Any]) -> Suite:
+    """The suite that `suite_to_data` was given. Raises `InvalidExchange` for data that is no suite."""
+    try:
+        if data["form"] == "asserts":
+            return AssertSuite(code=data["body"], visible=data["visible"])
+        if data["form"] == "calls":
+            return CallSuite(calls=tuple(map(_call_from_data, data["body"])), visible=data["visible"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidExchange(f"suite: {error}") from error
+    raise InvalidExchange(f"suite.form: {data['form']!r} is neither asserts nor calls")
+
+
+def _call_to_data(number: int, call: Call) -> dict[str, Any]:
+    try:
+        return {
+            "function": call.function,
+            "args": literals.write(call.args),
+            "kwargs": literals.write(call.kwargs),
+            "expected": literals.write(call.expected),
+            "tolerance": call.tolerance,
+        }
+    except ValueError as error:
+        raise InvalidExchange(f"suite.calls[{number}]: {error}") from error
+
+
+def _call_from_data(data: dict[str, Any]) -> Call:
+    return Call(
+        function=data["function"],
+        args=literals.read(data["args"]),
+        kwargs=literals.read(data["kwargs"]),
+        expected=literals.read(data["expected"]),
+        tolerance=data["tolerance"],
+    )
