@@ -1,1 +1,49 @@
-"""sandbox"""
+"""Runs untrusted programs against tests, confined, and says what they did."""
+
+from sandbox.base import Sandbox
+from sandbox.errors import InvalidSuite, LaunchFailed, SandboxError, SandboxUnavailable
+from sandbox.namespace import NamespaceSandbox, Tier
+from sandbox.scripted import ScriptedSandbox
+from sandbox.types import (
+    MAX_SOURCE_BYTES,
+    AssertSuite,
+    Call,
+    CallSuite,
+    Limits,
+    OnTest,
+    Outcome,
+    Program,
+    ProgramClass,
+    Status,
+    Suite,
+    TestOutcome,
+    classify,
+    parses,
+    suite_hash,
+)
+
+__all__ = [
+    "MAX_SOURCE_BYTES",
+    "AssertSuite",
+    "Call",
+    "CallSuite",
+    "InvalidSuite",
+    "LaunchFailed",
+    "Limits",
+    "NamespaceSandbox",
+    "OnTest",
+    "Outcome",
+    "Program",
+    "ProgramClass",
+    "Sandbox",
+    "SandboxError",
+    "SandboxUnavailable",
+    "ScriptedSandbox",
+    "Status",
+    "Suite",
+    "TestOutcome",
+    "Tier",
+    "classify",
+    "parses",
+    "suite_hash",
+]

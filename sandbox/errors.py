@@ -14,7 +14,7 @@ class SandboxError(Exception):
 
 
 class SandboxUnavailable(SandboxError):
-    """This host cannot isolate untrusted code."""
+    """The host cannot isolate untrusted code."""
 
     def __init__(self, reasons: tuple[str, ...], how_to_fix: tuple[str, ...] = ()) -> None:
         super().__init__("; ".join(reasons) or "isolation is unavailable")

@@ -1,0 +1,10 @@
+"""What runs inside the isolation: shipped as source text to a fresh interpreter, never imported from disk there.
+
+Every module here is self-contained: standard library, and each other in the order of `MODULES`. The serving process
+imports only `codec` (both sides must agree on it) and `seccomp` (its architectures).
+"""
+
+MODULES = ("codec", "system", "seccomp", "root", "candidate", "suite", "link", "judge", "keeper", "serve")
+"""The modules in the order in which a fresh interpreter executes them."""
+
+__all__ = ["MODULES"]

@@ -1,0 +1,171 @@
+"""Plain data as JSON text with type tags, and the frames that carry it.
+
+Covers exactly None, bool, int, float, complex, str, bytes, list, tuple, dict, set and frozenset, by exact type: a
+subclass can lie about its own equality. Decoding is strict, bounded in depth, and never runs anything of the sender's.
+It does not bound the time a hash table takes to build from keys chosen to collide; the frame's size does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+MAX_DEPTH = 60
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+"""The largest frame the trusted side ever sends; what comes back is capped far lower."""
+
+_PLAIN_INT_BITS = 64  # longer integers travel in hexadecimal, whose conversion is linear and has no digit limit
+
+
+class Unsupported(Exception):
+    """The value has no plain form."""
+
+
+class BadFrame(Exception):
+    """The bytes are not a value or a message of this protocol."""
+
+
+def encode(value: Any, depth: int = 0) -> Any:
+    """Turn a value into what JSON can hold. Raises `Unsupported`."""
+    if depth > MAX_DEPTH:
+        raise Unsupported(f"nested deeper than {MAX_DEPTH}")
+    kind = type(value)
+    if value is None or kind is bool or kind is str:
+        return value
+    if kind is int:
+        return value if value.bit_length() <= _PLAIN_INT_BITS else {"i": hex(value)}
+    if kind is float:
+        return {"f": value.hex()}
+    if kind is list:
+        return [encode(item, depth + 1) for item in value]
+    if kind is tuple:
+        return {"t": [encode(item, depth + 1) for item in value]}
+    if kind is dict:
+        return {"d": [[encode(key, depth + 1), encode(item, depth + 1)] for key, item in value.items()]}
+    if kind is set or kind is frozenset:
+        return {"s" if kind is set else "z": [encode(item, depth + 1) for item in value]}
+    if kind is bytes:
+        return {"b": value.hex()}
+    if kind is complex:
+        return {"c": [value.real.hex(), value.imag.hex()]}
+    raise Unsupported(f"a value of type {kind.__name__[:80]}")
+
+
+def decode(data: Any, depth: int = 0) -> Any:
+    """Turn parsed JSON back into the value. Raises `BadFrame` for anything `encode` does not write."""
+    if depth > MAX_DEPTH + 1:
+        raise BadFrame("nested too deeply")
+    kind = type(data)
+    if data is None or kind is bool or kind is int or kind is str:
+        return data
+    if kind is list:
+        return [decode(item, depth + 1) for item in data]
+    if kind is not dict or len(data) != 1:
+        raise BadFrame("not a tagged value")
+    ((tag, body),) = data.items()
+    try:
+        return _decode_tagged(tag, body, depth + 1)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BadFrame(f"bad body of tag {tag[:8]!r}") from error
+
+
+def _decode_tagged(tag: str, body: Any, depth: int) -> Any:
+    if tag in ("i", "f", "b"):
+        if type(body) is not str:
+            raise TypeError("text expected")
+        if tag == "i":
+            return int(body, 16)
+        return float.fromhex(body) if tag == "f" else bytes.fromhex(body)
+    if type(body) is not list:
+        raise TypeError("list expected")
+    if tag == "c":
+        real, imaginary = body
+        return complex(float.fromhex(real), float.fromhex(imaginary))
+    if tag == "d":
+        return {decode(key, depth): decode(item, depth) for key, item in body}
+    items = [decode(item, depth) for item in body]
+    if tag == "t":
+        return tuple(items)
+    if tag == "s":
+        return set(items)
+    if tag == "z":
+        return frozenset(items)
+    raise BadFrame(f"unknown tag {tag[:8]!r}")
+
+
+def dumps(message: Any) -> bytes:
+    """Write a message of plain JSON as text; every character outside ASCII is escaped."""
+    return json.dumps(message, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def loads(raw: bytes) -> dict[str, Any]:
+    """Read a message: a JSON object without bare floats. Raises `BadFrame`."""
+    try:
+        message = json.loads(raw, parse_float=_refuse, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise BadFrame("not JSON of this protocol") from error
+    if type(message) is not dict:
+        raise BadFrame("not an object")
+    return message
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"bare float {text[:20]}")
+
+
+def frame(message: Any) -> bytes:
+    """A message with its length in front: four bytes, big end first."""
+    body = dumps(message)
+    return len(body).to_bytes(4, "big") + body
+
+
+def write_frame(fd: int, message: Any) -> None:
+    """Send one message on a blocking descriptor. Raises `OSError`."""
+    view = memoryview(frame(message))
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def read_frame(fd: int, cap_bytes: int = MAX_FRAME_BYTES) -> dict[str, Any] | None:
+    """Receive one message from a blocking descriptor; None at its end. Raises `BadFrame` and `OSError`."""
+    head = _read_exactly(fd, 4)
+    if head is None:
+        return None
+    size = int.from_bytes(head, "big")
+    if size > cap_bytes:
+        raise BadFrame(f"a frame of {size} bytes, {cap_bytes} allowed")
+    body = _read_exactly(fd, size)
+    return None if body is None else loads(body)
+
+
+def _read_exactly(fd: int, size: int) -> bytes | None:
+    parts = []
+    while size:
+        part = os.read(fd, min(size, 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def short_repr(value: Any, cap: int = 200) -> str:
+    """`repr` of plain data, cut to `cap` characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer beyond the interpreter's digit limit
+        text = hex(value) if type(value) is int else f"<{type(value).__name__} holding a huge integer>"
+    except RecursionError:
+        text = f"<deep {type(value).__name__}>"
+    return text if len(text) <= cap else text[: cap - 1] + "…"
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """The name, the nearest builtin ancestor and the message of an exception, as plain data."""
+    base = next((kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins"), "Exception")
+    try:
+        text = str(error)[:200]
+    except BaseException:  # noqa: BLE001  an untrusted __str__ may raise anything
+        text = ""
+    return {"raised": type(error).__name__[:80], "base": base, "message": text}

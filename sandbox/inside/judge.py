@@ -1,0 +1,208 @@
+"""The judge's process: runs test code against a candidate that lives in another process.
+
+The candidate is reached through proxies that send arguments and receive plain data; what it returns is decoded here,
+compared here by the test's own assertions, and reported to the server over a channel the candidate does not hold.
+Values without a plain form cannot cross, and neither can identity: `f(x) is x` is false.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import importlib
+import sys
+import unittest
+from collections.abc import Callable
+from types import ModuleType, TracebackType
+from typing import Any
+
+from sandbox.inside.codec import describe, read_frame, short_repr, write_frame
+from sandbox.inside.link import Link, NoAnswer
+from sandbox.inside.suite import WRAPPER, BadSuite, Plan, plan_suite, stub_names
+
+
+class Finished(BaseException):
+    """Enough is known; nothing more is run."""
+
+
+class Judge:
+    """One run of one suite."""
+
+    def __init__(self, plan: Plan, link: Link, report: Callable[[dict[str, Any]], None], *, stop: bool) -> None:
+        self._plan = plan
+        self._link = link
+        self._send = report
+        self._stop = stop
+        self._reported: set[int] = set()
+
+    def run(self, namespace: dict[str, Any], candidate: Callable[..., Any] | None) -> None:
+        """Run everything; every test met is reported once."""
+        namespace[WRAPPER] = lambda index: _OneTest(self, index)
+        try:
+            self._prepare(lambda: exec(compile(self._plan.module, "<tests>", "exec"), namespace))  # noqa: S102
+            for name, takes_candidate in self._plan.functions:
+                self._function(namespace[name], candidate if takes_candidate else None)
+            for name, methods in self._plan.cases:
+                self._case(namespace[name], methods)
+        except Finished:
+            pass
+        self._send({"end": True})
+
+    def _function(self, function: Callable[..., Any], candidate: Callable[..., Any] | None) -> None:
+        self._prepare(lambda: function(candidate) if candidate else function())
+
+    def _case(self, case: type[unittest.TestCase], methods: list[str]) -> None:
+        self._prepare(case.setUpClass)
+        for name in methods:
+            self._prepare(lambda name=name: _run_method(case(name), name))  # type: ignore[misc]
+        self._prepare(case.tearDownClass)
+        case.doClassCleanups()
+
+    def _prepare(self, action: Callable[[], Any]) -> None:
+        """Run what holds tests; an exception between them is the suite's fault unless the candidate was called."""
+        try:
+            action()
+        except (Finished, BadSuite):
+            raise
+        except BaseException as error:
+            if self._link.calls == 0 and not self._reported:
+                where = _line(error.__traceback__)
+                raise BadSuite(
+                    f"the test code raised before any test{where}: {type(error).__name__}: {error}"
+                ) from error
+            for index in range(len(self._plan.names)):
+                self.report(index, error)
+
+    def report(self, index: int, error: BaseException | None) -> None:
+        """Tell the server what a test came to. Raises `Finished` when nothing more is to be run."""
+        fault = self._link.fault or self._link.unsupported or (error if isinstance(error, NoAnswer) else None)
+        if index not in self._reported:
+            self._reported.add(index)
+            status, details = self._verdict(error, fault)
+            self._send({"test": index, "status": status, **details, "value": short_repr(self._link.last_value)})
+            if self._link.fault or (self._stop and status != "passed"):
+                raise Finished
+        self._link.unsupported = None
+
+    def _verdict(self, error: BaseException | None, fault: NoAnswer | None) -> tuple[str, dict[str, Any]]:
+        if fault is not None:
+            return fault.status, {"raised": None, "message": str(fault)}
+        if error is None:
+            return "passed", {}
+        details = describe(error)
+        details["raised"] = getattr(error, "touchstone_name", details["raised"])
+        if isinstance(error, unittest.SkipTest):
+            return "not_run", details
+        if isinstance(error, MemoryError):
+            return "memory_limit", details
+        wrong = isinstance(error, AssertionError) and error is not self._link.last_raised
+        return ("wrong_answer" if wrong else "runtime_error"), details
+
+
+class _OneTest:
+    """The context around one test statement: its exception ends here, and the next statement runs."""
+
+    def __init__(self, judge: Judge, index: int) -> None:
+        self._judge = judge
+        self._index = index
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, Finished):
+            return False
+        self._judge.report(self._index, error)
+        return True
+
+
+def _run_method(test: unittest.TestCase, name: str) -> None:
+    test.setUp()
+    try:
+        getattr(test, name)()
+    finally:
+        test.tearDown()
+        test.doCleanups()
+
+
+def _line(trace: TracebackType | None) -> str:
+    found = ""
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<tests>":
+            found = f" on line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+def run_judge(job_fd: int, link_fd: int, reply_cap_bytes: int) -> None:
+    """Read the suite, list its tests, wait for the word to begin, run them and report each."""
+    job = read_frame(job_fd)
+    if job is None:
+        return
+    try:
+        plan = plan_suite(job["code"])
+        entry_point = job["entry_point"]
+        _check_entry_point(entry_point, plan)
+        write_frame(job_fd, {"tests": plan.names})
+        go = read_frame(job_fd)
+        if go is None:
+            return
+        link = Link(link_fd, reply_cap_bytes)
+        module = ModuleType("__judge__")
+        sys.modules["__judge__"] = module
+        owned = _run_prompt(job["prompt"], module.__dict__)
+        candidate = link.proxy(entry_point) if entry_point else None
+        for name in plan.mentioned & {name for name in go["names"] if type(name) is str}:
+            # A builtin or a helper of the prompt's is the test's own tool: never the candidate's to replace.
+            if name not in owned and not hasattr(builtins, name):
+                module.__dict__[name] = link.proxy(name)
+        _import_what_tests_forgot(plan, module.__dict__)
+        if candidate is not None:
+            module.__dict__[entry_point] = module.__dict__["candidate"] = candidate
+        judge = Judge(plan, link, lambda message: write_frame(job_fd, message), stop=job["stop_on_failure"])
+        judge.run(module.__dict__, candidate)
+    except BadSuite as error:
+        write_frame(job_fd, {"invalid": str(error)[:500]})
+
+
+def _import_what_tests_forgot(plan: Plan, namespace: dict[str, Any]) -> None:
+    """Modules the tests mention without importing: they were written to share the solution's own imports."""
+    for name in plan.mentioned & sys.stdlib_module_names:
+        if name not in namespace and not hasattr(builtins, name):
+            with contextlib.suppress(ImportError):
+                namespace[name] = importlib.import_module(name)
+
+
+def _check_entry_point(entry_point: str | None, plan: Plan) -> None:
+    if entry_point is None and any(takes for _, takes in plan.functions):
+        raise BadSuite("the test code wants the candidate as an argument, and the program names no entry point")
+
+
+def _run_prompt(prompt: str, namespace: dict[str, Any]) -> set[str]:
+    """Run what the prompt itself defines, without the functions it leaves to be written; returns the names it owns."""
+    body = _parse_beginning(prompt)
+    stubs = stub_names(body)
+    before = set(namespace)
+    for node in body:
+        if isinstance(node, ast.FunctionDef) and node.name in stubs:
+            continue
+        # A prompt is arbitrary: what of it does not run is missing, and the test that needs it says so.
+        with contextlib.suppress(Exception):
+            exec(compile(ast.Module([node], []), "<prompt>", "exec"), namespace)  # noqa: S102
+    return set(namespace) - before
+
+
+def _parse_beginning(prompt: str) -> list[ast.stmt]:
+    """The statements of a prompt that may end in the middle of a function, or not be Python at all."""
+    for text in (prompt, prompt + "\n    pass\n"):
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            return ast.parse(text).body
+    lines = prompt.splitlines()
+    for end in range(len(lines) - 1, 0, -1):
+        if lines[end].startswith(("def ", "class ", "@")):
+            with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+                return ast.parse("\n".join(lines[:end])).body
+    return []

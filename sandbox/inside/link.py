@@ -1,0 +1,126 @@
+"""The judge's side of the calls to a candidate that lives in another process."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from sandbox.inside.codec import BadFrame, Unsupported, decode, encode, read_frame, write_frame
+
+
+class NoAnswer(BaseException):
+    """The candidate gave no usable answer; test code must not take it for an exception of the candidate's."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Link:
+    """The calls to the candidate."""
+
+    def __init__(self, fd: int, reply_cap_bytes: int) -> None:
+        self.calls = 0
+        self.fault: NoAnswer | None = None
+        """Set for good once the candidate is gone or broke the protocol, whatever the test code catches."""
+        self.unsupported: NoAnswer | None = None
+        self.last_value: Any = None
+        self.last_raised: BaseException | None = None
+        self._fd = fd
+        self._cap = reply_cap_bytes
+
+    def proxy(self, name: str) -> Callable[..., Any]:
+        """A function that calls the candidate's function of that name."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._call(name, args, kwargs)
+
+        call.__name__ = call.__qualname__ = name
+        return call
+
+    def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.fault:
+            raise self.fault
+        self.calls += 1
+        try:
+            request = {"id": self.calls, "call": name, "args": encode(args), "kwargs": encode(kwargs), "mutations": 1}
+        except Unsupported as error:
+            self.unsupported = NoAnswer("unsupported_value", f"the test passes {error}")
+            raise self.unsupported from error
+        raised: Exception | None
+        try:
+            write_frame(self._fd, request)
+            raised = self._take(self._read(), args, kwargs)
+        except OSError as error:
+            self.fault = NoAnswer("gone", "the candidate ended")
+            raise self.fault from error
+        except (BadFrame, LookupError, TypeError, ValueError, AttributeError) as error:
+            self.fault = NoAnswer("protocol_error", f"the candidate's answer is malformed: {error!s:.100}")
+            raise self.fault from error
+        if raised is not None:
+            self.last_raised = raised
+            raise raised
+        return self.last_value
+
+    def _read(self) -> dict[str, Any]:
+        reply = read_frame(self._fd, self._cap)
+        if reply is None:
+            raise OSError("end of channel")
+        return reply
+
+    def _take(self, reply: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception | None:
+        """Apply a reply; returns the exception to raise in the test, if the candidate raised one."""
+        if reply["id"] != self.calls:
+            raise BadFrame("an answer to another call")
+        if "too_big" in reply:
+            self.fault = NoAnswer("output_limit", "the value returned is larger than the output limit")
+            raise self.fault
+        if "unsupported" in reply:
+            self.unsupported = NoAnswer("unsupported_value", f"the candidate returned {reply['unsupported']!s:.100}")
+            raise self.unsupported
+        if "changed" in reply:
+            positional, named = reply["changed"]
+            for index, data in positional:
+                _become(args[index], decode(data))
+            for key, data in named:
+                _become(kwargs[key], decode(data))
+        if "raised" in reply:
+            return _exception(reply)
+        self.last_value = decode(reply["value"])
+        return None
+
+
+def _become(old: Any, new: Any) -> None:
+    """Give a container of ours the contents the candidate left in its copy, inner containers in place."""
+    if type(old) is not type(new):
+        raise BadFrame("a changed argument of another type")
+    if isinstance(old, list):
+        same = len(old) == len(new) and all(map(_both_containers, old, new))
+        if not same:
+            old[:] = new
+            return
+        for inner, changed in zip(old, new, strict=True):
+            _become(inner, changed)
+    elif isinstance(old, dict | set):
+        old.clear()
+        old.update(new)
+    else:
+        raise BadFrame("a change of something that cannot change")
+
+
+def _both_containers(old: Any, new: Any) -> bool:
+    return type(old) is type(new) and isinstance(old, list | dict | set)
+
+
+def _exception(reply: dict[str, Any]) -> Exception:
+    """The exception a candidate raised, by its nearest builtin name; never one that would leave the test early."""
+    kind = getattr(builtins, str(reply["base"]), None)
+    message = str(reply["message"])[:200]
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        with contextlib.suppress(TypeError):  # UnicodeDecodeError and the like want more than a message
+            error: Exception = kind(message)
+            error.__dict__["touchstone_name"] = str(reply["raised"])[:80]
+            return error
+    return RuntimeError(f"{reply['raised']}: {message}"[:200])

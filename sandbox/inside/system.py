@@ -1,0 +1,125 @@
+"""The system calls that isolation is made of, through ctypes: namespaces, mounts, capabilities, process options.
+
+Linux only. Each raises `OSError` with the name of the call that failed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+CLONE_NEWNS = 0x0002_0000
+CLONE_NEWCGROUP = 0x0200_0000
+CLONE_NEWUTS = 0x0400_0000
+CLONE_NEWIPC = 0x0800_0000
+CLONE_NEWUSER = 0x1000_0000
+CLONE_NEWPID = 0x2000_0000
+CLONE_NEWNET = 0x4000_0000
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x4_0000
+MNT_DETACH = 2
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 22, 24
+PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 38, 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+SECCOMP_MODE_FILTER = 2
+
+# These two numbers are the same on every architecture that glibc supports, unlike most of the table.
+_SYS_MOUNT_SETATTR = 442
+_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
+_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
+_CAPABILITY_VERSION_3 = 0x2008_0522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces named by the flags for new ones."""
+    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
+    """Mount, as mount(2)."""
+    result = _libc.mount(
+        source.encode(),
+        target.encode(),
+        kind.encode() if kind else None,
+        ctypes.c_ulong(flags),
+        options.encode() if options else None,
+    )
+    _check(result, f"mount {target}")
+
+
+def detach(target: str) -> None:
+    """Unmount lazily, with all that is mounted below."""
+    _check(_libc.umount2(target.encode(), ctypes.c_int(MNT_DETACH)), f"umount {target}")
+
+
+def pivot_root_here() -> None:
+    """Make the current directory, a mount point, the root; the old root is stacked over it until detached."""
+    number = _SYS_PIVOT_ROOT[os.uname().machine]
+    _check(_libc.syscall(ctypes.c_long(number), b".", b"."), "pivot_root")
+
+
+def seal_read_only() -> None:
+    """Make every mount below the root read-only and without set-uid. Linux 5.12 or later."""
+    attributes = (ctypes.c_uint64 * 4)(MS_RDONLY | MS_NOSUID, 0, 0, 0)  # set, clear, propagation, user namespace
+    result = _libc.syscall(
+        ctypes.c_long(_SYS_MOUNT_SETATTR),
+        ctypes.c_long(_AT_FDCWD),
+        b"/",
+        ctypes.c_ulong(_AT_RECURSIVE),
+        attributes,
+        ctypes.c_ulong(ctypes.sizeof(attributes)),
+    )
+    _check(result, "mount_setattr")
+
+
+def prctl(option: int, *values: int) -> None:
+    """Set a process option, as prctl(2) with integer arguments."""
+    padded = (*values, 0, 0, 0, 0)[:4]
+    _check(_libc.prctl(ctypes.c_int(option), *(ctypes.c_ulong(value) for value in padded)), f"prctl {option}")
+
+
+def drop_capabilities() -> None:
+    """Empty the bounding, ambient, permitted, effective and inheritable sets."""
+    for capability in range(64):
+        try:
+            prctl(PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            if error.errno != 22:  # EINVAL: past the last one this kernel knows
+                raise
+            break
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    nothing = (ctypes.c_uint32 * 6)()
+    _check(_libc.syscall(ctypes.c_long(_SYS_CAPSET[os.uname().machine]), header, nothing), "capset")
+
+
+def set_host_name(name: str) -> None:
+    """sethostname(2), inside the own UTS namespace."""
+    raw = name.encode()
+    _check(_libc.sethostname(raw, ctypes.c_size_t(len(raw))), "sethostname")
+
+
+def install_filter(program: bytes) -> None:
+    """Install a seccomp program, eight bytes an instruction; `no_new_privs` must be set."""
+
+    class Program(ctypes.Structure):
+        # A raw pointer: a char pointer would end the program at its first zero byte.
+        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+    buffer = ctypes.create_string_buffer(program, len(program))
+    header = Program(len(program) // 8, ctypes.cast(buffer, ctypes.c_void_p))
+    result = _libc.prctl(
+        ctypes.c_int(PR_SET_SECCOMP), ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(header), ctypes.c_ulong(0)
+    )
+    _check(result, "seccomp")

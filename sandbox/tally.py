@@ -1,0 +1,48 @@
+"""Collects the outcomes of single tests into the outcome of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sandbox.types import OnTest, Outcome, Status, TestOutcome
+
+
+class Tally:
+    """The tests of one run, in order; those never reported are `not_run`."""
+
+    def __init__(self, names: Sequence[str], on_test: OnTest | None) -> None:
+        self._names = tuple(names)
+        self._tests: dict[int, TestOutcome] = {}
+        self._on_test = on_test
+
+    def add(self, test: TestOutcome) -> None:
+        """Record one test and tell whoever listens."""
+        self._tests[test.index] = test
+        if self._on_test is not None:
+            self._on_test(test)
+
+    @property
+    def next_index(self) -> int | None:
+        """The first test without an outcome: the one that is running."""
+        return next((index for index in range(len(self._names)) if index not in self._tests), None)
+
+    def name(self, index: int) -> str:
+        """The name of a test."""
+        return self._names[index]
+
+    def outcome(self, stopped: tuple[Status, str] | None = None) -> Outcome:
+        """The run as a whole. `stopped` is why it ended early, outside any test."""
+        tests = tuple(
+            self._tests.get(index) or TestOutcome(index=index, status=Status.NOT_RUN, name=name)
+            for index, name in enumerate(self._names)
+        )
+        failures = [test for test in tests if test.status is not Status.PASSED]
+        # A test that was never reached is not what went wrong, if anything else did.
+        failures.sort(key=lambda test: test.status is Status.NOT_RUN)
+        if stopped is not None:
+            return Outcome(status=stopped[0], tests=tests, message=stopped[1])
+        if not failures:
+            return Outcome(status=Status.PASSED, tests=tests)
+        first = failures[0]
+        message = ": ".join(part for part in (first.exception_type, first.exception_message) if part)
+        return Outcome(status=first.status, tests=tests, message=message)
