@@ -1,0 +1,5 @@
+"""The `transformers` engine: the reference the others are measured against. Right before fast; needs torch."""
+
+from engine.hf.engine import TransformersEngine, load
+
+__all__ = ["TransformersEngine", "load"]

@@ -1,0 +1,162 @@
+"""One request on its way: a shared prefill, then a step at a time for the candidates that still run."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from engine.hf.sampling import Sampler
+from engine.tokens import Detokeniser, Tokenizer
+from engine.transcript import Transcript
+from engine.types import Event, Finished, FinishReason, GenerationRequest, TokenLogprob
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory with what is needed to speak to it."""
+
+    model: Any
+    tokenizer: Tokenizer
+    end_ids: tuple[int, ...]
+    dtype: str
+    context_length: int
+
+
+@dataclass(slots=True)
+class _Row:
+    transcript: Transcript
+    detokeniser: Detokeniser
+    candidate: int
+    ids: list[int] = field(default_factory=list)
+
+
+class Decode:
+    """The state of one request. Used by one thread at a time; dropping it frees its memory."""
+
+    def __init__(self, loaded: Loaded, request: GenerationRequest, prompt: list[int]) -> None:
+        sampling = request.sampling
+        self._loaded = loaded
+        self._request = request
+        self._prompt = prompt
+        self._rows = [
+            _Row(Transcript(number, sampling), Detokeniser(loaded.tokenizer), number) for number in range(request.n)
+        ]
+        seed = sampling.seed if sampling.seed is not None else int.from_bytes(os.urandom(8), "little")
+        known = len(loaded.tokenizer.bytes_of)
+        self._sampler = Sampler(sampling, prompt, request.n, end_ids=loaded.end_ids, known_ids=known, seed=seed)
+        self._cache: Any = None
+        self._logits: torch.Tensor | None = None
+        self._prefill_s = 0.0
+        self._began = 0.0
+
+    @property
+    def running(self) -> bool:
+        """Whether some candidate is not finished."""
+        return bool(self._rows)
+
+    def cancel(self) -> list[Event]:
+        """End every candidate that still runs."""
+        return [event for row in self._take_all() for event in self._end(row, "cancelled")]
+
+    def advance(self, least_s: float) -> list[Event]:
+        """Decode for about `least_s` seconds, or until all is done or the deadline passes; the events in order."""
+        import torch
+
+        events: list[Event] = []
+        if not self._request.sampling.max_tokens:
+            return [event for row in self._take_all() for event in self._end(row, "length")]
+        began = time.monotonic()
+        with torch.inference_mode():
+            while self._rows:
+                deadline = self._request.deadline
+                if deadline is not None and time.monotonic() >= deadline:
+                    return events + self.cancel()
+                events += self._step()
+                if time.monotonic() - began >= least_s:
+                    break
+        for row in self._rows:
+            if (piece := row.transcript.take()) is not None:
+                events.append(piece)
+        return events
+
+    def _step(self) -> list[Event]:
+        if self._logits is None:
+            self._prefill()
+        assert self._logits is not None  # noqa: S101 - set by the line before
+        logprobs = self._logits.log_softmax(-1)
+        drawn = self._sampler.draw(self._logits, [(row.candidate, row.ids) for row in self._rows])
+        events: list[Event] = []
+        kept: list[int] = []
+        for index, (row, token_id) in enumerate(zip(self._rows, drawn, strict=True)):
+            reason = self._push(row, token_id, logprobs[index])
+            if reason is None:
+                kept.append(index)
+            else:
+                events += self._end(row, reason)
+        self._forward(kept)
+        return events
+
+    def _push(self, row: _Row, token_id: int, logprobs: torch.Tensor) -> FinishReason | None:
+        row.ids.append(token_id)
+        if token_id in self._loaded.end_ids:
+            row.transcript.end_of_text()
+            return "stop"
+        token = describe(self._loaded.tokenizer, token_id, logprobs, self._request.sampling.logprobs or 0)
+        return row.transcript.push(token, row.detokeniser.push(token_id))
+
+    def _prefill(self) -> None:
+        import torch
+        from transformers import DynamicCache
+
+        self._began = time.monotonic()
+        model = self._loaded.model
+        self._cache = DynamicCache(config=model.config)
+        # One forward pass for all candidates; only then does each get its copy of the prompt's keys and values.
+        output = model(
+            torch.tensor([self._prompt], device=model.device), past_key_values=self._cache, use_cache=True,
+            logits_to_keep=1,
+        )  # fmt: skip
+        self._cache = output.past_key_values
+        self._cache.batch_repeat_interleave(len(self._rows))
+        self._logits = output.logits[0, -1].float().cpu().repeat(len(self._rows), 1)
+        self._prefill_s = time.monotonic() - self._began
+
+    def _forward(self, kept: list[int]) -> None:
+        """Drop the rows that ended and compute the next logits of the rest."""
+        import torch
+
+        model = self._loaded.model
+        if len(kept) < len(self._rows):
+            self._rows = [self._rows[index] for index in kept]
+            if kept:
+                self._cache.batch_select_indices(torch.tensor(kept, device=model.device))
+        if not kept:
+            self._cache = None
+            return
+        last = torch.tensor([[row.ids[-1]] for row in self._rows], device=model.device)
+        output = model(last, past_key_values=self._cache, use_cache=True)
+        self._logits = output.logits[:, -1].float().cpu()
+
+    def _end(self, row: _Row, reason: FinishReason) -> list[Event]:
+        piece = row.transcript.finish()
+        decode_s = time.monotonic() - self._began - self._prefill_s if self._began else 0.0
+        end: Finished = row.transcript.finished(reason, prefill_s=self._prefill_s, decode_s=decode_s)
+        return [end] if piece is None else [piece, end]
+
+    def _take_all(self) -> list[_Row]:
+        rows, self._rows = self._rows, []
+        return rows
+
+
+def describe(tokenizer: Tokenizer, token_id: int, logprobs: torch.Tensor, alternatives: int) -> TokenLogprob:
+    """A token with its log-probability and the likeliest alternatives. `logprobs`: Float[vocabulary]."""
+    top: tuple[tuple[str, float], ...] = ()
+    if alternatives:
+        values, ids = logprobs[: len(tokenizer.bytes_of)].topk(min(alternatives, len(tokenizer.bytes_of)))
+        top = tuple((tokenizer.text_of(int(other)), float(value)) for other, value in zip(ids, values, strict=True))
+    return TokenLogprob(token_id, tokenizer.text_of(token_id), float(logprobs[token_id]), top)

@@ -1,0 +1,72 @@
+"""From an `hf` folder to a model in memory, in a type the host computes in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.errors import MissingExtra, ModelNotFound, UnsupportedDtype, UnsupportedModel
+from engine.hf.decode import Loaded
+from engine.tokens import Tokenizer
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def load_model(folder: Path, dtype: str, threads: int | None, device: str) -> Loaded:
+    """Load the model; blocks, and sets the calling thread's number of torch threads."""
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise MissingExtra(
+            f"the transformers engine needs {error.name}; run: pip install 'touchstone[transformers]'"
+        ) from error
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = choose_dtype(dtype, device)
+    if not (folder / "config.json").is_file():
+        raise ModelNotFound(f"no config.json in {folder}; the transformers engine loads a model's hf folder")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    tokenizer = Tokenizer.load(folder)
+    load: Callable[..., Any] = transformers.AutoModelForCausalLM.from_pretrained
+    try:
+        # Never a model's own code: it would run with the server's rights.
+        model = load(str(folder), dtype=getattr(torch, chosen), local_files_only=True, trust_remote_code=False)
+    except (ValueError, OSError, KeyError) as error:
+        raise UnsupportedModel(f"transformers cannot load {folder}: {error}") from error
+    model = model.to(device).eval()
+    return Loaded(
+        model, tokenizer, _end_ids(folder, model.config, tokenizer), chosen, _context(model.config, tokenizer)
+    )
+
+
+def choose_dtype(dtype: str, device: str) -> str:
+    """The type to compute in. Raises `UnsupportedDtype` listing those the host can do."""
+    if device == "cpu":
+        possible: tuple[str, ...] = ("float32", "bfloat16")
+    else:
+        possible = DTYPES
+    chosen = ("float32" if device == "cpu" else "bfloat16") if dtype == "auto" else dtype
+    if chosen not in possible:
+        raise UnsupportedDtype(f"dtype: {dtype!r} is not one the transformers engine computes in on {device}: "
+                               f"{', '.join(possible)}")  # fmt: skip
+    return chosen
+
+
+def _end_ids(folder: Path, config: Any, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Every token that ends a text: of the generation settings, else of the model, and of the tokenizer."""
+    path = folder / "generation_config.json"
+    generation = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    named = generation.get("eos_token_id", getattr(config, "eos_token_id", None))
+    ids = named if isinstance(named, list) else [named]
+    return tuple(sorted({int(token) for token in [*ids, tokenizer.eos_id] if token is not None}))
+
+
+def _context(config: Any, tokenizer: Tokenizer) -> int:
+    length = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+    if length is None:
+        raise UnsupportedModel("max_position_embeddings: config.json does not state the context length")
+    return int(length)
