@@ -15,7 +15,7 @@ ENGINES = {
     "openai": "engine.upstream:load",
     "scripted": "engine.scripted:load",
 }
-"""Where each engine's `load` is: `module:function`, a coroutine function from its own keyword options to an `Engine`."""
+"""Where each engine's `load` is, as `module:function`: a coroutine function from keyword options to an `Engine`."""
 
 
 def engine_names() -> tuple[str, ...]:

@@ -174,7 +174,7 @@ class ScriptedEngine:
 
 
 async def load(*, script: Path | str, model_name: str = "scripted", **limits: int) -> ScriptedEngine:
-    """An engine for the script in a JSON file: an object from prompt to a list of completions; "" stands for the rest."""
+    """An engine for the script in a JSON file: an object from prompt to a list of completions; "" is for others."""
     table = json.loads(await asyncio.to_thread(Path(script).read_text, encoding="utf-8"))
     return ScriptedEngine(table, otherwise=table.get("", ("",)), model_name=model_name, **limits)
 

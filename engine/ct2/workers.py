@@ -1,0 +1,128 @@
+"""Threads that take work from the one waiting queue, a call each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from engine.ct2.jobs import Job, Slice
+from engine.ct2.scoring import Scoring
+from engine.errors import EngineFailed, Overloaded
+from engine.queue import FairQueue
+from engine.types import Priority
+
+MAX_ROWS = 16
+"""Candidates of different requests in one call."""
+RETRY_AT_LEAST_S = 1.0
+
+Work = Slice | Scoring
+
+
+class Workers:
+    """The waiting queue and the threads that empty it. All methods may be called from any thread."""
+
+    def __init__(
+        self,
+        run: Callable[[list[Work]], None],
+        *,
+        workers: int,
+        reserved: int,
+        max_waiting: int,
+        max_rows: int = MAX_ROWS,
+    ) -> None:
+        self._run = run
+        self._max_waiting = max_waiting
+        self._max_rows = max_rows
+        self._changed = threading.Condition()
+        self._queue: FairQueue[Work] = FairQueue()
+        self._waiting = 0
+        self._call_s = 0.0
+        self._closing = False
+        self._count = workers
+        lasts = [Priority.BATCH] * workers + [Priority.AS_YOU_TYPE] * reserved
+        self._threads = [
+            threading.Thread(target=self._work, args=(last,), name=f"ct2-{number}", daemon=True)
+            for number, last in enumerate(lasts)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Requests of which nothing has begun."""
+        return self._waiting
+
+    def submit(self, works: Iterable[Work], priority: Priority, key: str) -> None:
+        """Queue the parts of one request. Raises `Overloaded` when the queue is full, `EngineFailed` when closed."""
+        with self._changed:
+            if self._closing:
+                raise EngineFailed("the engine is closed")
+            if self._waiting >= self._max_waiting:
+                raise Overloaded(max(RETRY_AT_LEAST_S, self._call_s * len(self._queue) / self._count))
+            for work in works:
+                self._queue.put(work, priority, key)
+            self._waiting += 1
+            self._changed.notify_all()
+
+    def drop(self, unwanted: Callable[[Work], bool]) -> list[Work]:
+        """Take work out of the queue again."""
+        with self._changed:
+            dropped = self._queue.remove(unwanted)
+            self._waiting -= len({_owner(work) for work in dropped if not _begun(work)})
+            return dropped
+
+    def close(self) -> None:
+        """Start nothing more and wait for the calls under way; their owner has told them to stop."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self, last: Priority) -> None:
+        while works := self._take(last):
+            began_s = time.monotonic()
+            self._run(works)
+            self._call_s += 0.1 * (time.monotonic() - began_s - self._call_s)
+
+    def _take(self, last: Priority) -> list[Work]:
+        """Wait for work of `last` priority or a more urgent one; nothing when closing."""
+        with self._changed:
+            while not self._closing:
+                work = self._queue.take(last)
+                if work is not None:
+                    works = [work, *self._joining(work)]
+                    for each in works:
+                        self._begin(each)
+                    return works
+                self._changed.wait()
+            return []
+
+    def _joining(self, first: Work) -> list[Work]:
+        if not isinstance(first, Slice):
+            return []
+        room = self._max_rows - len(first.candidates)
+
+        def fits(other: Work) -> bool:
+            nonlocal room
+            if not isinstance(other, Slice) or len(other.candidates) > room or not first.joins(other):
+                return False
+            room -= len(other.candidates)
+            return True
+
+        return self._queue.take_like(first.job.request.priority, fits) if room else []
+
+    def _begin(self, work: Work) -> None:
+        if not _begun(work):
+            self._waiting -= 1
+            owner = _owner(work)
+            owner.started_s = time.monotonic()
+
+
+def _owner(work: Work) -> Job | Scoring:
+    return work.job if isinstance(work, Slice) else work
+
+
+def _begun(work: Work) -> bool:
+    return _owner(work).started_s is not None
