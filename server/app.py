@@ -1,0 +1,42 @@
+"""The ASGI app: routes around a service. Takes built objects; there are no globals and importing has no effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp
+
+from server.gateway import Gateway
+from server.routes.feedback import Feedback
+from server.routes.generation import chat, completions
+from server.routes.health import Health, MetricsPage, Ready, Version
+from server.routes.models import Models
+from server.service import Parts, Service
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
+
+
+def create_app(parts: Parts) -> ASGIApp:
+    """The app over parts that are ready. Whoever built them closes them."""
+    return app_of(Service(parts.config, parts))
+
+
+def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
+    """The app over a service whose parts may still be loading."""
+    routes: list[BaseRoute] = [
+        Route("/v1/completions", completions(service), methods=["POST"]),
+        Route("/v1/chat/completions", chat(service), methods=["POST"]),
+        Route("/v1/feedback", Feedback(service), methods=["POST"]),
+        Route("/v1/models", Models(service), methods=["GET"]),
+        Route("/v1/models/{id:path}", Models(service), methods=["GET"]),
+        Route("/health", Health(service), methods=["GET"]),
+        Route("/ready", Ready(service), methods=["GET"]),
+        Route("/metrics", MetricsPage(service), methods=["GET"]),
+        Route("/version", Version(service), methods=["GET"]),
+    ]
+    router = Router(routes, redirect_slashes=False, lifespan=lifespan)
+    paths = frozenset(route.path for route in routes if isinstance(route, Route) and "{" not in route.path)
+    return Gateway(service, router, paths)

@@ -1,0 +1,80 @@
+"""The one middleware: request ids, evidence headers, errors as JSON, durations. Pure ASGI around the router.
+
+`BaseHTTPMiddleware` and exception handlers by class would cost a task and several wrappers a request; this is one
+function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.asgi import send_json
+from server.errors import ApiError, ClientGone, Unavailable, to_api_error
+from server.ids import uuid7
+from server.service import Service
+from server.translate.names import round_of
+
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+_MODEL_PATH = "/v1/models/"
+
+
+class Gateway:
+    """An ASGI app around the routes."""
+
+    def __init__(self, service: Service, router: ASGIApp, paths: frozenset[str]) -> None:
+        self._service = service
+        self._router = router
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._router(scope, receive, send)
+            return
+        scope["app"] = self  # tells the router to raise its 404 and 405 rather than to answer them
+        began = time.perf_counter()
+        status = 0
+        marks = self._marks(scope)
+
+        async def marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *marks]
+            await send(message)
+
+        try:
+            await self._router(scope, receive, marked)
+        except ClientGone:
+            status = status or 499
+        except asyncio.CancelledError:
+            if status or not self._service.lifecycle.aborted:
+                raise
+            await self._refuse(Unavailable("this server ended before the request did", "draining", 1), marked)
+        except Exception as error:
+            if status:
+                raise
+            await self._refuse(to_api_error(error), marked)
+        finally:
+            self._service.metrics.request(self._route(scope["path"]), status, time.perf_counter() - began)
+
+    async def _refuse(self, error: ApiError, send: Send) -> None:
+        await send_json(send, error.status, error.body, error.headers)
+
+    def _marks(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid7().encode("ascii")
+        marks = [(b"x-request-id", request_id)]
+        parts = self._service.loaded
+        if parts is not None:
+            marks.append((b"x-model-round", b"%d" % round_of(parts.engine.info.model)))
+        return marks
+
+    def _route(self, path: str) -> str:
+        """The pattern of a path: a label from a small fixed set."""
+        if path in self._paths:
+            return path
+        return _MODEL_PATH + "{id}" if path.startswith(_MODEL_PATH) else "other"

@@ -1,0 +1,132 @@
+"""The server's metrics: the only module that knows Prometheus. Own registry; labels from small fixed sets only.
+
+Lower packages return their measurements in rankings and outcomes; here they become numbers to scrape. Memory is read
+when it is scraped, never on a request's way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from engine import EngineInfo, EngineStats
+from reranker import Ranking
+from sandbox import ProgramClass
+from server.memory import MemoryCollector
+from server.translate.names import round_of
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
+_PER_TOKEN = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 1)
+_COUNTS = (0, 1, 2, 4, 8, 16, 32, 64)
+
+
+class Metrics:
+    """Every metric of one process."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry(auto_describe=True)
+
+        def histogram(
+            name: str, text: str, labels: Iterable[str] = (), buckets: Iterable[float] = _SECONDS
+        ) -> Histogram:
+            return Histogram(f"touchstone_{name}", text, labels, buckets=tuple(buckets), registry=registry)
+
+        def counter(name: str, text: str, labels: Iterable[str] = ()) -> Counter:
+            return Counter(f"touchstone_{name}", text, labels, registry=registry)
+
+        self._request = histogram("request_duration_seconds", "From request to last byte.", ("route", "status"))
+        self._first = histogram("time_to_first_token_seconds", "From request to first sampled token.")
+        self._token = histogram("time_per_output_token_seconds", "Per request, after its first token.", (), _PER_TOKEN)
+        self._queue = histogram("queue_time_seconds", "In the engine's waiting queue.")
+        self._prefill = histogram("prefill_time_seconds", "Computing the prompt.")
+        self._decode = histogram("decode_time_seconds", "From first to last sampled token.")
+        self._prompt = counter("prompt_tokens", "Prompt tokens.")
+        self._generated = counter("generation_tokens", "Sampled tokens.", ("kind",))
+        self._cancelled = counter("cancelled", "Requests whose client went away.", ("stage",))
+        self._requests = counter("rerank_requests", "Rankings.", ("method", "status"))
+        self._stage = histogram("rerank_duration_seconds", "Where the time of a ranking went.", ("stage",))
+        self._candidates = histogram("rerank_candidates", "Candidates a ranking.", ("kind",), _COUNTS)
+        self._gain = counter("rerank_gain", "What reranking changed, where tests ran.", ("outcome",))
+        self._runs = counter("sandbox_runs", "Programs run.", ("result",))
+        self._run = histogram("sandbox_duration_seconds", "One program's run.")
+        self._feedback = counter("feedback", "Signals stored.", ("type", "source"))
+        self._running = Gauge("touchstone_requests_running", "Requests the engine works on.", registry=registry)
+        self._waiting = Gauge("touchstone_requests_waiting", "Requests in the engine's queue.", registry=registry)
+        labels = ("model", "engine", "effective_dtype", "round")
+        self._model = Gauge("touchstone_model_info", "The model served.", labels, registry=registry)
+        registry.register(MemoryCollector())
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """One HTTP request was answered. `route` is a pattern, never a path."""
+        self._request.labels(route, str(status)).observe(seconds)
+
+    def cancelled(self, stage: str) -> None:
+        """A client went away while its request was in `queue`, `decode` or `rerank`."""
+        self._cancelled.labels(stage).inc()
+
+    def feedback(self, kind: str, source: str) -> None:
+        """A signal was stored."""
+        self._feedback.labels(kind, source).inc()
+
+    def model(self, info: EngineInfo) -> None:
+        """Say which model is served now."""
+        self._model.clear()
+        self._model.labels(info.model, info.engine, info.dtype, str(round_of(info.model))).set(1)
+
+    def ranked(self, ranking: Ranking) -> None:
+        """Count all that a ranking says of itself."""
+        self._requests.labels(ranking.method, ranking.status).inc()
+        self._queue.observe(ranking.queue_s)
+        if ranking.prefill_s is not None:
+            self._prefill.observe(ranking.prefill_s)
+        if ranking.first_token_s is not None:
+            self._first.observe(ranking.first_token_s)
+            decode_s = max(0.0, ranking.generate_s - ranking.first_token_s)
+            self._decode.observe(decode_s)
+            longest = max(candidate.token_count for candidate in ranking.candidates)
+            if longest > 1:
+                self._token.observe(decode_s / (longest - 1))
+        self._prompt.inc(ranking.prompt_tokens)
+        returned = ranking.returned_tokens
+        self._generated.labels("returned").inc(returned)
+        self._generated.labels("discarded").inc(max(0, ranking.sampled_tokens - returned))
+        if ranking.method != "off":
+            self._judged(ranking)
+
+    def _judged(self, ranking: Ranking) -> None:
+        self._stage.labels("generate").observe(ranking.generate_s)
+        self._stage.labels("rerank").observe(ranking.rerank_s)
+        self._candidates.labels("sampled").observe(len(ranking.candidates))
+        self._candidates.labels("unique").observe(ranking.num_unique)
+        executed_s = 0.0
+        for candidate in ranking.candidates:
+            if candidate.outcome is not None and candidate.duplicate_of is None:
+                self._runs.labels(candidate.outcome.status.value).inc()
+                self._run.observe(candidate.execute_s or candidate.outcome.wall_s)
+                executed_s += candidate.execute_s or 0.0
+        if ranking.suite is None:
+            return
+        self._stage.labels("execute").observe(executed_s)
+        self._candidates.labels("passing").observe(ranking.num_passing)
+        outcome = gain(ranking)
+        if outcome is not None:
+            self._gain.labels(outcome).inc()
+
+    def scrape(self, stats: EngineStats | None) -> bytes:
+        """The exposition text, with the engine's own counts of this moment."""
+        if stats is not None:
+            self._running.set(stats.requests_running)
+            self._waiting.set(stats.requests_waiting)
+        return generate_latest(self.registry)
+
+
+def gain(ranking: Ranking) -> str | None:
+    """What reranking changed against taking the first candidate; None where the first one was not run."""
+    first = ranking.candidates[0]
+    if first.program_class is ProgramClass.PASS:
+        return "first_ok"
+    if first.outcome is None:
+        return None
+    return "rescued" if ranking.num_passing else "none_ok"

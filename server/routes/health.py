@@ -1,0 +1,82 @@
+"""`/health`, `/ready`, `/version` and `/metrics`: what machines ask. Answered also while loading and draining."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from engine import Engine, EngineStats
+from server.asgi import send_bytes, send_json
+from server.metrics import CONTENT_TYPE
+from server.service import Service
+
+
+def touchstone_version() -> str:
+    """The installed version; `0+unknown` where the sources run without having been installed."""
+    try:
+        return version("touchstone")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+class Health:
+    """`GET /health`: the process lives. Always 200."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send_json(send, 200, {"status": "loading" if self._service.loaded is None else "ok"})
+
+
+class Ready:
+    """`GET /ready`: send requests here, or not yet, or not any more."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service, parts = self._service, self._service.loaded
+        phase = service.lifecycle.phase
+        body: dict[str, Any] = {"status": "ready" if phase == "ok" else phase}
+        if parts is not None:
+            info, isolation = parts.engine.info, parts.isolation
+            body["model"] = info.model
+            body["isolation"] = {"tier": isolation.tier}
+            if isolation.tier is None:
+                body["isolation"] |= {"reasons": isolation.reasons, "how_to_fix": isolation.how_to_fix}
+        if phase == "ok":
+            await send_json(send, 200, body)
+            return
+        retry = str(max(1, round(service.config.server.retry_after_s)))
+        await send_json(send, 503, body, [("retry-after", retry)])
+
+
+class Version:
+    """`GET /version`."""
+
+    def __init__(self, service: Service) -> None:
+        self._body = {"version": touchstone_version(), "config_hash": service.config_hash}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send_json(send, 200, self._body)
+
+
+class MetricsPage:
+    """`GET /metrics`: Prometheus' text format."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        parts = self._service.loaded
+        stats = None if parts is None else stats_of(parts.engine)
+        await send_bytes(send, 200, self._service.metrics.scrape(stats), CONTENT_TYPE)
+
+
+def stats_of(engine: Engine) -> EngineStats | None:
+    """How busy the engine is, where it says so."""
+    stats = getattr(engine, "stats", None)
+    return stats() if callable(stats) else None

@@ -1,0 +1,143 @@
+"""One serving process: bind, answer at once, load in the background, drain on SIGTERM, exit 0.
+
+The port answers before the model is there (`/health` says loading), so probes see a live process early. A second
+SIGTERM or SIGINT ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import uvicorn
+
+from server.app import app_of
+from server.build import build, close
+from server.config import Config
+from server.service import Parts, Service
+
+_log = logging.getLogger(__name__)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_AFTER_DRAIN_S = 2
+"""How long connections may take to close once their requests are done."""
+
+
+class StartFailed(Exception):
+    """The server could not start; the message says why."""
+
+
+class Process:
+    """The process's server and what it was told by signals."""
+
+    def __init__(self, config: Config, make: Callable[[Config], Awaitable[Parts]] = build) -> None:
+        self._config = config
+        self._make = make
+        self._service = Service(config)
+        self._signals = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._url = ""
+        app = app_of(self._service, self._lifespan)
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                lifespan="on",
+                timeout_graceful_shutdown=_AFTER_DRAIN_S,
+                ws="none",
+            )
+        )
+
+    def run(self) -> None:
+        """Serve until told to stop. Raises `StartFailed`."""
+        listener = listen(self._config.server.host, self._config.server.port)
+        host, port = listener.getsockname()[:2]
+        self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
+            runner.run(self._serve(listener))
+        if self._service.failure is not None:
+            raise StartFailed(self._service.failure)
+
+    async def _serve(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._signalled, number)
+        await self._server.serve(sockets=[listener])
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, app: Any) -> AsyncIterator[None]:
+        loading = asyncio.create_task(self._load())
+        try:
+            yield
+        finally:
+            # A load that has begun is waited for: threads in the middle of it would outlive the interpreter.
+            await asyncio.wait([loading])
+            parts = self._service.loaded
+            if parts is not None:
+                await close(parts)
+
+    async def _load(self) -> None:
+        try:
+            parts = await self._make(self._config)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the process says so and ends
+            _log.debug("loading failed", exc_info=error)
+            self._service.failure = f"{type(error).__name__}: {error}"
+            self._server.should_exit = True
+            return
+        self._service.begin(parts)
+        self._announce(parts)
+
+    def _announce(self, parts: Parts) -> None:
+        model, tier = parts.engine.info.model, parts.isolation.tier
+        body = json.dumps({"model": model, "prompt": "def add(a, b):\n", "max_tokens": 32})
+        say(f"serving {model} on {self._url} (isolation: {tier or 'none, see ' + self._url + '/ready'})")
+        say(f"  curl -s {self._url}/v1/completions -H 'Content-Type: application/json' -d '{body}'")
+
+    def _signalled(self, number: int) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            # Told twice: nothing is worth waiting for. Sandboxed processes die with this one, by the kernel's hand.
+            os._exit(128 + number)
+        self._tasks.append(asyncio.create_task(self._stop()))
+
+    async def _stop(self) -> None:
+        say(f"draining {self._service.lifecycle.num_running} requests")
+        await self._service.lifecycle.drain(self._config.server.drain_s)
+        self._server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its own signal handlers: they would stop accepting before the drain."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises `StartFailed` naming host and port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StartFailed(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    listener.setblocking(False)
+    return listener
+
+
+def say(line: str) -> None:
+    """A line for whoever started the process."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

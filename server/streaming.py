@@ -1,0 +1,119 @@
+"""One streamed reply: tokens as they are sampled, or heartbeats and then the winner.
+
+Nothing is sent before there is something to say, so an early error is an ordinary HTTP error; a later one is an error
+event, then `[DONE]`. The exchange is on disk before the chunk that ends the last choice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.types import Receive, Send
+
+from engine import Event, TextPiece, TokenLogprob
+from reranker import Ranking
+from server import sse
+from server.asgi import cancel, gone
+from server.errors import ClientGone, to_api_error
+from server.service import Service
+from server.translate.reply import Chunks
+from server.work import Work
+
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Stream:
+    """One reply on its way out."""
+
+    def __init__(
+        self, service: Service, work: Work, receive: Receive, send: Send, headers: list[tuple[str, str]]
+    ) -> None:
+        self._service = service
+        self._work = work
+        self._ask = work.ask
+        self._receive = receive
+        self._send = send
+        self._headers = headers
+        self._chunks = Chunks(work.ask, service.defaults.info, int(time.time()))
+        self._begun = False
+        self._wake = asyncio.Event()
+        self._pieces: dict[int, list[TextPiece]] = {}
+
+    async def run(self) -> None:
+        """Send all of it. Raises what went wrong before the first byte, and `ClientGone`."""
+        ranking = asyncio.ensure_future(self._work.rank(None if self._ask.reranked else self._note))
+        watcher = asyncio.ensure_future(gone(self._receive))
+        for task in (ranking, watcher):
+            task.add_done_callback(lambda _: self._wake.set())
+        try:
+            await self._follow(ranking, watcher)
+            await self._finish(ranking.result())
+        except ClientGone:
+            raise
+        except (Exception, asyncio.CancelledError) as error:
+            if not self._begun:
+                raise
+            # The status line is out; all that is left is to say it in the stream's own words.
+            if isinstance(error, asyncio.CancelledError) and not self._service.lifecycle.aborted:
+                raise
+            await self._put(sse.event(to_api_error(error).body) + sse.DONE, more=False)
+        finally:
+            await cancel(ranking, watcher)
+
+    def _note(self, number: int, event: Event) -> None:
+        if isinstance(event, TextPiece):
+            index = number * self._ask.options.n + event.candidate
+            self._pieces.setdefault(index, []).append(event)
+            self._wake.set()
+
+    async def _follow(self, ranking: asyncio.Future[list[Ranking]], watcher: asyncio.Future[None]) -> None:
+        """Send pieces as they come and heartbeats when nothing comes, until the ranking is done."""
+        while True:
+            woken = await self._woken()
+            done = ranking.done()
+            if watcher.done() and not done:
+                raise ClientGone
+            if self._pieces:
+                await self._put(self._taken())
+            elif not woken:
+                await self._put(sse.HEARTBEAT)
+            if done:
+                return
+
+    async def _woken(self) -> bool:
+        try:
+            await asyncio.wait_for(self._wake.wait(), self._service.config.server.heartbeat_s)
+        except TimeoutError:
+            return False
+        self._wake.clear()
+        return True
+
+    def _taken(self) -> bytes:
+        """What came since the last time, one chunk a choice."""
+        pieces, self._pieces = self._pieces, {}
+        events = []
+        for index, found in pieces.items():
+            tokens: tuple[TokenLogprob, ...] = ()
+            if self._ask.logprobs is not None:
+                tokens = tuple(token for piece in found for token in piece.tokens)
+            text = "".join(piece.text for piece in found)
+            events += [sse.event(chunk) for chunk in self._chunks.piece(index, text, tokens)]
+        return b"".join(events)
+
+    async def _finish(self, rankings: list[Ranking]) -> None:
+        await self._work.record()
+        chunks = list(self._chunks.text(rankings)) if self._ask.reranked else []
+        chunks += self._chunks.end(rankings)
+        await self._put(b"".join(sse.event(chunk) for chunk in chunks) + sse.DONE, more=False)
+
+    async def _put(self, body: bytes, *, more: bool = True) -> None:
+        if not self._begun:
+            self._begun = True
+            extra = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._headers]
+            await self._send({"type": "http.response.start", "status": 200, "headers": _HEADERS + extra})
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})

@@ -1,0 +1,131 @@
+"""From wire to domain, what both generation routes share: sampling, options, ignored keys, who asks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any, cast
+
+from engine import EngineInfo, Priority, Sampling, UnsupportedField
+from feedback import Purpose
+from reranker import Options
+from server.errors import BadRequest
+from server.translate.ask import Client
+from server.translate.defaults import Defaults, Headers
+from server.translate.rerank import Wanted
+from server.wire.base import SamplingFields
+
+_PURPOSES = ("traffic", "eval", "train")
+_PRINTABLE = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+def client_of(headers: Headers, user: str | None, peer: str) -> Client:
+    """Who asks, and why. `peer` is the connection's address. Raises `BadRequest`."""
+    purpose = headers.get("x-purpose", "traffic")
+    if purpose not in _PURPOSES:
+        raise BadRequest("X-Purpose", f"must be one of {', '.join(_PURPOSES)}", code="invalid_value")
+    session = headers.get("x-session-id")
+    if session is not None and not _PRINTABLE.fullmatch(session):
+        raise BadRequest("X-Session-Id", "must be 1 to 200 printable characters", code="invalid_value")
+    return Client(purpose=cast("Purpose", purpose), session_id=session, fairness_key=user or session or peer)
+
+
+def options_of(
+    wire: SamplingFields,
+    wanted: Wanted,
+    client: Client,
+    defaults: Defaults,
+    *,
+    logprobs: int | None,
+    max_tokens: int,
+    fim: bool,
+) -> Options:
+    """Sampling and choice, resolved. Raises `BadRequest` for what the engine cannot honour."""
+    fields = wanted.fields
+    own = wanted.method == "off" or wanted.as_openai
+    if own:
+        temperature, top_p = wire.temperature, wire.top_p
+        default_temperature, default_top_p = 1.0, 1.0
+    else:
+        temperature, top_p = fields.temperature, fields.top_p
+        default_temperature, default_top_p = defaults.temperature, defaults.top_p
+    info = defaults.info
+    sampling = Sampling(
+        temperature=default_temperature if temperature is None else temperature,
+        top_p=default_top_p if top_p is None else top_p,
+        top_k=max(0, wire.top_k or 0),
+        max_tokens=max_tokens,
+        min_tokens=wire.min_tokens or 0,
+        stop=stops_of(wire.stop),
+        # Seeds are not refused where they cannot be honoured: the reply says whether this one was.
+        seed=wire.seed if "seed" in info.honours else None,
+        logprobs=logprobs,
+        presence_penalty=wire.presence_penalty or 0.0,
+        frequency_penalty=wire.frequency_penalty or 0.0,
+        repetition_penalty=1.0 if wire.repetition_penalty is None else wire.repetition_penalty,
+        logit_bias=_bias(wire.logit_bias),
+    )
+    _check_honoured(sampling, info)
+    priority = Priority.BATCH if client.purpose != "traffic" else Priority.AS_YOU_TYPE if fim else Priority.INTERACTIVE
+    base = Options(
+        method=wanted.method,
+        n=wanted.n,
+        num_candidates=wanted.num_candidates,
+        sampling=sampling,
+        include_greedy=not wanted.as_openai and fields.include_greedy is not False,
+        deadline_s=wanted.deadline_s,
+        limits=wanted.limits,
+        priority=priority,
+        fairness_key=client.fairness_key,
+    )
+    return _with_words(base, wanted)
+
+
+def _with_words(base: Options, wanted: Wanted) -> Options:
+    fields = wanted.fields
+    words = {
+        "dedupe": fields.dedupe,
+        "examples": fields.examples,
+        "early_exit": fields.early_exit,
+        "on_error": fields.on_error,
+    }
+    given: dict[str, Any] = {name: word for name, word in words.items() if word is not None}
+    return replace(base, **given) if given else base  # the words were checked in translate/rerank.py
+
+
+def stops_of(stop: str | list[str] | None) -> tuple[str, ...]:
+    """Stop strings in either of OpenAI's forms; more than 4 are fine. Raises `BadRequest` for an empty one."""
+    found = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if "" in found:
+        raise BadRequest("stop", "an empty stop string would stop everything", code="invalid_value")
+    return found
+
+
+def check_logprobs(name: str, count: int | None, info: EngineInfo) -> None:
+    """Refuse more alternatives a token than the model reports."""
+    if count and count > info.max_logprobs:
+        raise BadRequest(name, f"this model reports at most {info.max_logprobs} alternatives a token", code="too_many")
+
+
+def ignored_keys(wire: SamplingFields) -> tuple[str, ...]:
+    """Names of the keys nobody knows."""
+    inner = wire.stream_options.model_extra if wire.stream_options is not None else None
+    return (*(wire.model_extra or ()), *(f"stream_options.{key}" for key in inner or ()))
+
+
+def refuse(name: str, value: object, neutral: tuple[object, ...]) -> None:
+    """Refuse a known field that is not honoured, unless its value asks for nothing."""
+    if value not in neutral:
+        raise BadRequest(name, "this server does not support it", code="unsupported_field")
+
+
+def _bias(bias: dict[str, float] | None) -> tuple[tuple[int, float], ...]:
+    try:
+        return tuple((int(token), value) for token, value in (bias or {}).items() if value)
+    except ValueError:
+        raise BadRequest("logit_bias", "its keys must be token ids", code="invalid_value") from None
+
+
+def _check_honoured(sampling: Sampling, info: EngineInfo) -> None:
+    for name in sorted(sampling.asked() - info.honours - {"logprobs"}):
+        raise UnsupportedField(name, f"the engine {info.engine!r} cannot honour it")

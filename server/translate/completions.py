@@ -1,0 +1,98 @@
+"""`POST /v1/completions`, from wire to domain."""
+
+from __future__ import annotations
+
+from engine import Fim, Prompt, Text, TokenIds
+from reranker import Task
+from server.errors import BadRequest
+from server.translate.ask import Ask
+from server.translate.common import check_logprobs, client_of, ignored_keys, options_of
+from server.translate.defaults import Defaults, Headers
+from server.translate.names import resolve
+from server.translate.rerank import Wanted, resolve_rerank
+from server.wire.completions import CompletionRequest
+
+
+def completion_ask(wire: CompletionRequest, headers: Headers, defaults: Defaults, *, id: str, peer: str = "") -> Ask:  # noqa: A002 - the API's word
+    """Understand a completion request. Raises `BadRequest` naming the field, `NotFound` for another model."""
+    info = defaults.info
+    prompts = _prompts(wire.prompt)
+    if len(prompts) > defaults.max_prompts:
+        raise BadRequest("prompt", f"at most {defaults.max_prompts} prompts", code="too_many_prompts")
+    fim = _is_fim(wire, info.fim)
+    stream = bool(wire.stream)
+    named = resolve(wire.model, info.model, defaults.methods)
+    client = client_of(headers, wire.user, peer)
+    wanted = resolve_rerank(
+        wire.rerank, headers, named, defaults, n=wire.n or 1, best_of=wire.best_of, fim=fim, stream=stream
+    )
+    if wanted.suite is not None and (len(prompts) > 1 or not isinstance(prompts[0], str)):
+        raise BadRequest("rerank.tests", "tests judge one prompt, given as text", code="conflict")
+    if wire.echo and (wire.logprobs is not None or not all(isinstance(prompt, str) for prompt in prompts)):
+        raise BadRequest("echo", "only text prompts are echoed, and without logprobs", code="unsupported_field")
+    check_logprobs("logprobs", wire.logprobs, info)
+    max_tokens = wire.max_tokens or (defaults.max_tokens_fim if fim else defaults.max_tokens)
+    options = options_of(wire, wanted, client, defaults, logprobs=wire.logprobs, max_tokens=max_tokens, fim=fim)
+    return Ask(
+        id=id,
+        route="completions",
+        model=wire.model or info.model,
+        tasks=tuple(_task(id, i, prompt, wire.suffix if fim else None, wanted) for i, prompt in enumerate(prompts)),
+        options=options,
+        client=client,
+        stream=stream,
+        include_usage=wire.stream_options is not None and wire.stream_options.include_usage,
+        logprobs=wire.logprobs,
+        echo=bool(wire.echo),
+        return_all=wanted.return_all,
+        ignored=ignored_keys(wire),
+    )
+
+
+def exchange_id(id: str, position: int) -> str:  # noqa: A002 - the API's word
+    """The log's key for one prompt of a request: the reply's id for the first, numbered after it."""
+    return id if position == 0 else f"{id}.{position}"
+
+
+def _prompts(prompt: str | list[int] | list[str] | list[list[int]]) -> list[str | tuple[int, ...]]:
+    if isinstance(prompt, str):
+        return [prompt]
+    if not prompt:
+        raise BadRequest("prompt", "is empty", code="invalid_value")
+    if isinstance(prompt[0], int):
+        prompt = [prompt]  # pydantic has checked that all are
+    found = [text if isinstance(text, str) else tuple(text) for text in prompt]
+    for ids in found:
+        if not isinstance(ids, str) and (not ids or min(ids) < 0):
+            raise BadRequest("prompt", "token ids must be a list of at least one, none negative", code="invalid_value")
+    return found
+
+
+def _is_fim(wire: CompletionRequest, layout: str | None) -> bool:
+    """Whether to fill in the middle. An empty suffix is one where the model can, and nothing where it cannot."""
+    if wire.suffix is None:
+        return False
+    if layout is None:
+        if wire.suffix:
+            raise BadRequest("suffix", "the served model cannot fill in the middle", code="unsupported_field")
+        return False
+    return True
+
+
+def _task(id: str, position: int, prompt: str | tuple[int, ...], suffix: str | None, wanted: Wanted) -> Task:  # noqa: A002
+    key = exchange_id(id, position)
+    entry_point = wanted.fields.tests.entry_point if wanted.fields.tests is not None else None
+    if not isinstance(prompt, str):
+        if suffix is not None:
+            raise BadRequest("suffix", "filling in the middle needs a text prompt", code="unsupported_field")
+        return Task(id=key, prompt=TokenIds(prompt))
+    middle: Prompt = Text(prompt) if suffix is None else Fim(prompt, suffix)
+    return Task(
+        id=key,
+        prompt=middle,
+        shape="completion" if suffix is None else "fim",
+        prefix=prompt,
+        suffix=suffix or "",
+        entry_point=entry_point,
+        suite=wanted.suite,
+    )

@@ -1,0 +1,60 @@
+"""Model names: `<family>:<size>-<dtype>.r<round>`, with `+<method><number of candidates>` to ask for reranking."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from server.errors import NotFound
+
+_ROUND = re.compile(r"\.r(\d+)$")
+_SUFFIX = re.compile(r"([a-z_]+[a-z0-9_]*?)(\d*)")
+NEEDS_SANDBOX = frozenset({"tests", "examples"})
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a model name asks for."""
+
+    method: str | None = None
+    num_candidates: int | None = None
+
+
+def round_of(model: str) -> int:
+    """The training round in a model's name; 0 for a model that had none."""
+    found = _ROUND.search(model)
+    return int(found.group(1)) if found else 0
+
+
+def resolve(name: str | None, served: str, methods: Collection[str]) -> Named:
+    """Understand the request's `model`: the served model, whole or without its round, perhaps with a suffix.
+
+    None and the empty string mean the served model. Raises `NotFound` (404) for anything else.
+    """
+    if not name:
+        return Named()
+    base, plus, suffix = name.rpartition("+") if "+" in name else (name, "", "")
+    if base not in (served, _ROUND.sub("", served)):
+        raise NotFound(
+            f"the model {name!r} does not exist; this server serves {served!r}", param="model", code="model_not_found"
+        )
+    if not plus:
+        return Named()
+    known = {"off", "auto", *methods}
+    if suffix in known:
+        return Named(suffix)
+    found = _SUFFIX.fullmatch(suffix)
+    if found is None or found.group(1) not in known or found.group(1) == "off":
+        raise NotFound(
+            f"the model suffix {'+' + suffix!r} is not known; known: {', '.join(sorted(known))}, with a number",
+            param="model",
+            code="model_not_found",
+        )
+    return Named(found.group(1), int(found.group(2)))
+
+
+def usable(served: str, methods: Collection[str], num_candidates: int, *, can_run: bool) -> list[str]:
+    """Every name worth listing, the plain one first."""
+    ready = [method for method in methods if can_run or method not in NEEDS_SANDBOX]
+    return [served, f"{served}+off", f"{served}+auto", *(f"{served}+{method}{num_candidates}" for method in ready)]

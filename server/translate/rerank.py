@@ -1,0 +1,190 @@
+"""What reranking a request asks for: body > headers > model-name suffix > `best_of` > the server's defaults.
+
+Refuses by name what is not built yet, what cannot go together, and evidence this host cannot gather.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sandbox import AssertSuite, Limits
+from server.errors import BadRequest
+from server.translate.defaults import Defaults, Headers
+from server.translate.names import NEEDS_SANDBOX, Named
+from server.wire.base import RerankFields, TestsFields
+
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "profile": (None,),
+    "max_candidates": (None,),
+    "verifier": (None,),
+    "generate_tests": (None, 0, False),
+    "repair_rounds": (None, 0),
+    "suite_id": (None,),
+}
+_WORDS = {
+    "dedupe": ("ast", "off"),
+    "examples": ("auto", "off"),
+    "early_exit": ("first_pass", "off"),
+    "on_error": ("fallback", "fail"),
+    "return_": ("selected", "all"),
+}
+_NOTHING = RerankFields()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How to choose, resolved."""
+
+    method: str
+    n: int
+    num_candidates: int
+    deadline_s: float | None
+    fields: RerankFields
+    as_openai: bool = False
+    """A bare `best_of`: the request's own temperature counts, as in OpenAI's API."""
+    suite: AssertSuite | None = None
+    limits: Limits
+
+    @property
+    def return_all(self) -> bool:
+        return self.fields.return_ == "all"
+
+
+def resolve_rerank(
+    fields: RerankFields | None,
+    headers: Headers,
+    named: Named,
+    defaults: Defaults,
+    *,
+    n: int,
+    best_of: int | None = None,
+    fim: bool = False,
+    stream: bool = False,
+) -> Wanted:
+    """Put the sources together. Raises `BadRequest`, naming the field."""
+    asked = fields or _NOTHING
+    if fields is not None:
+        _check_built(fields)
+    method = asked.method or headers.get("x-rerank") or named.method
+    number, number_name = _number(asked, headers, named, best_of, defaults)
+    bare = best_of is not None and method is None and fields is None and "x-rerank-n" not in headers
+    if bare:
+        method = "likelihood" if number != n else "off"
+    if method is None:
+        asks = fields is not None or number is not None
+        method = "auto" if asks else defaults.method_for(fim=fim, stream=stream)
+    _check_method(method, defaults)
+    _check_off(method, asked, number, number_name, n)
+    if method == "off":
+        number = n
+    number = max(n, defaults.num_candidates) if number is None else number
+    _check_number(number, number_name, n, defaults)
+    suite, limits = _suite(asked.tests, defaults)
+    return Wanted(
+        method=method,
+        n=number if asked.return_ == "all" else n,
+        num_candidates=number,
+        deadline_s=_deadline(asked, headers),
+        fields=asked,
+        as_openai=bare,
+        suite=suite,
+        limits=limits,
+    )
+
+
+def _check_built(fields: RerankFields) -> None:
+    for name, neutral in _NEUTRAL.items():
+        if getattr(fields, name) not in neutral:
+            raise BadRequest(f"rerank.{name}", "not built yet", code="not_built")
+    for name, words in _WORDS.items():
+        value = getattr(fields, name)
+        if value is not None and value not in words:
+            raise BadRequest(f"rerank.{name.rstrip('_')}", f"must be one of {', '.join(words)}", code="invalid_value")
+    if isinstance(fields.num_candidates, str):
+        raise BadRequest("rerank.num_candidates", "must be a number; 'auto' is not built yet", code="not_built")
+
+
+def _number(
+    asked: RerankFields, headers: Headers, named: Named, best_of: int | None, defaults: Defaults
+) -> tuple[int | None, str]:
+    """How many candidates, and the field that says so."""
+    if isinstance(asked.num_candidates, int):
+        if best_of not in (None, 1, asked.num_candidates):
+            raise BadRequest("best_of", "says another number than rerank.num_candidates", code="conflict")
+        return asked.num_candidates, "rerank.num_candidates"
+    if best_of is not None:
+        return best_of, "best_of"
+    if "x-rerank-n" in headers:
+        return _positive(headers["x-rerank-n"], "X-Rerank-N"), "X-Rerank-N"
+    return named.num_candidates, "model"
+
+
+def _positive(text: str, name: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text[:9]) < 1:
+        raise BadRequest(name, "must be a whole number of at least 1", code="invalid_value")
+    return int(text[:9])
+
+
+def _check_method(method: str, defaults: Defaults) -> None:
+    known = ("off", "auto", *defaults.methods)
+    if method not in known:
+        raise BadRequest(
+            "rerank.method", f"unknown method {method!r}; known: {', '.join(known)}", code="unknown_method"
+        )
+    if method in NEEDS_SANDBOX and not defaults.can_run:
+        raise BadRequest(
+            "rerank.method",
+            f"{method!r} runs untrusted code, which this host cannot isolate; GET /ready says why",
+            code="sandbox_unavailable",
+        )
+
+
+def _check_off(method: str, asked: RerankFields, number: int | None, number_name: str, n: int) -> None:
+    """With reranking off, nothing that only reranking could honour may have been asked for."""
+    if method != "off":
+        return
+    if asked.tests is not None:
+        raise BadRequest("rerank.tests", "nothing is tested with reranking off", code="conflict")
+    if number is not None and number > n:
+        raise BadRequest(number_name, "more candidates than n need reranking, which is off", code="conflict")
+
+
+def _check_number(number: int, name: str, n: int, defaults: Defaults) -> None:
+    if number > defaults.max_candidates:
+        name = "n" if number == n else name
+        raise BadRequest(name, f"at most {defaults.max_candidates} candidates", code="too_many_candidates")
+    if n > number:
+        raise BadRequest("n", f"more choices than candidates ({number}, from {name})", code="too_many_choices")
+
+
+def _deadline(asked: RerankFields, headers: Headers) -> float | None:
+    if asked.deadline_ms is not None:
+        return asked.deadline_ms / 1000
+    text = headers.get("x-rerank-deadline-ms")
+    return None if text is None else _positive(text, "X-Rerank-Deadline-Ms") / 1000
+
+
+def _suite(tests: TestsFields | None, defaults: Defaults) -> tuple[AssertSuite | None, Limits]:
+    if tests is None:
+        return None, defaults.limits
+    if tests.language != "python":
+        raise BadRequest("rerank.tests.language", "only 'python' is built", code="not_built")
+    if tests.suite_id is not None:
+        raise BadRequest("rerank.tests.suite_id", "not built yet", code="not_built")
+    if not tests.code or not tests.code.strip():
+        raise BadRequest("rerank.tests.code", "there are no tests in it", code="invalid_suite")
+    limits = defaults.limits
+    if tests.timeout_ms is not None:
+        wall_s = _capped("rerank.tests.timeout_ms", tests.timeout_ms / 1000, defaults.max_wall_s, 1000)
+        limits = replace(limits, wall_s=wall_s, cpu_s=wall_s, test_wall_s=min(limits.test_wall_s, wall_s))
+    if tests.memory_mb is not None:
+        memory = _capped("rerank.tests.memory_mb", tests.memory_mb * 2**20, defaults.max_memory_bytes, 2**-20)
+        limits = replace(limits, memory_bytes=int(memory))
+    return AssertSuite(tests.code, visible=tests.visible), limits
+
+
+def _capped(name: str, value: float, cap: float, unit: float) -> float:
+    if value > cap:
+        raise BadRequest(name, f"at most {cap * unit:.0f}", code="too_large")
+    return value

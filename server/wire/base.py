@@ -1,0 +1,98 @@
+"""Shared habits of the wire models: extra keys are collected, never forbidden; `stream_options` and `stop` are alike.
+
+Refuses nothing by itself except wrong types and numbers out of range; what is unsupported is refused by name in
+`server/translate`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+
+Penalty = Annotated[float, Field(ge=-2.0, le=2.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Wire(BaseModel):
+    """A request body; keys nobody knows are kept in `model_extra` and named in a header."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+
+class Closed(BaseModel):
+    """A part of a request body in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class StreamOptions(Wire):
+    """OpenAI's `stream_options`."""
+
+    include_usage: StrictBool = False
+    include_obfuscation: Any = None
+    """OpenAI pads chunks against traffic analysis; we never do, so any value is accepted as `false`."""
+
+
+class SamplingFields(Wire):
+    """What both generation routes have in common. None means: not said."""
+
+    model: str | None = None
+    n: Count | None = None
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    max_tokens: Count | None = None
+    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    stream: StrictBool | None = None
+    stream_options: StreamOptions | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    repetition_penalty: Annotated[float, Field(gt=0.0, le=2.0)] | None = None
+    logit_bias: dict[str, Annotated[float, Field(ge=-100.0, le=100.0)]] | None = None
+    user: str | None = None
+    rerank: RerankFields | None = None
+
+
+class TestsFields(Closed):
+    """`rerank.tests`: a suite that comes with the request."""
+
+    __test__ = False  # not a pytest class
+
+    language: str = "python"
+    entry_point: str | None = None
+    code: str | None = None
+    suite_id: str | None = None
+    timeout_ms: Annotated[float, Field(gt=0)] | None = None
+    """Wall time one candidate's whole run may take, in milliseconds."""
+    memory_mb: Annotated[int, Field(ge=16)] | None = None
+    """Memory one candidate may use, in MiB."""
+    visible: StrictBool = True
+
+
+class RerankFields(Closed):
+    """`rerank`: what is asked of the reranker. Names of the whole API; those not built yet are refused by name."""
+
+    method: str | None = None
+    num_candidates: Count | str | None = None
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    include_greedy: StrictBool | None = None
+    dedupe: str | None = None
+    tests: TestsFields | None = None
+    examples: str | None = None
+    deadline_ms: Annotated[float, Field(gt=0)] | None = None
+    early_exit: str | None = None
+    on_error: str | None = None
+    return_: str | None = Field(default=None, alias="return")
+    profile: Any = None
+    max_candidates: Any = None
+    verifier: Any = None
+    generate_tests: Any = None
+    repair_rounds: Any = None
+    suite_id: Any = None
+
+
+SamplingFields.model_rebuild()

@@ -1,0 +1,102 @@
+"""The work of one request: rank every prompt, say how far it is, and put what was decided into the log.
+
+A list of prompts is ranked side by side; the engine's queue is the only one. What one prompt cannot have fails the
+request, and stops the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+from engine import Event, Finished, Started
+from feedback import exchange_from
+from reranker import Ranking, best_of_n
+from server.asgi import cancel
+from server.service import Service
+from server.translate.ask import Ask
+from server.translate.names import round_of
+
+OnEvent = Callable[[int, Event], None]
+"""Told every event of the engine, with the number of its prompt."""
+
+
+class Work:
+    """One request under way."""
+
+    def __init__(self, service: Service, ask: Ask) -> None:
+        self.ask = ask
+        self._service = service
+        self._parts = service.parts
+        self._decided: dict[int, Ranking] = {}
+        self._recorded: set[int] = set()
+        self._started = False
+        self._finished = 0
+        self._created_at = datetime.now(UTC)
+
+    @property
+    def stage(self) -> str:
+        """Where the request is: `queue`, `decode` or `rerank`."""
+        options = self.ask.options
+        if not self._started:
+            return "queue"
+        return "decode" if self._finished < len(self.ask.tasks) * options.num_candidates else "rerank"
+
+    async def rank(self, on_event: OnEvent | None = None) -> list[Ranking]:
+        """The ranking of every prompt, in order. Cancelling the awaiting task stops all of it."""
+        if len(self.ask.tasks) == 1:
+            return [await self._rank(0, on_event)]
+        tasks = [asyncio.ensure_future(self._rank(number, on_event)) for number in range(len(self.ask.tasks))]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            await cancel(*tasks)
+
+    async def record(self) -> None:
+        """Log what was decided and is not logged yet; returns when it is on disk. Raises `StoreFailed`."""
+        new = [number for number in sorted(self._decided) if number not in self._recorded]
+        self._recorded.update(new)
+        if len(new) == 1:
+            await self._record(new[0])
+        elif new:
+            await asyncio.gather(*(self._record(number) for number in new))
+
+    async def _rank(self, number: int, on_event: OnEvent | None) -> Ranking:
+        ranking = await best_of_n(
+            self.ask.tasks[number],
+            self.ask.options,
+            engine=self._parts.engine,
+            sandbox=self._parts.sandbox,
+            on_event=partial(self._note, number, on_event),
+        )
+        self._decided[number] = ranking
+        self._service.metrics.ranked(ranking)
+        return ranking
+
+    def _note(self, number: int, on_event: OnEvent | None, event: Event) -> None:
+        if isinstance(event, Started):
+            self._started = True
+        elif isinstance(event, Finished):
+            self._finished += 1
+        if on_event is not None:
+            on_event(number, event)
+
+    async def _record(self, number: int) -> None:
+        ask, info = self.ask, self._parts.engine.info
+        exchange = exchange_from(
+            self._decided[number],
+            id=ask.tasks[number].id,
+            created_at=self._created_at,
+            route=ask.route,
+            purpose=ask.client.purpose,
+            key_id=None,
+            session_id=ask.client.session_id,
+            model=info.model,
+            round=round_of(info.model),
+            engine=info.engine,
+            dtype=info.dtype,
+            config_hash=self._service.config_hash,
+        )
+        await self._parts.store.record(exchange)
