@@ -23,7 +23,7 @@ _TAIL_BYTES = 2000
 _STOP_S = 10.0
 """A kill takes milliseconds; longer means a machine in distress, and is said so."""
 
-_MAX_WAITING_FRAMES = 64
+_LEAST_CAP_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class Confined:
         self._report = report
         self._out = out
         self._cap = cap_bytes
+        self._frame_cap = max(cap_bytes, _LEAST_CAP_BYTES)  # room for what the protocol itself has to say
+        self._waiting_bytes = 0
         self._pid: int | None = None
         self._last_cpu_s = 0.0
         self._buffer = bytearray()
@@ -78,7 +80,11 @@ class Confined:
         """The next message that has arrived. Raises `BadFrame`."""
         if self.fault is not None:
             raise BadFrame(self.fault)
-        return loads(self.frames.popleft()) if self.frames else None
+        if not self.frames:
+            return None
+        raw = self.frames.popleft()
+        self._waiting_bytes -= len(raw)
+        return loads(raw)
 
     def take_output(self) -> str:
         """The end of what was printed since the last time."""
@@ -152,14 +158,15 @@ class Confined:
         self._buffer += data
         while self.fault is None and len(self._buffer) >= 4:
             size = int.from_bytes(self._buffer[:4], "big")
-            if size > self._cap:
-                self.fault = f"a frame of {size} bytes, {self._cap} allowed"
+            if size > self._frame_cap:
+                self.fault = f"a frame of {size} bytes, {self._frame_cap} allowed"
             elif len(self._buffer) < 4 + size:
                 break
             else:
                 self.frames.append(bytes(self._buffer[4 : 4 + size]))
                 del self._buffer[: 4 + size]
-                if len(self.frames) > _MAX_WAITING_FRAMES:
+                self._waiting_bytes += size
+                if self._waiting_bytes > 2 * self._frame_cap:
                     self.fault = "frames nobody asked for"
         if not data:
             self.ended = True

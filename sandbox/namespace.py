@@ -47,6 +47,7 @@ def files_in_own_tmp():
     return os.listdir("/tmp")
 def network_denied(): return denied(socket.create_connection, ("192.0.2.1", 9), 1)
 def pid_and_parent(): return os.getpid(), os.getppid()
+def new_process_denied(): return denied(os.fork)
 def unprivileged(): return os.getuid() != 0 and denied(os.setuid, 0)
 """
 _PROBED = (
@@ -142,7 +143,9 @@ async def _run_once(
 
 async def _probe(launcher: Launcher) -> Tier:
     try:
-        outcome = await _run_once(launcher, Program(completion=_PROBE), CallSuite(_PROBED), Limits(), None)
+        # Without the filter a process can be started; its number is limited, and it dies with the run.
+        calls = _PROBED + ((Call(function="new_process_denied", expected=True),) if launcher.seccomp else ())
+        outcome = await _run_once(launcher, Program(completion=_PROBE), CallSuite(calls), Limits(), None)
     except LaunchFailed as error:
         reason = str(error)
         raise SandboxUnavailable((reason,), how_to_fix(reason.partition("confined: ")[2] or reason)) from error

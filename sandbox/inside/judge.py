@@ -10,16 +10,17 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import functools
 import importlib
 import sys
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType, TracebackType
 from typing import Any
 
 from sandbox.inside.codec import describe, read_frame, short_repr, write_frame
 from sandbox.inside.link import Link, NoAnswer
-from sandbox.inside.suite import WRAPPER, BadSuite, Plan, plan_suite, stub_names
+from sandbox.inside.suite import WRAPPER, BadSuite, Piece, Plan, plan_suite, stub_names
 
 
 class Finished(BaseException):
@@ -39,28 +40,32 @@ class Judge:
     def run(self, namespace: dict[str, Any], candidate: Callable[..., Any] | None) -> None:
         """Run everything; every test met is reported once."""
         namespace[WRAPPER] = lambda index: _OneTest(self, index)
+        everything = range(len(self._plan.names))
         try:
-            self._prepare(lambda: exec(compile(self._plan.module, "<tests>", "exec"), namespace))  # noqa: S102
-            for name, takes_candidate in self._plan.functions:
-                self._function(namespace[name], candidate if takes_candidate else None)
-            for name, methods in self._plan.cases:
-                self._case(namespace[name], methods)
+            code = compile(self._plan.module, "<tests>", "exec", dont_inherit=True)
+            if self._guard(lambda: exec(code, namespace), everything):  # noqa: S102
+                for piece in self._plan.functions:
+                    args = (candidate,) if piece.takes_candidate else ()
+                    self._guard(functools.partial(namespace[piece.name], *args), piece.tests)
+                for name, methods in self._plan.cases.items():
+                    self._run_case(namespace[name], methods)
         except Finished:
             pass
         self._send({"end": True})
 
-    def _function(self, function: Callable[..., Any], candidate: Callable[..., Any] | None) -> None:
-        self._prepare(lambda: function(candidate) if candidate else function())
+    def _run_case(self, case: type[unittest.TestCase], methods: list[Piece]) -> None:
+        if not self._guard(case.setUpClass, [index for piece in methods for index in piece.tests]):
+            return
+        for piece in methods:
+            self._guard(functools.partial(_run_method, case, piece.name), piece.tests)
+        self._guard(case.tearDownClass, ())
+        self._guard(case.doClassCleanups, ())
 
-    def _case(self, case: type[unittest.TestCase], methods: list[str]) -> None:
-        self._prepare(case.setUpClass)
-        for name in methods:
-            self._prepare(lambda name=name: _run_method(case(name), name))  # type: ignore[misc]
-        self._prepare(case.tearDownClass)
-        case.doClassCleanups()
+    def _guard(self, action: Callable[[], Any], tests: Iterable[int]) -> bool:
+        """Run what holds some tests; when it raises between them, those not yet reported came to that exception.
 
-    def _prepare(self, action: Callable[[], Any]) -> None:
-        """Run what holds tests; an exception between them is the suite's fault unless the candidate was called."""
+        Before the first call of the candidate it is the suite's own fault. Returns whether it ran to its end.
+        """
         try:
             action()
         except (Finished, BadSuite):
@@ -71,8 +76,10 @@ class Judge:
                 raise BadSuite(
                     f"the test code raised before any test{where}: {type(error).__name__}: {error}"
                 ) from error
-            for index in range(len(self._plan.names)):
+            for index in tests:
                 self.report(index, error)
+            return False
+        return True
 
     def report(self, index: int, error: BaseException | None) -> None:
         """Tell the server what a test came to. Raises `Finished` when nothing more is to be run."""
@@ -119,7 +126,8 @@ class _OneTest:
         return True
 
 
-def _run_method(test: unittest.TestCase, name: str) -> None:
+def _run_method(case: type[unittest.TestCase], name: str) -> None:
+    test = case(name)
     test.setUp()
     try:
         getattr(test, name)()
@@ -177,7 +185,7 @@ def _import_what_tests_forgot(plan: Plan, namespace: dict[str, Any]) -> None:
 
 
 def _check_entry_point(entry_point: str | None, plan: Plan) -> None:
-    if entry_point is None and any(takes for _, takes in plan.functions):
+    if entry_point is None and any(piece.takes_candidate for piece in plan.functions):
         raise BadSuite("the test code wants the candidate as an argument, and the program names no entry point")
 
 

@@ -22,15 +22,24 @@ class BadSuite(Exception):
     """The test code cannot be run as it is: says why."""
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A function or method that holds tests, and their numbers."""
+
+    name: str
+    tests: range
+    takes_candidate: bool = False
+
+
 @dataclass
 class Plan:
     """Test code made ready: the rewritten module, the tests' names in the order they run, and what to call."""
 
     module: ast.Module
     names: list[str] = field(default_factory=list)
-    functions: list[tuple[str, bool]] = field(default_factory=list)
-    """Functions to call after the module ran, with whether they take the candidate."""
-    cases: list[tuple[str, list[str]]] = field(default_factory=list)
+    functions: list[Piece] = field(default_factory=list)
+    """Functions to call after the module ran."""
+    cases: dict[str, list[Piece]] = field(default_factory=dict)
     """`unittest` classes and their test methods."""
     mentioned: frozenset[str] = frozenset()
     """Every name the test code reads."""
@@ -51,14 +60,15 @@ def plan_suite(code: str) -> Plan:
     module.body = _wrap(module.body, plan, asserting, "")
     for node in sorted(functions, key=lambda node: node.name != "check"):
         if node.name in runnable:
-            node.body = _wrap(node.body, plan, asserting, node.name)
-            plan.functions.append((node.name, runnable[node.name]))
+            tests = _wrap_body(node, plan, asserting, node.name)
+            plan.functions.append(Piece(node.name, tests, runnable[node.name]))
     for case in module.body:
         if isinstance(case, ast.ClassDef) and any(_name(base).endswith("TestCase") for base in case.bases):
             methods = [item for item in case.body if isinstance(item, _FunctionDef) and item.name.startswith("test")]
-            for method in methods:
-                method.body = _wrap(method.body, plan, asserting, f"{case.name}.{method.name}")
-            plan.cases.append((case.name, [method.name for method in methods]))
+            plan.cases[case.name] = [
+                Piece(method.name, _wrap_body(method, plan, asserting, f"{case.name}.{method.name}"))
+                for method in methods
+            ]
     if not plan.names:
         raise BadSuite("the test code holds no test: no assertion in the module, check(candidate), test_* or TestCase")
     plan.mentioned = frozenset(node.id for node in ast.walk(module) if isinstance(node, ast.Name))
@@ -84,14 +94,13 @@ def _takes_candidate(node: ast.FunctionDef) -> bool | None:
 
 
 def _asserting_helpers(module: ast.Module, runnable: set[str]) -> set[str]:
-    helpers: set[str] = set()
-    for node in ast.walk(module):
-        if isinstance(node, _FunctionDef) and node.name not in runnable and not node.name.startswith("test"):
-            if any(_is_assertion(inner, set()) for inner in ast.walk(node)):
-                helpers.add(node.name)
-        elif isinstance(node, _FunctionDef) and node.name not in runnable:
-            helpers.add(node.name)  # a test function with parameters: whoever calls it runs its tests
-    return helpers
+    """Functions of the test code that are tests for whoever calls them."""
+    functions = [node for node in ast.walk(module) if isinstance(node, _FunctionDef) and node.name not in runnable]
+    return {
+        node.name
+        for node in functions
+        if node.name.startswith("test") or any(_is_assertion(inner, set()) for inner in ast.walk(node))
+    }
 
 
 def _is_own_run(node: ast.stmt, runnable: set[str]) -> bool:
@@ -102,6 +111,12 @@ def _is_own_run(node: ast.stmt, runnable: set[str]) -> bool:
     if isinstance(function, ast.Attribute):
         return function.attr == "main" and _name(function) == "unittest.main"
     return isinstance(function, ast.Name) and function.id in runnable
+
+
+def _wrap_body(function: ast.FunctionDef, plan: Plan, asserting: set[str], where: str) -> range:
+    first = len(plan.names)
+    function.body = _wrap(function.body, plan, asserting, where)
+    return range(first, len(plan.names))
 
 
 def _wrap(body: list[ast.stmt], plan: Plan, asserting: set[str], where: str) -> list[ast.stmt]:

@@ -47,7 +47,7 @@ def unshare(flags: int) -> None:
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
-    """Mount, as mount(2)."""
+    """Mount a file system, or a path in another place."""
     result = _libc.mount(
         source.encode(),
         target.encode(),
@@ -84,7 +84,7 @@ def seal_read_only() -> None:
 
 
 def prctl(option: int, *values: int) -> None:
-    """Set a process option, as prctl(2) with integer arguments."""
+    """Set an option of the own process."""
     padded = (*values, 0, 0, 0, 0)[:4]
     _check(_libc.prctl(ctypes.c_int(option), *(ctypes.c_ulong(value) for value in padded)), f"prctl {option}")
 
