@@ -1,4 +1,4 @@
-"""The story: sample N candidates, run each as it finishes while the rest still decode, choose the one that proves itself.
+"""The story: sample N candidates, run each as it finishes while others decode, choose the one that proves itself.
 
 A plan (`plan.py`) decides what to do next; `Drive` (`drive.py`) carries it out with the engine and the sandbox. A
 failing candidate is data. A failing judge is an error: the ranking degrades openly to likelihood, or fails where the

@@ -1,8 +1,9 @@
 """Examples that a prompt shows become a visible suite.
 
 Understood: doctest's `>>> f(x)` with its output on the next lines, and on one line `f(x) == y`, `f(x) ==> y`,
-`f(x) => y`, `f(x) -> y`, `f(x) ➞ y`, `f(x) returns y`. Arguments and results must be literals: they are parsed by
-`ast.literal_eval`, never evaluated. An example that is anything else is left out.
+`f(x) => y`, `f(x) -> y`, `f(x) ➞ y`, `f(x) returns y`, also behind a `#`. Arguments and results must be
+literals (or `true`, `false`, `null`): they are parsed by `ast.literal_eval`, never evaluated. An example that is
+anything else is left out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ MAX_EXAMPLES = 64
 FLOAT_TOLERANCE = 1e-6
 """Prompts print rounded floats; hidden tests decide the rest."""
 
-_ARROW = re.compile(r"\s*(?:={2,3}>|==|=>|-+>|➞|→|⇒|returns?\b|should return\b)\s*", re.IGNORECASE)
+_ARROW = re.compile(r"\s*(?:#\s*)?(?:=+>|==|-+>|➞|→|⇒|returns?\b|should return\b)\s*", re.IGNORECASE)
+_REMARK = re.compile(r"\s+#|\s{2,}|\s\(|[.,;]\s|\s(?:because|since|as|and)\s")
+_FOREIGN_WORDS = {"true": True, "false": False, "null": None}
 _NO_VALUE = object()
 
 
@@ -114,7 +117,9 @@ def _literal(text: str) -> Any:
     text = text.strip()
     if not text:
         return _NO_VALUE
-    for piece in (text, text.rstrip(".,;"), re.split(r"\s+#|\s{2,}|\s\(|[.,;]\s|\s(?:because|since|as|and|#)\s", text)[0]):
+    for piece in (text, text.rstrip(".,;"), _REMARK.split(text)[0]):
+        if piece in _FOREIGN_WORDS:
+            return _FOREIGN_WORDS[piece]
         try:
             return ast.literal_eval(piece)
         except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):

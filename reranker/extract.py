@@ -1,8 +1,8 @@
 """From what a model sampled to the text that is tested and returned: cut at the end of the function, out of its fence.
 
 Pure functions, and bounded ones: the source is untrusted, so it is capped in size before it is parsed and only a fixed
-number of cut points is tried. Call them off the event loop. What is not tested is not cut: callers use this only where a
-suite will run.
+number of cut points is tried. Call them off the event loop. What is not tested is not cut: callers use this only where
+a suite will run.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def extract(task: Task, raw_text: str) -> Extracted:
     """
     entry_point = task.entry_point or entry_point_of(task.prefix)
     if task.shape == "fim":
-        return Extracted(raw_text, Program(prompt=task.prefix, completion=raw_text, suffix=task.suffix, entry_point=entry_point))
+        return Extracted(
+            raw_text, Program(prompt=task.prefix, completion=raw_text, suffix=task.suffix, entry_point=entry_point)
+        )
     prefix = task.prefix
     if task.shape == "chat":
         raw_text = _unfence(raw_text, entry_point)
@@ -60,7 +62,7 @@ def _unfence(text: str, entry_point: str | None) -> str:
 
 
 def _continues(prefix: str, text: str) -> bool:
-    """Whether a chat reply is the body of the function that the message ends with: indented, and with nothing before it."""
+    """Whether a chat reply is the body of the function that the message ends with: its first line is indented."""
     first_line = next((line for line in text.splitlines() if line.strip()), "")
     return entry_point_of(prefix) is not None and first_line[:1] in (" ", "\t")
 

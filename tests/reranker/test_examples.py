@@ -20,6 +20,7 @@ def suite_of(doc: str, name: str = "f") -> list[tuple[tuple[object, ...], object
         "    f([1, 2]) => 3",
         "    f([1, 2]) -> 3",
         "    f([1, 2]) ➞ 3",
+        "    f([1, 2])  # returns 3",
         "    f([1, 2]) returns 3",
         "    f([1, 2]) should return 3.",
         "    For example, f([1, 2]) returns 3 because 1 + 2 = 3.",
@@ -34,7 +35,8 @@ def test_a_layout_is_read(doc: str) -> None:
 
 
 def test_several_examples_in_order_without_repeats() -> None:
-    doc = "    >>> f('a (b')\n    'x'\n    >>> f('a (b')\n    'x'\n    >>> f('c', y=2)\n    ['p',\n     'q']\n\n    f(7) -> None"
+    shown = "    >>> f('a (b')\n    'x'\n"
+    doc = f"{shown}{shown}    >>> f('c', y=2)\n    ['p',\n     'q']\n\n    f(7) -> None"
     assert suite_of(doc) == [(("a (b",), "x"), (("c",), ["p", "q"]), ((7,), None)]
 
 
@@ -53,6 +55,14 @@ def test_several_examples_in_order_without_repeats() -> None:
 )
 def test_what_is_not_a_literal_call_of_the_function_is_left_out(doc: str) -> None:
     assert suite_of(doc) == []
+
+
+def test_words_of_other_languages_are_understood() -> None:
+    assert suite_of("    f(1) => true\n    f(2) => false.\n    f(3) -> null") == [
+        ((1,), True),
+        ((2,), False),
+        ((3,), None),
+    ]
 
 
 def test_a_return_annotation_is_no_example() -> None:

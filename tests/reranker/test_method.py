@@ -15,7 +15,9 @@ SUITE = AssertSuite("assert f(1) == 2")
 
 
 def resolve(prefix: str, suite: AssertSuite | None = None, *, can_run: bool = True, **options: Any) -> tuple[str, bool]:
-    decision = decide(Task(id="t", prompt=Text(prefix), prefix=prefix, suite=suite), Options(**options), can_run=can_run)
+    decision = decide(
+        Task(id="t", prompt=Text(prefix), prefix=prefix, suite=suite), Options(**options), can_run=can_run
+    )
     return decision.method, bool(decision.degraded)
 
 

@@ -53,7 +53,9 @@ VALUES = st.none() | st.floats(-10, 10)
 
 
 @given(st.lists(st.tuples(VALUES, st.none() | st.floats(-9, 0)), max_size=12))
-def test_the_order_is_a_permutation_and_never_puts_a_lower_score_first(rows: list[tuple[float | None, float | None]]) -> None:
+def test_the_order_is_a_permutation_and_never_puts_a_lower_score_first(
+    rows: list[tuple[float | None, float | None]],
+) -> None:
     candidates = [candidate(i, logprob=logprob) for i, (_, logprob) in enumerate(rows)]
     ranked = order(candidates, [Score(value) for value, _ in rows])
     assert sorted(ranked) == list(range(len(rows)))

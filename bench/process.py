@@ -1,0 +1,87 @@
+"""A real `touchstone serve` process for the benchmarks."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that is ready: its process, its address, and the seconds from its start to `/ready`."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    ready_s: float
+
+    @property
+    def memory_bytes(self) -> int:
+        """Proportional share (PSS) of the server and its children, so that shared pages count once."""
+        root = psutil.Process(self.process.pid)
+        return sum(int(process.memory_full_info().pss) for process in (root, *root.children(recursive=True)))
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def start(state_dir: Path, *args: str, python: str = sys.executable) -> Served:
+    """Start `touchstone serve` and wait until it is ready. Raises `RuntimeError` with its output if it ends before."""
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [
+        python,
+        "-m",
+        "touchstone",
+        "serve",
+        "--port",
+        url.rsplit(":", 1)[1],
+        "--state-dir",
+        str(state_dir),
+        *args,
+    ]
+    return spawn(command, url, f"{url}/ready")
+
+
+def spawn(command: Sequence[str], url: str, probe: str) -> Served:
+    """Start any HTTP server and wait until `probe` answers 200."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+    )
+    while time.perf_counter() - began < 60:
+        if process.poll() is not None:
+            raise RuntimeError(
+                f"{' '.join(command)} ended:\n{(process.stdout.read() if process.stdout else b'').decode()}"
+            )
+        try:
+            if httpx.get(probe, timeout=1).status_code == 200:
+                return Served(process, url, time.perf_counter() - began)
+        except httpx.TransportError:
+            pass
+        time.sleep(0.01)
+    process.kill()
+    raise RuntimeError(f"{' '.join(command)} was not ready within 60 s")
+
+
+@contextmanager
+def serving(state_dir: Path, *args: str) -> Iterator[Served]:
+    """A server for the length of a `with` block."""
+    served = start(state_dir, *args)
+    try:
+        yield served
+    finally:
+        served.process.terminate()
+        served.process.wait(timeout=60)
