@@ -25,8 +25,8 @@ def translate(error: Exception) -> FeedbackError:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Errors of reading, and rows that do not hold what the log wrote, as `FeedbackError`."""
+    """Errors of reading, drivers that are missing, rows that do not hold what the log wrote, as `FeedbackError`."""
     try:
         yield
-    except (SQLAlchemyError, ValueError, TypeError, KeyError) as error:
+    except (SQLAlchemyError, ImportError, ValueError, TypeError, KeyError) as error:
         raise translate(error) from error

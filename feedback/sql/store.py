@@ -42,7 +42,8 @@ class SqlStore:
 
         Raises `SchemaTooNew`, or `StoreFailed` where there is none (unless `create`) or it cannot be opened.
         """
-        url = sqlite.url_of(url) if isinstance(url, Path) else make_url(url)
+        with translated():
+            url = sqlite.url_of(url) if isinstance(url, Path) else make_url(url)
         file = sqlite.file_of(url)
         if file is not None and not file.exists():
             if not create:

@@ -1,0 +1,164 @@
+"""`touchstone feedback`: look at the log, export it, check it. Heavy imports wait for the command that needs them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from feedback.types import Purpose
+
+if TYPE_CHECKING:
+    from feedback.sql.stats import Stats
+    from feedback.sql.store import SqlStore
+
+T = TypeVar("T")
+
+app = typer.Typer(help="The log: every exchange, every candidate, what people said of them.", no_args_is_help=True)
+
+StateDir = Annotated[
+    Path | None, typer.Option(help="The state folder; its touchstone.db is read.  [default: the user's data folder]")
+]
+Database = Annotated[str | None, typer.Option(metavar="URL", help="A database elsewhere, instead of --state-dir.")]
+
+
+class PurposeOption(StrEnum):
+    """`feedback.Purpose` for the command line."""
+
+    TRAFFIC = "traffic"
+    EVAL = "eval"
+    TRAIN = "train"
+
+
+@app.command()
+def stats(
+    state_dir: StateDir = None,
+    database: Database = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Count exchanges by purpose, status and method, signals by type and source, and what reranking rescued."""
+    from feedback.sql.stats import stats as count
+
+    counted = _with_store(state_dir, database, lambda store: store.read(count))
+    if as_json:
+        typer.echo(json.dumps(counted.to_data()))
+    else:
+        _print_stats(counted)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="The file to write; .gz compresses it.")],
+    since: Annotated[datetime | None, typer.Option(help="Only exchanges from this time on (UTC).")] = None,
+    purpose: Annotated[PurposeOption | None, typer.Option(help="Only exchanges of this purpose.")] = None,
+    state_dir: StateDir = None,
+    database: Database = None,
+) -> None:
+    """Write exchanges with their signals as JSON, one a line. The file is replaced only once it is complete."""
+    from feedback.export import write_export
+
+    first = None if since is None else since.replace(tzinfo=since.tzinfo or UTC)
+    which: Purpose | None = None if purpose is None else purpose.value
+
+    async def write(store: SqlStore) -> int:
+        total = await store.count(since=first, purpose=which)
+        with _progress("exporting", total) as advance:
+            return await write_export(store.exchanges(since=first, purpose=which), out, on_line=advance)
+
+    lines = _with_store(state_dir, database, write)
+    typer.echo(f"{lines} exchanges in {out}")
+
+
+@app.command()
+def verify(state_dir: StateDir = None, database: Database = None) -> None:
+    """Derive every hash again and check every reference. Names each problem and exits with 1 where there is one."""
+    from feedback.verify import problems
+
+    async def check(store: SqlStore) -> int:
+        found = 0
+        with _progress("verifying", await store.count()) as advance:
+            async for problem in problems(store, advance):
+                typer.echo(_visible(problem))
+                found += 1
+        return found
+
+    if found := _with_store(state_dir, database, check):
+        typer.echo(f"{found} problems", err=True)
+        raise typer.Exit(1)
+    typer.echo("the log is sound")
+
+
+def _with_store(state_dir: Path | None, database: str | None, use: Callable[[SqlStore], Awaitable[T]]) -> T:
+    """Open the log that the options name, use it, close it; our errors become one line and exit code 1."""
+    from feedback.errors import FeedbackError
+    from feedback.sql.store import SqlStore
+
+    if state_dir is not None and database is not None:
+        raise typer.BadParameter("give --state-dir or --database, not both")
+
+    async def run() -> T:
+        store = SqlStore.open(database or _default_file(state_dir), create=False)
+        try:
+            return await use(store)
+        finally:
+            await store.aclose()
+
+    try:
+        return asyncio.run(run())
+    except (FeedbackError, OSError) as error:
+        typer.echo(_visible(f"touchstone feedback: {error}"), err=True)
+        raise typer.Exit(1) from error
+
+
+def _default_file(state_dir: Path | None) -> Path:
+    from platformdirs import user_data_dir
+
+    return (state_dir or Path(user_data_dir("touchstone", appauthor=False))) / "touchstone.db"
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        bar = progress.add_task(what, total=total)
+        yield lambda: progress.advance(bar)
+
+
+def _print_stats(counted: Stats) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rate = counted.gain.rescue_rate
+    rows: list[tuple[str, str, str]] = [
+        ("exchanges", "", str(counted.exchanges)),
+        ("candidates", "", str(counted.candidates)),
+        *(("purpose", name, str(count)) for name, count in counted.by_purpose.items()),
+        *(("status", name, str(count)) for name, count in counted.by_status.items()),
+        *(("method", name, str(count)) for name, count in counted.by_method.items()),
+        *(("signals", f"{kind} from {source}", str(count)) for kind, source, count in counted.signals),
+        ("judged", "the first candidate passed", str(counted.gain.first_ok)),
+        ("judged", "rescued by reranking", str(counted.gain.rescued)),
+        ("judged", "the one returned failed", str(counted.gain.none_ok)),
+        ("rescue rate", "", "-" if rate is None else f"{rate:.1%}"),
+    ]
+    table = Table("what", "which", "count")
+    for what, which, count in rows:
+        table.add_row(what, Text(_visible(which)), count)
+    Console().print(table)
+
+
+def _visible(text: str) -> str:
+    """One line for a terminal: what the log holds may be control characters or lone surrogates."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

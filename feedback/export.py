@@ -1,0 +1,113 @@
+"""The log as a file: one exchange with its signals a line, `{"version", "exchange", "signals"}`.
+
+Standard JSON, in UTF-8; `feedback.lossless` says how NUL, lone surrogates and infinities are written. Times are in
+UTC, ISO 8601. The file appears complete or not at all.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Literal
+from uuid import uuid4
+
+from feedback.build import plain
+from feedback.errors import InvalidExchange
+from feedback.lossless import dumps, loads
+from feedback.types import RECORD_VERSION, Exchange, Signal, StoredCandidate, TestCounts
+
+EXPORT_VERSION = 1
+
+Logged = tuple[Exchange, tuple[Signal, ...]]
+
+
+async def write_export(log: AsyncIterator[Logged], out: Path, *, on_line: Callable[[], None] | None = None) -> int:
+    """Write all that `log` gives to `out` (compressed where it ends in `.gz`), replacing it; how many lines.
+
+    Holds one exchange at a time. Raises `OSError` where the file cannot be written, and the log's own errors.
+    """
+    lines = 0
+    with _replacing(out) as file:
+        async for exchange, signals in log:
+            file.write(to_line(exchange, signals) + "\n")
+            lines += 1
+            if on_line is not None:
+                on_line()
+    return lines
+
+
+def read_export(path: Path) -> Iterator[Logged]:
+    """What `write_export` wrote, line by line. Raises `InvalidExchange`, naming the line."""
+    with _open(path, "r", packed=path.suffix == ".gz") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield from_line(line)
+            except (ValueError, TypeError, KeyError) as error:
+                raise InvalidExchange(f"{path}, line {number}: {error!r}") from error
+
+
+def to_line(exchange: Exchange, signals: tuple[Signal, ...]) -> str:
+    """One line, without its end."""
+    data = {"version": EXPORT_VERSION, "exchange": _to_data(exchange), "signals": [_to_data(s) for s in signals]}
+    return dumps(data)
+
+
+def from_line(line: str) -> Logged:
+    """The records of a line. Raises `ValueError` for a version this Touchstone does not know."""
+    data = loads(line)
+    if data["version"] != EXPORT_VERSION or data["exchange"]["version"] > RECORD_VERSION:
+        raise ValueError("written by a newer Touchstone")
+    exchange = data["exchange"]
+    candidates = tuple(_candidate_from(candidate) for candidate in exchange.pop("candidates"))
+    return (
+        Exchange(**_with_time(exchange), candidates=candidates),
+        tuple(Signal(**_with_time(signal)) for signal in data["signals"]),
+    )
+
+
+def _to_data(record: Exchange | Signal) -> dict[str, Any]:
+    # `plain` would turn a NaN inside the record's own JSON into None; here nothing changes but records and times.
+    data = {field.name: getattr(record, field.name) for field in fields(record)}
+    data["created_at"] = record.created_at.astimezone(UTC).isoformat()
+    if isinstance(record, Exchange):
+        data["candidates"] = [
+            {field.name: getattr(candidate, field.name) for field in fields(candidate)}
+            | {"tests": plain(candidate.tests)}
+            for candidate in record.candidates
+        ]
+    return data
+
+
+def _candidate_from(data: dict[str, Any]) -> StoredCandidate:
+    tests = data.pop("tests")
+    return StoredCandidate(**data, tests=None if tests is None else TestCounts(**tests))
+
+
+def _with_time(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "created_at": datetime.fromisoformat(data["created_at"])}
+
+
+@contextmanager
+def _replacing(out: Path) -> Iterator[IO[str]]:
+    """A file beside `out` that takes its place at the end, on disk; gone if anything goes wrong."""
+    temporary = out.with_name(f".{out.name}.{uuid4().hex}.tmp")
+    try:
+        with _open(temporary, "x", packed=out.suffix == ".gz") as file:
+            yield file
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(out)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _open(path: Path, mode: Literal["r", "x"], *, packed: bool) -> IO[str]:
+    if packed:
+        return gzip.open(path, "rt" if mode == "r" else "xt", encoding="utf-8", newline="\n")
+    return path.open(mode, encoding="utf-8", newline="\n")
