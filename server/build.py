@@ -6,11 +6,12 @@ then the model, which takes longest.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from engine import Engine, GenerationRequest, ModelStore, Sampling, Text, build_engine
 from feedback import SqlStore
-from sandbox import NamespaceSandbox, Sandbox, SandboxError, probe
+from sandbox import NamespaceSandbox, Sandbox, SandboxError, SandboxUnavailable
 from server.config import Config
 from server.service import Isolation, Parts
 
@@ -24,8 +25,8 @@ async def build(config: Config) -> Parts:
     What was built before the failure is closed again.
     """
     config.state_dir.mkdir(parents=True, exist_ok=True)
-    sandbox, isolation = build_sandbox(config)
-    store = SqlStore.open(config.database_url)
+    sandbox, isolation = await build_sandbox(config)
+    store = await asyncio.to_thread(SqlStore.open, config.database_url)
     try:
         engine = await build_engine(config.engine, ModelStore(config.state_dir))
         await warm(engine)
@@ -37,11 +38,19 @@ async def build(config: Config) -> Parts:
     return Parts(config=config, engine=engine, store=store, sandbox=sandbox, isolation=isolation)
 
 
-def build_sandbox(config: Config) -> tuple[Sandbox | None, Isolation]:
+async def build_sandbox(config: Config) -> tuple[Sandbox | None, Isolation]:
     """The sandbox of this host, or None with the reasons. A host that cannot isolate still serves."""
     if not config.sandbox.enabled:
         return None, Isolation(tier=None, reasons=("switched off by sandbox.enabled",))
-    raise NotImplementedError(NamespaceSandbox, SandboxError, probe)
+    sandbox = NamespaceSandbox(concurrency=config.sandbox.slots)
+    try:
+        found = await sandbox.probe()
+    except SandboxError as error:
+        await sandbox.aclose()
+        fixes = error.how_to_fix if isinstance(error, SandboxUnavailable) else ()
+        _log.warning("untrusted code cannot be isolated here, so nothing is tested: %s", error)
+        return None, Isolation(tier=None, reasons=(str(error),), how_to_fix=fixes)
+    return sandbox, Isolation(tier=found.name)
 
 
 async def warm(engine: Engine) -> None:

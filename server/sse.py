@@ -9,6 +9,11 @@ DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": still working\n\n"
 
 
+def error(body: dict[str, Any]) -> bytes:
+    """An error event. Clients that read only data lines know it by its `error` key."""
+    return b"event: error\n" + event(body)
+
+
 def event(body: dict[str, Any]) -> bytes:
     """One event. JSON escapes every newline, so the frame cannot be broken by text."""
     return b"data: " + json.dumps(body, separators=(",", ":")).encode("ascii") + b"\n\n"

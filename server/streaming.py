@@ -61,7 +61,7 @@ class Stream:
             # The status line is out; all that is left is to say it in the stream's own words.
             if isinstance(error, asyncio.CancelledError) and not self._service.lifecycle.aborted:
                 raise
-            await self._put(sse.event(to_api_error(error).body) + sse.DONE, more=False)
+            await self._put(sse.error(to_api_error(error).body) + sse.DONE, more=False)
         finally:
             await cancel(ranking, watcher)
 

@@ -42,6 +42,7 @@ class Models:
             "effective_dtype": info.dtype,
             "context_length": info.context_length,
             "fim": info.fim,
+            "max_logprobs": info.max_logprobs,
             "chat": info.chat,
             "round": round_of(info.model),
         }

@@ -56,7 +56,7 @@ class Chunks:
                 yield from self.piece(index, text, tokens)
 
     def end(self, rankings: Sequence[Ranking]) -> Iterator[dict[str, Any]]:
-        """The chunks that end every choice, then the evidence, with usage where it was asked for.
+        """The chunks that end every choice, then the evidence; with usage where it was asked for or something reranked.
 
         Without `include_usage` the evidence rides on the last choice's chunk: a chunk without choices breaks clients
         that never asked for one.
@@ -70,6 +70,7 @@ class Chunks:
             chunks.append(self._chunk([choice]))
         if self._ask.include_usage:
             chunks.append(self._chunk([]))
+        if self._ask.include_usage or self._ask.reranked:
             chunks[-1]["usage"] = evidence.usage(rankings)
         chunks[-1]["rerank"] = evidence.rerank_block(self._ask, rankings)
         yield from chunks

@@ -1,11 +1,12 @@
 """Errors: OpenAI's JSON for everything, the field named, no 5xx for bad input."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from engine import Engine, Overloaded, ScriptedEngine
+from engine import Engine, EngineInfo, Overloaded, ScriptedEngine
 from feedback import InMemoryStore
 
 from .conftest import Serve, Setup
@@ -152,8 +153,10 @@ async def test_bad_headers_are_400_and_named(server: Setup, headers: dict[str, s
 
 def without_fim() -> Engine:
     """The scripted engine, less its gift for the middle."""
-    from dataclasses import replace
 
-    engine = ScriptedEngine({})
-    engine._info = replace(engine._info, fim=None)
-    return engine
+    class WithoutFim(ScriptedEngine):
+        @property
+        def info(self) -> EngineInfo:
+            return replace(super().info, fim=None)
+
+    return WithoutFim({})
