@@ -103,7 +103,8 @@ class Limits:
 
     cpu_s: float = 10.0
     wall_s: float = 20.0
-    test_cpu_s: float = 2.0
+    test_cpu_s: float | None = None
+    """None: three quarters of `test_wall_s`, so that a busy test meets this limit and a waiting one the other."""
     test_wall_s: float = 4.0
     memory_bytes: int = 512 * 1024 * 1024
     output_bytes: int = 1024 * 1024
@@ -111,6 +112,11 @@ class Limits:
     processes: int = 64
     stop_on_failure: bool = False
     """Stop at the first test that does not pass; the rest are `not_run`."""
+
+    @property
+    def busy_test_s(self) -> float:
+        """CPU seconds one test may use."""
+        return 0.75 * self.test_wall_s if self.test_cpu_s is None else self.test_cpu_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,7 +98,7 @@ class Watch:
         """CPU and wall seconds left, of the test or of the run, whichever ends first."""
         limits, cpu, wall = self._limits, self.cpu_s(), self._loop.time()
         return (
-            min(limits.cpu_s - cpu, limits.test_cpu_s - (cpu - self._lap_cpu)),
+            min(limits.cpu_s - cpu, limits.busy_test_s - (cpu - self._lap_cpu)),
             min(limits.wall_s - (wall - self.started), limits.test_wall_s - (wall - self._lap_wall)),
         )
 

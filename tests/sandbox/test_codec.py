@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import collections
+import json
+import math
+import os
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sandbox.compare import equal
+from sandbox.inside.codec import (
+    MAX_DEPTH,
+    BadFrame,
+    Unsupported,
+    decode,
+    dumps,
+    encode,
+    frame,
+    loads,
+    read_frame,
+    short_repr,
+    write_frame,
+)
+
+scalars: st.SearchStrategy[Any] = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(min_value=2**3000, max_value=2**3001)
+    | st.floats()
+    | st.complex_numbers()
+    | st.text()
+    | st.characters(categories=["Cs"])
+    | st.binary()
+)
+hashable: st.SearchStrategy[Any] = st.recursive(
+    scalars, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=4), max_leaves=6
+)
+values: st.SearchStrategy[Any] = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(hashable, inner, max_size=4)
+        | st.sets(hashable, max_size=4)
+        | st.frozensets(hashable, max_size=4)
+    ),
+    max_leaves=12,
+)
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ifbcdtszxy"), inner, max_size=2),
+    max_leaves=10,
+)
+
+
+def shown(value: Any) -> str:
+    """A text that tells types, signs of zero and nan apart, and not the order of a set."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{shown(key)}:{shown(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return type(value).__name__ + "(" + ",".join(map(shown, value)) + ")"
+    if isinstance(value, set | frozenset):
+        return type(value).__name__ + "(" + ",".join(sorted(map(shown, value))) + ")"
+    return type(value).__name__ + (hex(value) if type(value) is int else repr(value))
+
+
+@given(values)
+def test_plain_data_comes_back_as_it_was(value: Any) -> None:
+    assert shown(decode(loads(dumps({"v": encode(value)}))["v"])) == shown(value)
+
+
+@given(json_values)
+def test_decoding_gives_plain_data_or_refuses(data: Any) -> None:
+    try:
+        value = decode(data)
+    except BadFrame:
+        return
+    encode(value)
+
+
+@given(st.binary(max_size=300))
+def test_noise_is_refused_or_an_object(raw: bytes) -> None:
+    try:
+        message = loads(raw)
+    except BadFrame:
+        return
+    assert type(message) is dict
+
+
+@given(st.recursive(st.just([]), lambda inner: st.lists(inner, min_size=1, max_size=1), max_leaves=1))
+@settings(max_examples=5)
+def test_nested_lists_cross(value: list[Any]) -> None:
+    assert decode(encode(value)) == value
+
+
+class Sly(int):
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = int.__hash__
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Sly(1),
+        [Sly(1)],
+        {"a": (Sly(1),)},
+        collections.Counter("a"),
+        collections.OrderedDict(),
+        object(),
+        int,
+        len,
+        range(3),
+        bytearray(b"a"),
+        (item for item in ()),
+        nested(MAX_DEPTH + 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_nothing_else_crosses(value: Any) -> None:
+    with pytest.raises(Unsupported):
+        encode(value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [1.5, {}, {"f": 1}, {"f": "x"}, {"i": "1" * 10 + "z"}, {"b": "0"}, {"d": [[1]]}, {"d": [[[], 1]]}, {"s": [[]]}]
+    + [{"c": ["0x0p+0"]}, {"q": []}, {"t": 3}, {"t": [], "s": []}, {"f": "0x1p99999"}, nested(MAX_DEPTH + 2)],
+    ids=lambda data: json.dumps(data)[:30],
+)
+def test_malformed_data_is_refused(data: Any) -> None:
+    with pytest.raises(BadFrame):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"[1]", b"1", b'{"a":NaN}', b'{"a":1.0}', b'{"a":' + b"1" * 5000 + b"}", b"[" * 100_000, b'{"a":"\xff"}'],
+    ids=lambda raw: repr(raw[:12]),
+)
+def test_malformed_messages_are_refused(raw: bytes) -> None:
+    with pytest.raises(BadFrame):
+        loads(raw)
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=3), st.text()), max_size=4))
+def test_frames_keep_their_bounds(messages: list[dict[str, str]]) -> None:
+    reader, writer = os.pipe()
+    try:
+        for message in messages:
+            write_frame(writer, message)
+        os.write(writer, frame({"cut": "off"})[:-1])
+        os.close(writer)
+        assert [read_frame(reader) for _ in messages] == messages
+        assert read_frame(reader) is None
+    finally:
+        os.close(reader)
+
+
+def test_a_frame_over_its_cap_is_refused_before_it_is_read() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, (2**31).to_bytes(4, "big"))
+    with pytest.raises(BadFrame):
+        read_frame(reader, 1000)
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("value", [10**10_000, [10**10_000], "x" * 10_000, nested(50), math.nan], ids=list("abcde"))
+def test_any_value_has_a_short_text(value: Any) -> None:
+    assert 0 < len(short_repr(value)) <= 200
+
+
+@given(values)
+def test_every_value_without_nan_equals_itself(value: Any) -> None:
+    expected = "nan" not in repr(value)
+    copy = decode(encode(value))
+    assert equal(copy, value) or not expected
+    assert equal(copy, value, 1e-9) or not expected
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "tolerance", "right"),
+    [
+        (1.0, 1, None, True),
+        (True, 1, None, True),
+        ([1], (1,), None, False),
+        (1.05, 1.0, 0.1, True),
+        (1.2, 1.0, 0.1, False),
+        ([(1.05, "a")], [(1.0, "a")], 0.1, True),
+        ({"k": [1.05]}, {"k": [1.0]}, 0.1, True),
+        ({"k": 1.0, "l": 1.0}, {"k": 1.0}, 0.1, False),
+        ([1.0], [1.0, 1.0], 0.1, False),
+        ([1.0], (1.0,), 0.1, False),
+        (True, 1.0, 0.1, False),
+        (math.inf, math.inf, 0.1, True),
+        (math.nan, math.nan, 0.1, False),
+        (10**400, 1.5, 0.1, False),
+        ("a", "a", 0.1, True),
+    ],
+)
+def test_compares(got: Any, expected: Any, tolerance: float | None, right: bool) -> None:
+    assert equal(got, expected, tolerance) is right
