@@ -1,18 +1,28 @@
 """Engines: sample completions of a prompt, score given ones. This is the door; heavy libraries load on use."""
 
 from engine.base import Engine
+from engine.build import build_engine
+from engine.config import EngineConfig, UpstreamConfig
+from engine.convert import convert_folder, convert_model
 from engine.errors import (
+    ChampionMoved,
     ContextTooLong,
     EngineError,
     EngineFailed,
+    HubFailed,
+    InvalidModel,
+    MissingExtra,
+    ModelExists,
     ModelNotConverted,
     ModelNotFound,
+    ModelReadOnly,
     Overloaded,
     UnknownEngine,
     UnsupportedDtype,
     UnsupportedField,
     UnsupportedModel,
 )
+from engine.models import Damage, Draft, Manifest, Model, ModelName, ModelStore, Refusal, seal
 from engine.registry import engine_names, load_engine
 from engine.scripted import Scripted, ScriptedEngine
 from engine.tokens import Tokenizer
@@ -38,9 +48,13 @@ from engine.types import (
 )
 
 __all__ = [
+    "ChampionMoved",
     "Chat",
     "ContextTooLong",
+    "Damage",
+    "Draft",
     "Engine",
+    "EngineConfig",
     "EngineError",
     "EngineFailed",
     "EngineInfo",
@@ -50,12 +64,22 @@ __all__ = [
     "FinishReason",
     "Finished",
     "GenerationRequest",
+    "HubFailed",
+    "InvalidModel",
+    "Manifest",
     "Message",
+    "MissingExtra",
+    "Model",
+    "ModelExists",
+    "ModelName",
     "ModelNotConverted",
     "ModelNotFound",
+    "ModelReadOnly",
+    "ModelStore",
     "Overloaded",
     "Priority",
     "Prompt",
+    "Refusal",
     "Sampling",
     "ScoredCompletion",
     "Scripted",
@@ -70,6 +94,11 @@ __all__ = [
     "UnsupportedDtype",
     "UnsupportedField",
     "UnsupportedModel",
+    "UpstreamConfig",
+    "build_engine",
+    "convert_folder",
+    "convert_model",
     "engine_names",
     "load_engine",
+    "seal",
 ]

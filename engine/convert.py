@@ -46,7 +46,7 @@ _FREE_HEAD_DIM = ("GemmaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM")
 _SWISH_ONLY = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 
 
-def convert(hf_folder: Path, target: Path, dtype: str) -> None:
+def convert_folder(hf_folder: Path, target: Path, dtype: str) -> None:
     """Write the conversion of `hf_folder` into `target`, which is empty or not there.
 
     Raises `UnsupportedDtype`, `UnsupportedModel`, `InvalidModel` or `MissingExtra` before work starts.
@@ -77,7 +77,7 @@ def convert(hf_folder: Path, target: Path, dtype: str) -> None:
 
 def convert_model(store: ModelStore, model: Model, dtype: str) -> Model:
     """Add a conversion to a model in the store; the model with its new manifest comes back."""
-    return store.add_conversion(model, dtype, lambda source, target: convert(source, target, dtype))
+    return store.add_conversion(model, dtype, lambda source, target: convert_folder(source, target, dtype))
 
 
 def conversion_of(model: Model, dtype: str) -> Path:

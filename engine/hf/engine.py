@@ -128,10 +128,10 @@ async def load(
     dtype: str = "auto",
     threads: int | None = None,
     max_waiting: int = 256,
-    model_name: str | None = None,
+    model_name: Callable[[str], str] | str | None = None,
     device: str = "auto",
 ) -> TransformersEngine:
-    """Load an `hf` folder off the event loop.
+    """Load an `hf` folder off the event loop. `model_name` may depend on the type that is computed in.
 
     Raises `MissingExtra`, `UnsupportedDtype`, `UnsupportedModel` or `ModelNotFound`.
     """
@@ -142,7 +142,8 @@ async def load(
     except BaseException:
         worker.shutdown(wait=False)
         raise
-    return TransformersEngine(loaded, worker, model_name=model_name or folder.parent.name, max_waiting=max_waiting)
+    name = model_name(loaded.dtype) if callable(model_name) else model_name or folder.parent.name
+    return TransformersEngine(loaded, worker, model_name=name, max_waiting=max_waiting)
 
 
 @contextmanager

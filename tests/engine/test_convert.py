@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.convert import DTYPES, conversion_of, convert, convert_model
+from engine.convert import DTYPES, conversion_of, convert_folder, convert_model
 from engine.errors import InvalidModel, ModelNotConverted, UnsupportedDtype
 from engine.models import Model, ModelStore
 from tests.engine.checkpoints import make_checkpoint
@@ -48,12 +48,12 @@ def test_a_missing_conversion_is_answered_with_the_command(model: Model) -> None
 
 def test_an_unknown_dtype_lists_the_known(model: Model, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedDtype, match=r"'int3'.*int8_float16"):
-        convert(model.hf, tmp_path / "out", "int3")
+        convert_folder(model.hf, tmp_path / "out", "int3")
 
 
 def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidModel, match=r"config.json"):
-        convert(tmp_path, tmp_path / "out", "int8")
+        convert_folder(tmp_path, tmp_path / "out", "int8")
 
 
 def test_a_broken_conversion_leaves_the_model_as_it_was(model: Model, store: ModelStore) -> None:
@@ -67,9 +67,9 @@ def test_without_torch_the_answer_names_the_extra(model: Model, tmp_path: Path) 
     script = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
-        "from engine.convert import convert\n"
+        "from engine.convert import convert_folder\n"
         "from engine.errors import MissingExtra\n"
-        "try: convert(Path(sys.argv[1]), Path(sys.argv[2]), 'int8')\n"
+        "try: convert_folder(Path(sys.argv[1]), Path(sys.argv[2]), 'int8')\n"
         "except MissingExtra as error: print(error)\n"
     )
     command = [sys.executable, "-c", script, str(model.hf), str(tmp_path / "out")]

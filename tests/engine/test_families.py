@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.convert import ARCHITECTURES, convert
+from engine.convert import ARCHITECTURES, convert_folder
 from engine.errors import UnsupportedModel
 from tests.engine.checkpoints import CODE, CONFIGS, make_checkpoint, tokenizer
 
@@ -25,7 +25,7 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """One family's model, in transformers and in CTranslate2 float32."""
     folder = tmp_path_factory.mktemp(request.param)
     hf = make_checkpoint(folder / "hf", request.param)
-    convert(hf, folder / "ct2-float32", "float32")
+    convert_folder(hf, folder / "ct2-float32", "float32")
     generator = ctranslate2.Generator(str(folder / "ct2-float32"), intra_threads=1)
     model = transformers.AutoModelForCausalLM.from_pretrained(str(hf), dtype=torch.float32).eval()
     return model, generator
@@ -73,7 +73,7 @@ def test_a_family_without_a_loader_is_refused_by_name_before_any_work(tmp_path: 
     (tmp_path / "hf").mkdir()
     (tmp_path / "hf" / "config.json").write_text(json.dumps({"architectures": [architecture]}))
     with pytest.raises(UnsupportedModel, match=rf"{architecture}.*transformers engine"):
-        convert(tmp_path / "hf", tmp_path / "ct2-int8", "int8")
+        convert_folder(tmp_path / "hf", tmp_path / "ct2-int8", "int8")
     assert not (tmp_path / "ct2-int8").exists()
 
 
@@ -96,4 +96,4 @@ def test_a_family_without_a_loader_is_refused_by_name_before_any_work(tmp_path: 
 def test_a_setting_that_a_loader_passes_over_is_refused(tmp_path: Path, config: dict[str, Any], reason: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UnsupportedModel, match=reason):
-        convert(tmp_path, tmp_path / "ct2-int8", "int8")
+        convert_folder(tmp_path, tmp_path / "ct2-int8", "int8")

@@ -1,0 +1,118 @@
+"""From configuration and store to a loaded engine; the one place that knows which engine wants what of a model."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.base import Engine
+from engine.config import EngineConfig
+from engine.convert import check_convertible, conversion_of
+from engine.errors import InvalidModel, ModelNotFound
+from engine.models import MANIFEST_NAME, Model, ModelName, ModelStore, read_manifest
+from engine.registry import load_engine
+
+_BEST_FIRST = ("int8", "int8_bfloat16", "int8_float16", "bfloat16", "float16", "float32")
+"""On CPUs, where CTranslate2 computes 16-bit floats in 32 bits or not much faster."""
+_BEST_FIRST_CUDA = ("bfloat16", "float16", "int8_bfloat16", "int8_float16", "int8", "float32")
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """What to load, and what to call it in a given type."""
+
+    path: Path
+    model: Model | None = None
+    fallback: str = ""
+
+    def name(self, dtype: str) -> str:
+        return str(self.model.manifest.name(dtype)) if self.model else self.fallback
+
+
+async def build_engine(config: EngineConfig, store: ModelStore) -> Engine:
+    """Load the engine that `config` asks for; files are read and models loaded off the event loop.
+
+    Raises `EngineError`s: of the store, of the engine, `UnsupportedModel` naming another engine, `ModelNotConverted`
+    with the command to run.
+    """
+    options: dict[str, Any]
+    if config.type == "openai":
+        upstream = config.upstream
+        options = upstream.model_dump(exclude={"api_key"})
+        options["api_key"] = upstream.api_key.get_secret_value() if upstream.api_key else None
+        options["max_waiting"] = config.max_waiting
+    elif config.type == "scripted":
+        options = {"script": config.script, "max_waiting": config.max_waiting}
+    else:
+        model, dtype = await asyncio.to_thread(find_model, config, store)
+        make = _ct2_options if config.type == "ctranslate2" else _hf_options
+        options = await asyncio.to_thread(make, config, model, dtype)
+        options |= {"device": config.device, "max_waiting": config.max_waiting}
+    return await load_engine(config.type, **options)
+
+
+def find_model(config: EngineConfig, store: ModelStore) -> tuple[Model | Path, str]:
+    """The model asked for, or the folder where a path names one that is no model of ours, and the dtype asked for."""
+    if config.model is None:
+        champion = store.champion()
+        if champion is None:
+            raise ModelNotFound(f"there is no model in {store.root}; run: touchstone models pull NAME")
+        return champion, config.dtype
+    path = Path(config.model.removeprefix("file:")).expanduser()
+    if path.is_dir() and (path.is_absolute() or path.parts[:1] in ((".",), ("..",)) or len(path.parts) > 1):
+        return (Model(path, read_manifest(path)) if (path / MANIFEST_NAME).exists() else path), config.dtype
+    model = store.get(config.model)
+    return model, _dtype_of_name(config)
+
+
+def _dtype_of_name(config: EngineConfig) -> str:
+    try:
+        named = ModelName.parse(config.model or "").dtype
+    except InvalidModel:
+        return config.dtype
+    if config.dtype not in ("auto", named):
+        raise InvalidModel(f"dtype: {config.dtype!r}, but the model's name says {named!r}")
+    return named
+
+
+def _ct2_options(config: EngineConfig, model: Model | Path, dtype: str) -> dict[str, Any]:
+    from engine.ct2.model import choose_threads
+
+    folder = _converted(config, model, dtype)
+    weights = folder.path / "model.bin"
+    threads = None
+    if config.threads is not None and weights.exists():
+        threads = choose_threads(weights.stat().st_size, config.threads)
+    stored = folder.path.name.removeprefix("ct2-")
+    return {"folder": folder.path, "model_name": folder.name(stored), "dtype": dtype, "threads": threads}
+
+
+def _converted(config: EngineConfig, model: Model | Path, dtype: str) -> _Folder:
+    if isinstance(model, Path):
+        if not (model / "model.bin").exists():
+            raise InvalidModel(f"{model}: neither a model folder (no {MANIFEST_NAME}) nor a conversion (no model.bin)")
+        return _Folder(model, fallback=model.name)
+    conversions = model.manifest.conversions
+    if dtype == "auto":
+        order = _BEST_FIRST_CUDA if _on_cuda(config) else _BEST_FIRST
+        wanted = next((name for name in order if name in conversions), order[0])
+    else:
+        wanted = dtype
+    if wanted not in conversions and (model.hf / "config.json").exists():
+        check_convertible(model.hf, wanted)  # "cannot be converted" comes before "is not converted"
+    return _Folder(conversion_of(model, wanted), model)
+
+
+def _on_cuda(config: EngineConfig) -> bool:
+    if config.device == "auto":
+        import ctranslate2
+
+        return bool(ctranslate2.get_cuda_device_count())
+    return config.device == "cuda"
+
+
+def _hf_options(config: EngineConfig, model: Model | Path, dtype: str) -> dict[str, Any]:
+    folder = _Folder(model, fallback=model.name) if isinstance(model, Path) else _Folder(model.hf, model)
+    return {"folder": folder.path, "model_name": folder.name, "dtype": dtype, "threads": config.threads}

@@ -1,0 +1,68 @@
+"""`[engine]`: which engine serves which model. Unknown keys are errors that name the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from engine.registry import engine_names
+
+
+class UpstreamConfig(BaseModel):
+    """`[engine.upstream]`: the server behind an engine of type `openai`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str | None = None
+    """With its `/v1`."""
+    api_key: SecretStr | None = None
+    model: str | None = None
+    """None: the first the upstream lists."""
+    context_length: Annotated[int, Field(ge=1)] | None = None
+    """In tokens; None: what the upstream says."""
+    fields: tuple[str, ...] = ()
+    """Those of top_k, min_tokens and repetition_penalty that this upstream has beyond OpenAI's API."""
+    fim: bool = True
+    """Whether it takes `suffix` on `/completions`."""
+    max_logprobs: Annotated[int, Field(ge=0)] = 5
+    """Alternatives a token it can report; 0: it cannot report log-probabilities at all."""
+    max_running: Annotated[int, Field(ge=1)] = 64
+    """Requests at once; more wait here."""
+
+
+class EngineConfig(BaseModel):
+    """`[engine]`: which engine, which model, in which type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: str = "ctranslate2"
+    """ctranslate2, transformers (the reference), openai (an upstream server) or scripted (a file of answers)."""
+    model: str | None = None
+    """Id, name or path of a model folder; None: the champion."""
+    dtype: str = "auto"
+    """auto: for ctranslate2 the best conversion that is there, for transformers float32 on CPUs, bfloat16 on GPUs."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda)$")] = "auto"
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Cores to compute with; None: as many as this process may use."""
+    max_waiting: Annotated[int, Field(ge=1)] = 256
+    """Requests in the waiting queue before others are told to come again."""
+    upstream: UpstreamConfig = UpstreamConfig()
+    script: Path | None = None
+    """For `scripted`: a JSON file from prompt to completions."""
+
+    @field_validator("type")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in engine_names():
+            raise ValueError(f"no engine is called {name!r}; there are {', '.join(engine_names())}")
+        return name
+
+    @model_validator(mode="after")
+    def _complete(self) -> EngineConfig:
+        if self.type == "openai" and self.upstream.base_url is None:
+            raise ValueError("upstream.base_url is needed for an engine of type 'openai'")
+        if self.type == "scripted" and self.script is None:
+            raise ValueError("script is needed for an engine of type 'scripted'")
+        return self
