@@ -138,16 +138,21 @@ class StoreContract:
     async def test_a_value_must_fit_its_type(self, store: Store, kind: Any, value: Any) -> None:
         asked = exchange(1)
         await store.record(asked)
-        with pytest.raises(InvalidSignal, match="value|type"):
+        with pytest.raises(InvalidSignal, match=r"value|type"):
             await store.signal(signal(asked, kind, value))
         assert (await store.get(asked.id))[1] == ()
 
     async def test_the_rest_of_a_signal_must_fit_too(self, store: Store) -> None:
         asked = exchange(1)
         await store.record(asked)
-        for name, value in [("elapsed_ms", float("inf")), ("retained_after_s", float("nan")), ("tags", {"a": 1})]:
-            with pytest.raises(InvalidSignal, match=name):
-                await store.signal(signal(asked, **{name: value}))
+        misfits: list[dict[str, Any]] = [
+            {"elapsed_ms": float("inf")},
+            {"retained_after_s": float("nan")},
+            {"tags": {"a": 1}},
+        ]
+        for misfit in misfits:
+            with pytest.raises(InvalidSignal, match=next(iter(misfit))):
+                await store.signal(signal(asked, **misfit))
         with pytest.raises(InvalidSignal, match="created_at"):
             await store.signal(signal(asked, created_at=BEGIN.replace(tzinfo=None)))
 
