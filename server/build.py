@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from engine import Engine, GenerationRequest, ModelStore, Sampling, Text, build_engine
-from feedback import SqlStore
+from feedback import FeedbackStore
 from sandbox import NamespaceSandbox, Sandbox, SandboxError, SandboxUnavailable
 from server.config import Config
 from server.service import Isolation, Parts
@@ -18,24 +20,48 @@ from server.service import Isolation, Parts
 _log = logging.getLogger(__name__)
 _WARM_UP = Text("def f():\n")
 
+MakeEngine = Callable[[Config], Coroutine[Any, Any, Engine]]
 
-async def build(config: Config) -> Parts:
+
+async def build(config: Config, make_engine: MakeEngine | None = None) -> Parts:
     """Build everything; the engine is warm. Raises `EngineError` and `FeedbackError` for what cannot be had.
 
-    What was built before the failure is closed again.
+    What was built before a failure is closed again. `make_engine` stands in for the configuration's own engine.
     """
     config.state_dir.mkdir(parents=True, exist_ok=True)
     sandbox, isolation = await build_sandbox(config)
-    store = await asyncio.to_thread(SqlStore.open, config.database_url)
+    # The log and the model do not know of each other, so they are opened side by side.
+    opening = asyncio.ensure_future(asyncio.to_thread(open_store, config))
+    loading = asyncio.ensure_future((make_engine or build_warm_engine)(config))
+    await asyncio.wait((opening, loading))
+    if opening.exception() is None and loading.exception() is None:
+        engine, store = loading.result(), opening.result()
+        return Parts(config=config, engine=engine, store=store, sandbox=sandbox, isolation=isolation)
+    if opening.exception() is None:
+        await opening.result().aclose()
+    if loading.exception() is None:
+        await loading.result().aclose()
+    if sandbox is not None:
+        await sandbox.aclose()
+    raise loading.exception() or opening.exception() or AssertionError
+
+
+def open_store(config: Config) -> FeedbackStore:
+    """The log's database, brought up to date. Blocks. Imported here: its libraries are a third of the start-up."""
+    from feedback import SqlStore
+
+    return SqlStore.open(config.database_url)
+
+
+async def build_warm_engine(config: Config) -> Engine:
+    """The engine of the configuration, warm."""
+    engine = await build_engine(config.engine, ModelStore(config.state_dir))
     try:
-        engine = await build_engine(config.engine, ModelStore(config.state_dir))
         await warm(engine)
     except BaseException:
-        await store.aclose()
-        if sandbox is not None:
-            await sandbox.aclose()
+        await engine.aclose()
         raise
-    return Parts(config=config, engine=engine, store=store, sandbox=sandbox, isolation=isolation)
+    return engine
 
 
 async def build_sandbox(config: Config) -> tuple[Sandbox | None, Isolation]:

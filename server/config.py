@@ -59,7 +59,7 @@ class ServerConfig(Section):
     max_prompts: Annotated[int, Field(ge=1)] = 256
     """Prompts in one request."""
     body_limit_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
-    heartbeat_s: Annotated[float, Field(gt=0)] = 5.0
+    heartbeat_s: Annotated[float, Field(gt=0)] = 1.0
     """Between two comments on a stream whose candidates are still running."""
     retry_after_s: Annotated[float, Field(gt=0)] = 2.0
     """What a client is told while the model loads."""

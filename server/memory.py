@@ -32,8 +32,7 @@ class MemoryCollector(Collector):
             yield gpus
 
     def _host(self) -> GaugeMetricFamily:
-        import psutil
-
+        psutil: Any = importlib.import_module("psutil")  # on the first scrape: serving does not need it
         family = GaugeMetricFamily("touchstone_host_memory_bytes", "Host memory.", labels=["process", "kind"])
         me = psutil.Process()
         mine = me.memory_info()

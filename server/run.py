@@ -19,6 +19,8 @@ from typing import Any
 
 import uvicorn
 
+from engine import EngineError
+from feedback import FeedbackError
 from server.app import app_of
 from server.build import build, close
 from server.config import Config
@@ -90,7 +92,8 @@ class Process:
             parts = await self._make(self._config)
         except Exception as error:  # noqa: BLE001 - whatever it is, the process says so and ends
             _log.debug("loading failed", exc_info=error)
-            self._service.failure = f"{type(error).__name__}: {error}"
+            ours = isinstance(error, (EngineError, FeedbackError))
+            self._service.failure = str(error) if ours else f"{type(error).__name__}: {error}"
             self._server.should_exit = True
             return
         self._service.begin(parts)
