@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
+from feedback.admission import RepeatKey, Target, admit, repeat_key
 from feedback.checks import check_exchange, check_signal
-from feedback.errors import ForeignExchange, StoreFailed, UnknownChoice, UnknownExchange
+from feedback.errors import StoreFailed, UnknownExchange
 from feedback.types import Exchange, Purpose, Receipt, Signal
 
 
@@ -16,7 +17,7 @@ class InMemoryStore:
     def __init__(self) -> None:
         self._exchanges: dict[str, Exchange] = {}
         self._signals: dict[str, Signal] = {}
-        self._first_ids: dict[tuple[str, str], str] = {}
+        self._first_ids: dict[RepeatKey, str] = {}
         self._closed = False
 
     async def record(self, exchange: Exchange) -> None:
@@ -36,22 +37,20 @@ class InMemoryStore:
         for signal in signals:
             check_signal(signal)
         self._check_open()
-        for signal in signals:
-            self._check_target(signal, key_id)
-        new, receipts, first_ids = dict(self._signals), [], dict(self._first_ids)
-        for signal in signals:
-            key = None if signal.idempotency_key is None else (signal.source, signal.idempotency_key)
-            first_id = None if key is None else first_ids.get(key)
-            receipts.append(Receipt(id=first_id or signal.id, duplicate=first_id is not None))
-            if first_id is not None:
-                continue
-            if signal.id in new:
-                raise StoreFailed(f"signal {signal.id} is already stored")
-            new[signal.id] = signal
-            if key is not None:
-                first_ids[key] = signal.id
-        self._signals, self._first_ids = new, first_ids
-        return tuple(receipts)
+        targets = {
+            exchange.id: Target(
+                exchange.key_id, frozenset(c.choice for c in exchange.candidates if c.choice is not None)
+            )
+            for exchange in map(self._exchanges.get, {signal.exchange_id for signal in signals})
+            if exchange is not None
+        }
+        receipts, new = admit(signals, key_id, targets, self._first_ids)
+        added = {signal.id: signal for signal in new}
+        if len(added) < len(new) or added.keys() & self._signals.keys():
+            raise StoreFailed("a signal of this id is already stored")
+        self._signals |= added
+        self._first_ids |= {key: signal.id for signal in new if (key := repeat_key(signal))}
+        return receipts
 
     async def get(self, exchange_id: str) -> tuple[Exchange, tuple[Signal, ...]]:
         """See `FeedbackStore.get`."""
@@ -76,15 +75,6 @@ class InMemoryStore:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreFailed("the store is closed")
-
-    def _check_target(self, signal: Signal, key_id: str | None) -> None:
-        exchange = self._exchanges.get(signal.exchange_id)
-        if exchange is None:
-            raise UnknownExchange(signal.exchange_id)
-        if key_id is not None and exchange.key_id != key_id:
-            raise ForeignExchange(signal.exchange_id)
-        if signal.choice not in {candidate.choice for candidate in exchange.candidates}:
-            raise UnknownChoice(f"{exchange.id} has no choice {signal.choice}")
 
     def _signals_of(self, exchange_id: str) -> tuple[Signal, ...]:
         found = [signal for signal in self._signals.values() if signal.exchange_id == exchange_id]

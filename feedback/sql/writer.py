@@ -97,14 +97,9 @@ class Writer:
             return [result for job in batch for result in self._commit([job])]
 
     def _transaction(self, batch: list[_Job]) -> list[Result]:
-        results: list[Result] = []
         with self._engine.begin() as connection:
             insert_exchanges(connection, [job.exchange for job in batch if job.exchange is not None])
-            for job in batch:
-                try:
-                    results.append(insert_signals(connection, job.signals, job.key_id))
-                except FeedbackError as refusal:  # it wrote nothing, so the others may go on
-                    results.append(refusal)
+            results = insert_signals(connection, [(job.signals, job.key_id) for job in batch])
         self.commits += 1
         return results
 

@@ -1,15 +1,26 @@
-"""The statements that write. Each runs in the writer's transaction."""
+"""The statements that write, a fixed number of them for a whole batch. They run in the writer's transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 
-from sqlalchemy import Connection, and_, insert, select
+from sqlalchemy import Connection, and_, insert, select, tuple_
 
-from feedback.errors import ForeignExchange, UnknownChoice, UnknownExchange
-from feedback.sql.rows import candidate_rows, exchange_row, signal_row
+from feedback.admission import RepeatKey, Target, admit, repeat_key
+from feedback.errors import FeedbackError
+from feedback.sql.rows import Row, candidate_rows, exchange_row, signal_row
 from feedback.sql.tables import candidates, exchanges, signals
 from feedback.types import Exchange, Receipt, Signal
+
+LOOKUP = 500
+"""How many values one statement may name; databases limit it."""
+
+Together = tuple[Sequence[Signal], str | None]
+"""Signals stored all or none, and the key of whoever sends them."""
+
+T = TypeVar("T")
 
 
 def insert_exchanges(connection: Connection, records: Sequence[Exchange]) -> None:
@@ -20,40 +31,53 @@ def insert_exchanges(connection: Connection, records: Sequence[Exchange]) -> Non
         connection.execute(insert(candidates), rows)
 
 
-def insert_signals(connection: Connection, records: Sequence[Signal], key_id: str | None) -> tuple[Receipt, ...]:
-    """All of the signals, or none: everything that can be refused is found before the first is written."""
-    receipts, new = [], []
-    first_ids: dict[tuple[str, str], str] = {}
-    for signal in records:
-        _check_target(connection, signal, key_id)
-        first_id = None
-        if signal.idempotency_key is not None:
-            key = (signal.source, signal.idempotency_key)
-            first_id = first_ids.get(key) or _stored_id(connection, *key)
-            first_ids[key] = first_id or signal.id
-        receipts.append(Receipt(id=first_id or signal.id, duplicate=first_id is not None))
-        if first_id is None:
-            new.append(signal_row(signal))
-    if new:
-        connection.execute(insert(signals), new)
-    return tuple(receipts)
+def insert_signals(connection: Connection, groups: Sequence[Together]) -> list[tuple[Receipt, ...] | FeedbackError]:
+    """Each group's signals, all or none, in order; a refusal stands where the group's receipts would."""
+    sent = [signal for together, _ in groups for signal in together]
+    targets = _targets(connection, {signal.exchange_id for signal in sent})
+    first_ids = _first_ids(connection, {key for signal in sent if (key := repeat_key(signal))})
+    results: list[tuple[Receipt, ...] | FeedbackError] = []
+    rows: list[Row] = []
+    for together, key_id in groups:
+        try:
+            receipts, new = admit(together, key_id, targets, first_ids)
+        except FeedbackError as refusal:
+            results.append(refusal)
+            continue
+        results.append(receipts)
+        rows += map(signal_row, new)
+        first_ids |= {key: signal.id for signal in new if (key := repeat_key(signal))}
+    if rows:
+        connection.execute(insert(signals), rows)
+    return results
 
 
-def _check_target(connection: Connection, signal: Signal, key_id: str | None) -> None:
-    shown = and_(candidates.c.exchange_id == exchanges.c.id, candidates.c.choice == signal.choice)
-    found = connection.execute(
-        select(exchanges.c.key_id, candidates.c.candidate)
-        .select_from(exchanges.outerjoin(candidates, shown))
-        .where(exchanges.c.id == signal.exchange_id)
-    ).first()
-    if found is None:
-        raise UnknownExchange(signal.exchange_id)
-    if key_id is not None and found.key_id != key_id:
-        raise ForeignExchange(signal.exchange_id)
-    if found.candidate is None:
-        raise UnknownChoice(f"{signal.exchange_id} has no choice {signal.choice}")
+def _targets(connection: Connection, exchange_ids: set[str]) -> dict[str, Target]:
+    shown = and_(candidates.c.exchange_id == exchanges.c.id, candidates.c.choice.is_not(None))
+    query = select(exchanges.c.id, exchanges.c.key_id, candidates.c.choice).select_from(
+        exchanges.outerjoin(candidates, shown)
+    )
+    owners: dict[str, str | None] = {}
+    choices: dict[str, set[int]] = {}
+    for some in _chunks(exchange_ids):
+        for exchange_id, key_id, choice in connection.execute(query.where(exchanges.c.id.in_(some))):
+            owners[exchange_id] = key_id
+            choices.setdefault(exchange_id, set()).update(() if choice is None else (choice,))
+    return {exchange_id: Target(owners[exchange_id], frozenset(shown)) for exchange_id, shown in choices.items()}
 
 
-def _stored_id(connection: Connection, source: str, idempotency_key: str) -> str | None:
-    same = and_(signals.c.source == source, signals.c.idempotency_key == idempotency_key)
-    return connection.execute(select(signals.c.id).where(same)).scalar_one_or_none()
+def _first_ids(connection: Connection, keys: set[RepeatKey]) -> dict[RepeatKey, str]:
+    both = tuple_(signals.c.source, signals.c.idempotency_key)
+    found: dict[RepeatKey, str] = {}
+    for some in _chunks(keys):
+        for source, key, first_id in connection.execute(
+            select(signals.c.source, signals.c.idempotency_key, signals.c.id).where(both.in_(some))
+        ):
+            found[source, key] = first_id
+    return found
+
+
+def _chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(values)
+    while some := list(islice(rest, LOOKUP)):
+        yield some
