@@ -1,8 +1,8 @@
 """`NamespaceSandbox`: every run in fresh Linux namespaces, its verdict made outside the candidate's process.
 
 Guarantees: no network, a read-only root holding the standard library only, a private capped `/tmp`, bounded CPU, wall,
-memory, output and threads, no new processes, no capabilities, an allow-list of system calls; all of a run's processes
-are gone when `run` returns or is cancelled; expected values never reach the candidate.
+memory, output and threads, no new processes, no capabilities, an allow-list of system calls; all of a
+candidate's processes are gone when `run` returns or is cancelled; expected values never reach the candidate.
 
 Not covered: a kernel exploit through the calls that stay allowed, timing between runs that share the machine, and a
 candidate that answers the tests by heart. Needs Linux 5.12 and user namespaces; refuses without, and never runs

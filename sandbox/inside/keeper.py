@@ -134,7 +134,7 @@ def _limit(order: dict[str, Any]) -> None:
         (resource.RLIMIT_CPU, order["cpu_s"]),
         (resource.RLIMIT_FSIZE, order["file_bytes"]),
         (resource.RLIMIT_NOFILE, _OPEN_FILES),
-        (resource.RLIMIT_NPROC, order["processes"]),
+        (resource.RLIMIT_NPROC, order["processes"] + 1),  # the keeper belongs to the user namespace too
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_MEMLOCK, 0),

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from sandbox import NamespaceSandbox, SandboxUnavailable
 
@@ -33,9 +34,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"no isolation here: {reason}")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sandbox() -> AsyncIterator[NamespaceSandbox]:
-    """A sandbox of the test's own."""
+    """One sandbox and one event loop for the tests of a file; they are marked with the loop scope `module`."""
     sandbox = NamespaceSandbox()
     yield sandbox
     await sandbox.aclose()

@@ -5,7 +5,7 @@ import pytest
 from sandbox import AssertSuite, Call, CallSuite, NamespaceSandbox, Outcome, Program, Status
 from tests.sandbox.attacks import FORGERIES, HARMS, Attack
 
-pytestmark = pytest.mark.isolation
+pytestmark = [pytest.mark.isolation, pytest.mark.asyncio(loop_scope="module")]
 
 CALLS = CallSuite((Call(function="f", args=(1,), expected=2), Call(function="f", args=(5,), expected=6)))
 ASSERTS = AssertSuite("def check(candidate):\n    assert candidate(1) == 2\n    assert f(5) == 6\n")

@@ -1,0 +1,169 @@
+"""The asserts form: what test code may say and what it sees of a candidate in another process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sandbox import MAX_SOURCE_BYTES, AssertSuite, InvalidSuite, Limits, NamespaceSandbox, Outcome, Program, Status
+
+pytestmark = [pytest.mark.isolation, pytest.mark.asyncio(loop_scope="module")]
+
+PASSED, WRONG, RAISED, NOT_RUN = Status.PASSED, Status.WRONG_ANSWER, Status.RUNTIME_ERROR, Status.NOT_RUN
+UNSUPPORTED = Status.UNSUPPORTED_VALUE
+
+INCREMENT = "def f(x):\n    return x + 1\n"
+
+
+async def run(
+    sandbox: NamespaceSandbox, tests: str, source: str = INCREMENT, *, prompt: str = "", entry_point: str | None = "f"
+) -> Outcome:
+    program = Program(prompt=prompt, completion=source, entry_point=entry_point)
+    return await sandbox.run(program, AssertSuite(tests), Limits(test_cpu_s=1))
+
+
+def statuses(outcome: Outcome) -> list[Status]:
+    return [test.status for test in outcome.tests]
+
+
+FORMS = dict(section.split(": ", 1) for section in Path(__file__).with_name("forms.txt").read_text().split("### ")[1:])
+"""Test code by the form it takes; its first line names each test with its status."""
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_each_statement_with_an_assertion_is_a_test(sandbox: NamespaceSandbox, form: str) -> None:
+    expected, _, code = FORMS[form].partition("\n")
+    outcome = await run(sandbox, code)
+    assert [f"{test.name} {test.status}" for test in outcome.tests] == expected.split(", ")
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("x = 1", "no test"),
+        ("def check(c):\n    c(1)\n", "no test"),
+        ("assert (", "does not parse"),
+        ("import absent_module\nassert f(1) == 2", "absent_module"),
+        ("1 / 0\nassert f(1) == 2", "line 1"),
+        ("#" * (MAX_SOURCE_BYTES + 1), "larger"),
+        ("x = " + "(" * 5000, "does not parse"),
+    ],
+)
+async def test_a_suite_at_fault_is_refused_by_name(sandbox: NamespaceSandbox, code: str, names: str) -> None:
+    with pytest.raises(InvalidSuite, match=names):
+        await run(sandbox, code)
+
+
+async def test_check_needs_an_entry_point(sandbox: NamespaceSandbox) -> None:
+    with pytest.raises(InvalidSuite, match="entry point"):
+        await run(sandbox, "def check(c):\n    assert c(1) == 2", entry_point=None)
+
+
+async def test_names_the_tests_mention_are_the_candidates(sandbox: NamespaceSandbox) -> None:
+    source = "def f(x): return g(x)\ndef g(x): return x + 1\ndef abs(x): return 0\n"
+    outcome = await run(sandbox, "assert f(1) == g(1) == 2\nassert abs(f(-5)) == 4\n", source, entry_point=None)
+    assert statuses(outcome) == [PASSED, PASSED]  # a builtin is the tests' own
+
+
+async def test_what_the_prompt_defines_is_never_the_candidates(sandbox: NamespaceSandbox) -> None:
+    prompt = "def double(x):\n    return x * 2\n\ndef f(x):\n    '''Add one.'''\n"
+    cheat = "    return 0\n\ndef double(x):\n    return -1\n"
+    outcome = await run(sandbox, "assert f(1) == double(1)\nassert double(1) == 2\n", cheat, prompt=prompt)
+    assert statuses(outcome) == [WRONG, PASSED]
+
+
+@pytest.mark.parametrize("prompt", ["def f(x):\n", "# write it\ndef f(x):\n    y = (x +", "Please write f.\n#"])
+async def test_any_beginning_of_a_program_is_a_prompt(sandbox: NamespaceSandbox, prompt: str) -> None:
+    completion = {"def f(x):\n": "    return x + 1\n"}.get(prompt, " 1)\n    return y\n")
+    outcome = await run(sandbox, "assert f(1) == 2", completion, prompt=prompt)
+    assert outcome.status is (Status.COMPILE_ERROR if prompt.startswith("Please") else PASSED)
+
+
+async def test_changes_of_arguments_come_back(sandbox: NamespaceSandbox) -> None:
+    source = """
+def f(rows, table, seen=None):
+    rows.sort()
+    rows[0].append(9)
+    table['k'] = 1
+    seen.add(2)
+"""
+    code = """
+def check(c):
+    rows, table, seen = [[5], [1]], {}, set()
+    c(rows, table, seen=seen)
+    assert rows == [[1, 9], [5]]
+    assert table == {'k': 1} and seen == {2}
+"""
+    assert statuses(await run(sandbox, code, source)) == [PASSED, PASSED]
+
+
+async def test_arguments_are_fresh_for_every_call(sandbox: NamespaceSandbox) -> None:
+    source = "def f(x, memory=[]):\n    x.append(1)\n    return len(x)\n"
+    assert statuses(await run(sandbox, "assert f([]) == 1\nassert f([]) == 1\n", source)) == [PASSED, PASSED]
+
+
+@pytest.mark.parametrize(
+    ("body", "caught", "expected"),
+    [
+        ("raise ValueError('no')", "ValueError", PASSED),
+        ("class Own(KeyError): pass\n    raise Own('k')", "KeyError", PASSED),
+        ("open('/nowhere')", "FileNotFoundError", PASSED),
+        ("b'\\xff'.decode()", "RuntimeError", PASSED),  # it cannot be made again from its message
+        ("raise ValueError", "KeyError", RAISED),
+        ("return 1", "KeyError", WRONG),
+        ("raise SystemExit", "SystemExit", RAISED),
+        ("return object()", "Exception", UNSUPPORTED),
+        ("import os; os._exit(0)", "BaseException", Status.EARLY_EXIT),
+    ],
+)
+async def test_exceptions_cross_by_their_builtin_name(
+    sandbox: NamespaceSandbox, body: str, caught: str, expected: Status
+) -> None:
+    code = f"try:\n    f(1)\n    assert False\nexcept {caught} as e:\n    pass\n"
+    outcome = await run(sandbox, code, f"def f(x):\n    {body}\n")
+    assert statuses(outcome) == [expected], outcome
+
+
+@pytest.mark.parametrize(
+    ("body", "test", "expected"),
+    [
+        ("raise AssertionError", "assert f(1) == 2", RAISED),
+        ("return None", "assert f(1)[0] == 2", RAISED),
+        ("return object()", "assert f(1) == 2", UNSUPPORTED),
+        ("return x", "assert f(lambda: 1) == 2", UNSUPPORTED),
+        ("return 'x' * 2**21", "assert len(f(1)) == 2**21", Status.OUTPUT_LIMIT),
+        ("while True: pass", "assert f(1) == 2", Status.TIMEOUT_CPU),
+    ],
+)
+async def test_what_crosses(sandbox: NamespaceSandbox, body: str, test: str, expected: Status) -> None:
+    outcome = await run(sandbox, test, f"def f(x):\n    {body}\n")
+    assert statuses(outcome) == [expected], outcome
+
+
+async def test_a_failed_preparation_fails_only_its_own_tests(sandbox: NamespaceSandbox) -> None:
+    code = "def test_a():\n    y = f('a')\n    assert y\ndef test_b():\n    assert f(1) == 2\n"
+    outcome = await run(sandbox, code)
+    assert statuses(outcome) == [RAISED, PASSED]
+    assert outcome.tests[0].exception_type == "TypeError"
+
+
+async def test_tells_what_was_seen(sandbox: NamespaceSandbox) -> None:
+    outcome = await run(sandbox, "assert f(1) == 3, 'not three'", "def f(x):\n    print('hello')\n    return x + 1\n")
+    (test,) = outcome.tests
+    assert (test.value, test.stdout_tail) == ("2", "hello\n")
+    assert (test.exception_type, test.exception_message) == ("AssertionError", "not three")
+
+
+async def test_the_judge_is_confined_too(sandbox: NamespaceSandbox) -> None:
+    code = (
+        "import os\nassert f(1) == 2\nassert os.getpid() == 1 and os.getuid() != 0\nassert not os.path.exists('/etc')\n"
+    )
+    outcome = await run(sandbox, code + "assert os.fork() is None\n")
+    assert statuses(outcome) == [PASSED, PASSED, PASSED, RAISED]
+
+
+async def test_a_test_that_never_ends_is_a_timeout(sandbox: NamespaceSandbox) -> None:
+    outcome = await run(sandbox, "assert f(1) == 2\nassert [1 for _ in iter(int, 1)]\nassert f(2) == 3\n")
+    assert statuses(outcome)[0] is PASSED
+    assert statuses(outcome)[1] in (Status.TIMEOUT_CPU, Status.MEMORY_LIMIT)

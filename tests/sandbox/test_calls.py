@@ -1,0 +1,140 @@
+"""The calls form, its limits and its measurements."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from sandbox import Call, CallSuite, InvalidSuite, Limits, NamespaceSandbox, Outcome, Program, Status
+
+pytestmark = [pytest.mark.isolation, pytest.mark.asyncio(loop_scope="module")]
+
+
+async def call(sandbox: NamespaceSandbox, source: str, *calls: Call, limits: Limits | None = None) -> Outcome:
+    return await sandbox.run(Program(completion=source), CallSuite(calls), limits or Limits())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, True, 0, -(2**70), 10**5000, 1.5, float("inf"), 2j, "é\ud800\0", b"\0\xff"),
+        *([1, [2]], (1, ()), {(1, "a"): {2}}, {"d": [[1, 2]]}, frozenset({1})),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_any_plain_value_goes_there_and_back(sandbox: NamespaceSandbox, value: Any) -> None:
+    outcome = await call(sandbox, "def f(x): return x", Call(function="f", args=(value,), expected=value))
+    assert outcome.status is Status.PASSED, outcome
+
+
+async def test_takes_keywords_and_tolerance(sandbox: NamespaceSandbox) -> None:
+    outcome = await call(
+        sandbox,
+        "def f(a, *, b): return a / b",
+        Call(function="f", args=(1,), kwargs=(("b", 3),), expected=0.333, tolerance=0.001),
+        Call(function="f", args=(1,), kwargs=(("b", 3),), expected=0.333),
+        Call(function="g", expected=None),
+    )
+    assert [test.status for test in outcome.tests] == [Status.PASSED, Status.WRONG_ANSWER, Status.RUNTIME_ERROR]
+    assert outcome.tests[2].exception_type == "NameError"
+
+
+async def test_a_changed_argument_does_not_reach_the_next_test(sandbox: NamespaceSandbox) -> None:
+    calls = [Call(function="f", args=([1],), expected=2)] * 3
+    outcome = await call(sandbox, "def f(x):\n    x.append(1)\n    return len(x)", *calls)
+    assert outcome.status is Status.PASSED
+
+
+async def test_expected_values_must_be_plain(sandbox: NamespaceSandbox) -> None:
+    with pytest.raises(InvalidSuite, match="type object"):
+        await call(sandbox, "", Call(function="f", expected=object()))
+
+
+async def test_output_stays_with_its_test_and_is_cut(sandbox: NamespaceSandbox) -> None:
+    source = "import sys\nprint('at import')\ndef f(x):\n    print(x)\n    print(x, file=sys.stderr)\n    return x"
+    outcome = await call(
+        sandbox, source, *(Call(function="f", args=(x,), expected=x) for x in ("one", "two", "x" * 9999))
+    )
+    tails = [test.stdout_tail for test in outcome.tests]
+    assert tails[:2] == ["one\none\n", "two\ntwo\n"]
+    assert len(tails[2]) == 2000
+
+
+async def test_measures_each_test(sandbox: NamespaceSandbox) -> None:
+    source = (
+        "import time\ndef f(x):\n    if x: time.sleep(0.1)\n    else:\n        while time.process_time() < 0.15: pass\n"
+    )
+    sleeping, busy = (Call(function="f", args=(x,), expected=None) for x in (True, False))
+    outcome = await call(sandbox, source, sleeping, busy)
+    first, second = outcome.tests
+    assert first.wall_s is not None
+    assert first.cpu_s is not None
+    assert second.cpu_s is not None
+    assert first.wall_s >= 0.1
+    assert first.cpu_s < 0.08 < second.cpu_s
+    assert outcome.cpu_s >= second.cpu_s
+
+
+@pytest.mark.parametrize(
+    ("limits", "body", "status"),
+    [
+        (Limits(cpu_s=0.3, test_cpu_s=9, test_wall_s=10), "while True: pass", Status.TIMEOUT_CPU),
+        (Limits(test_cpu_s=0.2, test_wall_s=10), "while True: pass", Status.TIMEOUT_CPU),
+        (Limits(wall_s=0.4), "import time; time.sleep(9)", Status.TIMEOUT_WALL),
+        (Limits(test_wall_s=0.3), "import time; time.sleep(9)", Status.TIMEOUT_WALL),
+        (Limits(memory_bytes=2**26), "return len(bytes(2**27))", Status.MEMORY_LIMIT),
+        (Limits(output_bytes=5000), "return 'x' * 6000", Status.OUTPUT_LIMIT),
+        (Limits(output_bytes=5000), "print('x' * 6000)", Status.OUTPUT_LIMIT),
+        (Limits(file_bytes=2**16), "open('/tmp/a', 'wb').write(bytes(2**17))", Status.RUNTIME_ERROR),
+    ],
+)
+async def test_holds_to_every_limit(sandbox: NamespaceSandbox, limits: Limits, body: str, status: Status) -> None:
+    twice = [Call(function="f", args=(1,), expected=0)] * 2
+    started = time.monotonic()
+    outcome = await call(sandbox, f"def f(x):\n    {body}", *twice, limits=limits)
+    assert outcome.status is outcome.tests[0].status is status, outcome
+    ends = status in (Status.TIMEOUT_CPU, Status.TIMEOUT_WALL) or "print" in body
+    assert (outcome.tests[1].status is Status.NOT_RUN) == ends
+    assert time.monotonic() - started < 8
+
+
+async def test_threads_are_counted(sandbox: NamespaceSandbox) -> None:
+    source = """
+import threading
+def f():
+    gate, started = threading.Event(), 0
+    try:
+        while started < 100:
+            threading.Thread(target=gate.wait, daemon=True).start()
+            started += 1
+    except RuntimeError:
+        pass
+    return started
+"""
+    outcome = await call(sandbox, source, Call(function="f", expected=7), limits=Limits(processes=8))
+    assert outcome.status is Status.PASSED, outcome
+
+
+async def test_runs_no_more_at_once_than_told() -> None:
+    sandbox = NamespaceSandbox(concurrency=2)
+    source = "import time\ndef f(): time.sleep(0.2)"
+
+    async def one() -> None:
+        await call(sandbox, source, *[Call(function="f", expected=None)] * 2)
+
+    try:
+        await sandbox.probe()
+        started = time.monotonic()
+        await asyncio.gather(*(one() for _ in range(6)))
+        assert time.monotonic() - started >= 3 * 0.4
+    finally:
+        await sandbox.aclose()
+
+
+async def test_verdicts_repeat(sandbox: NamespaceSandbox) -> None:
+    source = "import random\ndef f(): return random.random(), list({'a', 'b', 'c', 'd'})"
+    first, second = [await call(sandbox, source, Call(function="f", expected=None)) for _ in range(2)]
+    assert first.tests[0].value == second.tests[0].value

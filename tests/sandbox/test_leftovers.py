@@ -1,0 +1,212 @@
+"""Nothing outlives a run: no process, no mount, no file, no descriptor; whoever dies, and whenever."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import AssertSuite, Call, CallSuite, LaunchFailed, Limits, NamespaceSandbox, Program, Status, launcher
+
+pytestmark = pytest.mark.isolation
+
+ROOT = Path(__file__).parents[2]
+ONE = CallSuite((Call(function="f", expected=1),))
+JUDGED = AssertSuite("assert f() == 1")
+RIGHT = Program(completion="def f(): return 1", entry_point="f")
+SLEEPER = Program(completion="import time\ndef f():\n    while True: time.sleep(1)", entry_point="f")
+LONG = Limits(wall_s=100, test_wall_s=100)
+
+
+def parents() -> Iterator[tuple[int, int]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if fields[0] != "Z":
+                yield int(entry.name), int(fields[1])
+
+
+def descendants(pid: int) -> set[int]:
+    """All living processes below one."""
+    pairs = list(parents())
+    found, frontier = set[int](), {pid}
+    while frontier:
+        frontier = {child for child, parent in pairs if parent in frontier} - found
+        found |= frontier
+    return found
+
+
+def alive(pids: set[int]) -> set[int]:
+    return pids & {pid for pid, _ in parents()}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something only /proc tells, ten seconds at most."""
+    end = time.monotonic() + 10
+    while not condition() and time.monotonic() < end:  # noqa: ASYNC110  the kernel sends no event for it
+        await asyncio.sleep(0.005)
+
+
+async def until_gone(pids: set[int]) -> set[int]:
+    """What is left of some processes after a while."""
+    await until(lambda: not alive(pids))
+    return alive(pids)
+
+
+async def until_running(sandbox_processes: int) -> set[int]:
+    """The processes below this one, once there are so many."""
+    await until(lambda: len(descendants(os.getpid())) >= sandbox_processes)
+    await asyncio.sleep(0.1)  # into the sleep inside
+    return descendants(os.getpid())
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[NamespaceSandbox]:
+    sandbox = NamespaceSandbox()
+    await sandbox.run(RIGHT, ONE, Limits())
+    yield sandbox
+    await sandbox.aclose()
+    assert descendants(os.getpid()) == set()
+
+
+@pytest.mark.parametrize("suite", [ONE, JUDGED], ids=["calls", "asserts"])
+async def test_runs_leave_nothing(sandbox: NamespaceSandbox, suite: CallSuite | AssertSuite) -> None:
+    programs = [RIGHT, SLEEPER, Program(completion="import os\nos._exit(0)"), Program(completion="def f(: pass")]
+    programs += [Program(completion="def f(): open('/tmp/left', 'w').write('x')", entry_point="f")]
+    await asyncio.gather(*(sandbox.run(program, suite, Limits(test_wall_s=0.3)) for program in programs))
+    before = await settled()
+    for _ in range(3):
+        await asyncio.gather(*(sandbox.run(program, suite, Limits(test_wall_s=0.3)) for program in programs))
+    assert await settled() == before
+
+
+def trace_of_runs() -> tuple[int, int, str, list[str]]:
+    mounts = Path("/proc/self/mountinfo").read_text()
+    left = [str(path) for path in (Path("/tmp/left"), Path("/empty")) if path.exists()]
+    return len(descendants(os.getpid())), len(os.listdir("/proc/self/fd")), mounts, left
+
+
+async def settled() -> tuple[int, int, str, list[str]]:
+    """The trace once the keepers are gone, which close their report a moment before they end."""
+    await until(lambda: len(descendants(os.getpid())) == 1)
+    return trace_of_runs()
+
+
+@pytest.mark.parametrize("suite", [ONE, JUDGED], ids=["calls", "asserts"])
+async def test_a_cancelled_run_leaves_nothing(sandbox: NamespaceSandbox, suite: CallSuite | AssertSuite) -> None:
+    before = await settled()
+    for delay_s in (0.0, 0.001, 0.005, 0.02, 0.3):
+        task = asyncio.create_task(sandbox.run(SLEEPER, suite, LONG))
+        await asyncio.sleep(delay_s)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await settled() == before
+
+
+async def test_a_file_in_tmp_is_not_there_for_the_next(sandbox: NamespaceSandbox) -> None:
+    source = "import os\ndef f():\n    seen = os.listdir('/tmp')\n    open('/tmp/left', 'w').close()\n    return seen"
+    suite = CallSuite((Call(function="f", expected=[]),))
+    for _ in range(2):
+        assert (await sandbox.run(Program(completion=source), suite, Limits())).status is Status.PASSED
+
+
+async def test_a_candidate_dies_with_its_keeper(sandbox: NamespaceSandbox) -> None:
+    task = asyncio.create_task(sandbox.run(SLEEPER, ONE, LONG))
+    for _ in range(2):  # it is tried twice
+        (launcher_pid,) = {child for child, parent in parents() if parent == os.getpid()}
+        running = await until_running(3) - {launcher_pid}
+        (keeper,) = {child for child, parent in parents() if parent == launcher_pid}
+        os.kill(keeper, signal.SIGKILL)
+        assert await until_gone(running) == set()
+    with pytest.raises(LaunchFailed, match="keeper"):
+        await task
+
+
+async def test_survives_the_death_of_its_launcher(sandbox: NamespaceSandbox) -> None:
+    await settled()
+    (launcher_pid,) = descendants(os.getpid())
+    os.kill(launcher_pid, signal.SIGKILL)
+    outcomes = await asyncio.gather(*(sandbox.run(RIGHT, ONE, Limits()) for _ in range(4)))
+    assert {outcome.status for outcome in outcomes} == {Status.PASSED}
+
+
+async def test_everything_dies_with_the_server() -> None:
+    script = f"""
+import asyncio
+from sandbox import *
+async def main():
+    sandbox = NamespaceSandbox()
+    await sandbox.probe()
+    print("up", flush=True)
+    program = Program(completion={SLEEPER.completion!r}, entry_point="f")
+    await sandbox.run(program, AssertSuite("assert f()"), Limits(test_wall_s=99))
+asyncio.run(main())
+"""
+    server = subprocess.Popen(  # noqa: ASYNC220  it is the process to be killed
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    with server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"up\n"
+        await until(lambda: len(descendants(server.pid)) == 5)
+        running = descendants(server.pid)
+        assert len(running) == 5  # the launcher, two keepers, the candidate and the judge
+        server.kill()
+    assert await until_gone(running) == set()
+
+
+ESCAPES = {
+    "fork bomb": """
+import os
+def f():
+    while True:
+        try: os.fork()
+        except OSError: pass
+""",
+    "daemon": """
+import os, signal, time
+def f():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            for n in set(range(1, 65)) - {9, 19, 32, 33}: signal.signal(n, signal.SIG_IGN)
+            while True: time.sleep(1)
+        os._exit(0)
+    return 1
+""",
+    "child that keeps the channel": """
+import os, time
+def f():
+    if os.fork() == 0: time.sleep(100)
+    os._exit(0)
+""",
+}
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+async def test_the_namespace_alone_ends_every_descendant(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the filter taken out, so that processes can be started at all."""
+    bundle = launcher._bundle().replace(b"build_program() if available() else None", b"None")
+    assert bundle != launcher._bundle()
+    monkeypatch.setattr(launcher, "_bundle", lambda: bundle)
+    sandbox = NamespaceSandbox()
+    try:
+        assert "without seccomp" in (await sandbox.probe()).name
+        (launcher_pid,) = {child for child, parent in parents() if parent == os.getpid()}
+        outcome = await sandbox.run(Program(completion=ESCAPES[name], entry_point="f"), ONE, Limits(test_wall_s=1))
+        assert await until_gone(descendants(os.getpid()) - {launcher_pid}) == set()
+        assert "without seccomp" in outcome.tier
+        assert (outcome.status is Status.PASSED) == (name == "daemon")
+    finally:
+        await sandbox.aclose()
