@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(help="The log: every exchange, every candidate, what people said of them.", no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="The log: every exchange, every candidate, what people said of them.",
+)
 
 StateDir = Annotated[
     Path | None, typer.Option(help="The state folder; its touchstone.db is read.  [default: the user's data folder]")

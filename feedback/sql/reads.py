@@ -50,6 +50,8 @@ def _where(since: datetime | None, purpose: Purpose | None) -> list[ColumnElemen
 def _load(connection: Connection, where: list[ColumnElement[bool]]) -> list[Logged]:
     found = select(exchanges).where(*where).order_by(exchanges.c.created_at, exchanges.c.id).limit(PAGE_EXCHANGES)
     rows = connection.execute(found).mappings().all()
+    if not rows:
+        return []
     ids = [row["id"] for row in rows]
     theirs = select(candidates).where(candidates.c.exchange_id.in_(ids))
     said = select(signals).where(signals.c.exchange_id.in_(ids))

@@ -106,7 +106,7 @@ exchanges = Table(
     _json("timings_s"),
     _integer("version"),
     Index("ix_exchanges_created_at", "created_at", "id"),
-    Index("ix_exchanges_purpose", "purpose", "created_at"),
+    Index("ix_exchanges_purpose", "purpose", "created_at", "id"),
     Index("ix_exchanges_prompt_hash", "prompt_hash"),
 )
 

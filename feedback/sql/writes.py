@@ -1,4 +1,4 @@
-"""The statements that write, a fixed number of them for a whole batch. They run in the writer's transaction."""
+"""The statements that write, a few for a whole batch, however large. They run in the writer's transaction."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from sqlalchemy import Connection, and_, insert, select, tuple_
+from sqlalchemy import Connection, and_, insert, select
 
 from feedback.admission import RepeatKey, Target, admit, repeat_key
 from feedback.errors import FeedbackError
@@ -67,13 +67,16 @@ def _targets(connection: Connection, exchange_ids: set[str]) -> dict[str, Target
 
 
 def _first_ids(connection: Connection, keys: set[RepeatKey]) -> dict[RepeatKey, str]:
-    both = tuple_(signals.c.source, signals.c.idempotency_key)
+    # Source by source: SQLite finds no index for pairs, `(source, key) IN ...` would read every signal there is.
+    by_source: dict[str, list[str]] = {}
+    for source, key in keys:
+        by_source.setdefault(source, []).append(key)
     found: dict[RepeatKey, str] = {}
-    for some in _chunks(keys):
-        for source, key, first_id in connection.execute(
-            select(signals.c.source, signals.c.idempotency_key, signals.c.id).where(both.in_(some))
-        ):
-            found[source, key] = first_id
+    for source, theirs in by_source.items():
+        for some in _chunks(theirs):
+            same = and_(signals.c.source == source, signals.c.idempotency_key.in_(some))
+            for key, first_id in connection.execute(select(signals.c.idempotency_key, signals.c.id).where(same)):
+                found[source, key] = first_id
     return found
 
 

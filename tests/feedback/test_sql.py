@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import URL, text
+from sqlalchemy import URL, Connection, Engine, event, text
 
 from feedback import Exchange, InvalidExchange, Signal, SqlStore, StoreFailed
 from feedback.sql.writer import MAX_OUTSTANDING
@@ -109,6 +109,35 @@ async def test_pages_join_without_gaps(store: SqlStore) -> None:
     found = [each async for each, _ in store.exchanges()]
     assert found == sorted(asked, key=lambda each: (each.created_at, each.id))
     assert await store.count() == 250
+
+
+async def test_every_lookup_uses_an_index(store: SqlStore) -> None:
+    """A scan would make every signal slower with every signal there is."""
+    plans: list[str] = []
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def explain(
+        connection: Connection, cursor: Any, statement: str, parameters: Any, _context: Any, many: bool
+    ) -> None:
+        if statement.startswith("SELECT"):
+            plan = cursor.execute("EXPLAIN QUERY PLAN " + statement, parameters).fetchall()
+            plans.extend(f"{step[3]} in {statement}" for step in plan)
+
+    asked = exchange(1)
+    try:
+        await store.record(asked)
+        await store.signals([signal(asked, idempotency_key=key, source=key) for key in "ab"])
+        await store.get(asked.id)
+        async for _ in store.exchanges(since=asked.created_at, purpose="traffic"):
+            pass
+        async for _ in store.exchanges():
+            pass
+    finally:
+        event.remove(Engine, "before_cursor_execute", explain)
+    assert len(plans) >= 8
+    # The first page of the whole log reads its time index from the start: a scan, but a bounded and ordered one.
+    scans = [plan for plan in plans if plan.startswith("SCAN") and "USING INDEX ix_exchanges_created_at" not in plan]
+    assert scans == []
 
 
 async def test_a_full_disk_is_named_and_passes(store: SqlStore, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def _exchanges() -> None:
         sa.Column("version", sa.Integer, nullable=False),
     )
     op.create_index("ix_exchanges_created_at", "exchanges", ["created_at", "id"])
-    op.create_index("ix_exchanges_purpose", "exchanges", ["purpose", "created_at"])
+    op.create_index("ix_exchanges_purpose", "exchanges", ["purpose", "created_at", "id"])
     op.create_index("ix_exchanges_prompt_hash", "exchanges", ["prompt_hash"])
 
 
