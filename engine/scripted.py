@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.admission import refuse_prompt, refuse_too_long, refuse_unsupported
-from engine.errors import EngineFailed, Overloaded
-from engine.queue import FairQueue
 from engine.transcript import Transcript
+from engine.turns import Turns
 from engine.types import (
     Chat,
     EngineInfo,
@@ -70,11 +69,7 @@ class ScriptedEngine:
     ) -> None:
         self._script = script
         self._otherwise = otherwise
-        self._max_running = max_running
-        self._max_waiting = max_waiting
-        self._running = 0
-        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
-        self._closed = False
+        self._turns = Turns(max_running=max_running, max_waiting=max_waiting)
         self._info = EngineInfo(
             engine="scripted",
             model=model_name,
@@ -94,27 +89,27 @@ class ScriptedEngine:
 
     def stats(self) -> EngineStats:
         """How busy it is."""
-        return EngineStats(requests_running=self._running, requests_waiting=len(self._waiting))
+        return self._turns.stats()
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""
         refuse_unsupported(self._info, request)
         prompt = prompt_text(request.prompt)
         refuse_too_long(self._info, len(prompt), request.sampling.max_tokens)
-        began = time.monotonic()
-        await self._enter(request)
+        queue_s = await self._turns.enter(request)
         try:
-            yield Started(max(1, len(prompt)), time.monotonic() - began)
+            yield Started(max(1, len(prompt)), queue_s)
             runs = [self._run(prompt, candidate, request.sampling) for candidate in range(request.n)]
             while runs:
-                cancelled = self._closed or (request.deadline is not None and time.monotonic() >= request.deadline)
+                late = request.deadline is not None and time.monotonic() >= request.deadline
+                cancelled = late or self._turns.closed
                 for run in runs:
                     for event in run.advance(cancelled):
                         yield event
                 runs = [run for run in runs if not run.over]
                 await asyncio.sleep(max((run.delay_s for run in runs), default=0.0))
         finally:
-            self._leave()
+            self._turns.leave()
 
     async def score(self, prompt: Prompt, completions: Sequence[str]) -> list[ScoredCompletion]:
         """The script's log-probabilities for completions it knows the beginning of; the default one for others."""
@@ -128,9 +123,7 @@ class ScriptedEngine:
 
     async def aclose(self) -> None:
         """End what runs and what waits as cancelled."""
-        self._closed = True
-        for turn in self._waiting.remove(lambda _: True):
-            self._admit(turn)
+        self._turns.close()
 
     def _completions(self, prompt: str) -> Completions:
         found = self._script(prompt) if callable(self._script) else self._script.get(prompt, self._otherwise)
@@ -141,36 +134,6 @@ class ScriptedEngine:
         return _Run(
             candidate, _scripted(completions[candidate % len(completions) if sampling.temperature else 0]), sampling
         )
-
-    async def _enter(self, request: GenerationRequest) -> None:
-        if self._closed:
-            raise EngineFailed("the engine is closed")
-        if self._running < self._max_running:
-            self._running += 1
-            return
-        if len(self._waiting) >= self._max_waiting:
-            raise Overloaded(1.0)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.put(turn, request.priority, request.fairness_key)
-        left_s = None if request.deadline is None else request.deadline - time.monotonic()
-        try:
-            await asyncio.wait([turn], timeout=left_s)
-        except BaseException:
-            if not self._waiting.remove(lambda other: other is turn):
-                self._leave()  # its turn had come in the same moment
-            raise
-        if self._waiting.remove(lambda other: other is turn):
-            self._running += 1  # past its deadline: for the moment it takes to say so
-
-    def _leave(self) -> None:
-        self._running -= 1
-        turn = self._waiting.take()
-        if turn is not None:
-            self._admit(turn)
-
-    def _admit(self, turn: asyncio.Future[None]) -> None:
-        self._running += 1
-        turn.set_result(None)
 
 
 async def load(*, script: Path | str, model_name: str = "scripted", **limits: int) -> ScriptedEngine:

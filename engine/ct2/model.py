@@ -51,6 +51,7 @@ class Model:
     @classmethod
     def load(cls, folder: Path, *, dtype: str, device: str, threads: Threads | None) -> Model:
         """Read a converted folder; blocks. Raises `ModelNotConverted`, `UnsupportedDtype`, `UnsupportedModel`."""
+        _wait_without_spinning()
         import ctranslate2
 
         if not (folder / "model.bin").is_file():
@@ -91,6 +92,15 @@ class Model:
         if self.generator is not None:
             self.generator.unload_model()
             self.generator = None  # its destructor ends the library's own threads
+
+
+def _wait_without_spinning() -> None:
+    """Let OpenMP's threads sleep at their barriers; read once, when the library is loaded.
+
+    By default (libgomp) they spin first, which on cores shared with other work burns the time the thread they wait for
+    would need: up to five times slower with active waiting (docs/experiments.md). Whoever sets the variable decides.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def choose_threads(model_bytes: int, cores: int) -> Threads:

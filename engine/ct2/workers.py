@@ -13,7 +13,7 @@ from engine.errors import EngineFailed, Overloaded
 from engine.queue import FairQueue
 from engine.types import Priority
 
-MAX_ROWS = int(os.environ.get("MR","16"))
+MAX_ROWS = int(os.environ.get("MR", "16"))
 """Candidates of different requests in one call."""
 RETRY_AT_LEAST_S = 1.0
 

@@ -9,6 +9,7 @@ import textwrap
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,7 @@ async def test_a_token_id_outside_the_vocabulary_is_refused(engine: Ct2Engine) -
         {"temperature": 0.0, "repetition_penalty": 2.0},
     ],
 )
-async def test_logprobs_are_the_models_own(engine: Ct2Engine, checkpoint: Path, sampling: dict[str, float]) -> None:
+async def test_logprobs_are_the_models_own(engine: Ct2Engine, checkpoint: Path, sampling: dict[str, Any]) -> None:
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint).eval()
@@ -174,6 +175,16 @@ async def test_a_deadline_ends_what_runs_with_the_text_so_far(converted: Path) -
     assert "cancelled" in {end.finish_reason for end in ends}
     assert any(end.text for end in ends)
     await engine.aclose()
+
+
+async def test_closing_stops_decoding_early(engine: Ct2Engine) -> None:
+    events = engine.generate(ask(8, max_tokens=230, min_tokens=230))
+    async for event in events:
+        if isinstance(event, TextPiece):
+            break
+    await events.aclose()
+    await engine.aclose()  # joins the worker: the call has ended
+    assert 0 < engine.stats().sampled_tokens < 8 * 230 / 2
 
 
 async def test_pieces_come_before_the_end(engine: Ct2Engine) -> None:
