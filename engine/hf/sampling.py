@@ -30,6 +30,7 @@ class Sampler:
         self._end_ids = list(end_ids)
         self._known_ids = known_ids
         self._prompt = torch.tensor(sorted(set(prompt)), dtype=torch.long)
+        self._adjusts = bool(sampling.asked() - {"top_k", "seed", "logprobs"})
         self._generators = [torch.Generator().manual_seed(_mix(seed, number)) for number in range(n)]
 
     def draw(self, logits: torch.Tensor, rows: Sequence[tuple[int, Sequence[int]]]) -> list[int]:
@@ -37,7 +38,7 @@ class Sampler:
 
         `logits`: Float[rows, vocabulary] in float32; changed in place.
         """
-        for row, (_, sampled) in enumerate(rows):
+        for row, (_, sampled) in enumerate(rows if self._adjusts else ()):
             self._penalise(logits[row], sampled)
         logits[:, self._known_ids :] = _NEVER
         if self._sampling.temperature == 0:

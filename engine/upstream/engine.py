@@ -18,7 +18,17 @@ import httpx
 from engine.admission import refuse_prompt, refuse_unsupported
 from engine.errors import EngineFailed, UnsupportedField
 from engine.turns import Turns
-from engine.types import EngineInfo, EngineStats, Event, GenerationRequest, Prompt, ScoredCompletion, Started, Text
+from engine.types import (
+    EngineInfo,
+    EngineStats,
+    Event,
+    FinishReason,
+    GenerationRequest,
+    Prompt,
+    ScoredCompletion,
+    Started,
+    Text,
+)
 from engine.upstream.growing import Growing
 from engine.upstream.seam import in_stream, refusal, translated
 from engine.upstream.wire import (
@@ -193,7 +203,7 @@ async def load(
         engine="openai",
         model=model,
         dtype=str(said.get("dtype") or "upstream"),
-        context_length=int(context_length or said.get("max_model_len") or UNKNOWN_CONTEXT),
+        context_length=context_length or _context_of(said),
         fim="upstream" if fim else None,
         honours=(_HONOURS | frozenset(fields)) - (frozenset() if max_logprobs else {"logprobs"}),
         chat=True,
@@ -237,5 +247,11 @@ async def _before(closing: asyncio.Future[Any], lines: AsyncIterator[str], deadl
             await asyncio.wait([reading])
 
 
-def _end_all(rows: list[Growing], reason: Any) -> list[Event]:
+def _context_of(said: dict[str, Any]) -> int:
+    """The context length as vLLM, our own server or llama.cpp states it in its list of models."""
+    stated = said.get("max_model_len"), said.get("context_length"), (said.get("meta") or {}).get("n_ctx_train")
+    return next((int(length) for length in stated if isinstance(length, int) and length > 0), UNKNOWN_CONTEXT)
+
+
+def _end_all(rows: list[Growing], reason: FinishReason) -> list[Event]:
     return [event for row in rows if not row.over for event in row.end(reason)]

@@ -92,7 +92,9 @@ def tokenizer() -> Any:
     return fast
 
 
-def make_checkpoint(folder: Path, family: str = "Llama", *, seed: int = 0, **changes: Any) -> Path:
+def make_checkpoint(
+    folder: Path, family: str = "Llama", *, seed: int = 0, dtype: str = "float32", **changes: Any
+) -> Path:
     """Write an `hf/` folder of a random model of this family and return it."""
     import torch
     import transformers
@@ -102,6 +104,6 @@ def make_checkpoint(folder: Path, family: str = "Llama", *, seed: int = 0, **cha
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = getattr(transformers, _CLASSES.get(family, f"{family}ForCausalLM"))(config)
-        model.save_pretrained(str(folder))
+        model.to(getattr(torch, dtype)).save_pretrained(str(folder))
     tokenizer().save_pretrained(str(folder))
     return folder

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,3 +141,10 @@ def test_a_models_parts_have_one_place(store: ModelStore) -> None:
     model: Model = store.get("tiny-30k.r2")
     assert model.hf == model.folder / "hf"
     assert model.conversion("int8") == model.folder / "ct2-int8"
+
+
+def test_importing_the_door_loads_nothing_heavy() -> None:
+    heavy = "torch transformers ctranslate2 httpx tokenizers jinja2 huggingface_hub typer"
+    script = f"import sys, engine; print([name for name in {heavy.split()} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

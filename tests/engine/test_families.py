@@ -60,6 +60,15 @@ def test_log_probabilities_agree(family: tuple[Any, Any]) -> None:
     assert scored == pytest.approx(expected, abs=1e-3)
 
 
+def test_a_bfloat16_checkpoint_with_tied_embeddings_and_padding_agrees_too(tmp_path: Path) -> None:
+    """As most models lie on the hub."""
+    hf = make_checkpoint(tmp_path / "hf", "Qwen2", dtype="bfloat16", tie_word_embeddings=True, vocab_size=328)
+    convert_folder(hf, tmp_path / "ct2-float32", "float32")
+    generator = ctranslate2.Generator(str(tmp_path / "ct2-float32"), intra_threads=1)
+    model = transformers.AutoModelForCausalLM.from_pretrained(str(hf), dtype=torch.float32).eval()
+    test_log_probabilities_agree((model, generator))
+
+
 def test_every_architecture_that_is_accepted_is_compared() -> None:
     compared = {"GPT2LMHeadModel" if name == "GPT2" else f"{name}ForCausalLM" for name in CONFIGS}
     assert compared == ARCHITECTURES

@@ -7,10 +7,12 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine import EngineConfig, ModelStore, build_engine
 from engine.errors import ContextTooLong, EngineFailed, Overloaded, UnsupportedField
 from engine.scripted import Scripted, ScriptedEngine
 from engine.types import Chat, Fim, Finished, GenerationRequest, Message, Prompt, Sampling, Text, TextPiece, TokenIds
@@ -84,6 +86,13 @@ async def test_fields_beyond_openai_pass_where_the_upstream_has_them(upstream: U
 
 async def test_what_the_upstream_says_of_itself(engine: UpstreamEngine) -> None:
     assert (engine.info.engine, engine.info.model, engine.info.context_length) == ("openai", "scripted", 500)
+
+
+async def test_it_is_built_from_configuration(upstream: Upstream, tmp_path: Path) -> None:
+    settings = {"type": "openai", "upstream": {"base_url": upstream.url, "api_key": KEY, "context_length": 77}}
+    engine = await build_engine(EngineConfig.model_validate(settings), ModelStore(tmp_path))
+    assert (engine.info.model, engine.info.context_length) == ("scripted", 77)
+    await engine.aclose()
 
 
 async def test_log_probabilities_pass_through(engine: UpstreamEngine) -> None:
