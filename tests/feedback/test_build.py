@@ -3,17 +3,18 @@
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine import Chat, Fim, Message, Sampling, Text, TokenIds, TokenLogprob
-from feedback import Exchange, TestCounts, exchange_from, prompt_hash, suite_to_data, task_of, without_text
+from engine import Chat, Fim, Message, Sampling, ScriptedEngine, Text, TokenIds, TokenLogprob
+from feedback import Exchange, SqlStore, TestCounts, exchange_from, prompt_hash, suite_to_data, task_of, without_text
 from feedback.checks import check_exchange
 from feedback.lossless import dumps, loads
-from feedback.verify import exchange_problems
-from reranker import Candidate, Options, Ranking, Score, Task
-from sandbox import AssertSuite, Call, CallSuite, Outcome, Status, TestOutcome
+from feedback.verify import exchange_problems, problems
+from reranker import Candidate, Options, Ranking, Score, Task, best_of_n
+from sandbox import AssertSuite, Call, CallSuite, Outcome, ScriptedSandbox, Status, TestOutcome
 
 SUITE = CallSuite((Call(function="f", args=(1,), expected={1, 2}), Call(function="f", args=(0,), expected=None)))
 PASSED = TestOutcome(index=0, status=Status.PASSED, cpu_s=0.01)
@@ -160,3 +161,24 @@ def test_hashes_and_numbers_only() -> None:
     assert made.suite["hash"] == suite_to_data(SUITE)["hash"]
     assert made.candidates[0].tests == TestCounts(passed=1, failed=0, errored=1, not_run=0)
     assert list(exchange_problems(made, ())) == []
+
+
+async def test_a_ranking_as_it_is_made_goes_there_and_back(tmp_path: Path) -> None:
+    suite = CallSuite((Call(function="f", args=(1,), expected=2),))
+    good, bad = "    return x + 1\n", "    return x\n"
+    outcomes = {good: Outcome(status=Status.PASSED, tests=(PASSED,)), bad: Outcome(status=Status.WRONG_ANSWER)}
+    task = Task(id="cmpl-1", prompt=Text("def f(x):\n"), prefix="def f(x):\n", entry_point="f", suite=suite)
+    options = Options(num_candidates=3, early_exit="off")
+    engine = ScriptedEngine({"def f(x):\n": [bad, good]})
+    sandbox = ScriptedSandbox(lambda program, _suite, _limits: outcomes[program.completion.rstrip() + "\n"])
+    made = record(await best_of_n(task, options, engine=engine, sandbox=sandbox))
+    await engine.aclose()
+    store = SqlStore.open(tmp_path / "log.db")
+    await store.record(made)
+    assert await store.get(made.id) == (made, ())
+    assert [problem async for problem in problems(store)] == []
+    await store.aclose()
+    assert len(made.candidates) == 3
+    (chosen,) = (candidate for candidate in made.candidates if candidate.choice == 0)
+    assert chosen.program_class == "pass"
+    assert task_of(made) == task
