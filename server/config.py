@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from platformdirs import user_data_dir
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from engine import EngineConfig
+from reranker import METHODS
 from sandbox import Limits
 
 DEFAULT_PATH = Path("touchstone.toml")
@@ -40,44 +41,74 @@ class ServerConfig(Section):
     """`[server]`: how requests are taken and what they get when they do not say."""
 
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """0 takes any free port."""
     allow_open: bool = False
     """Listen beyond loopback although there are no keys."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
-    """After SIGTERM, how long running requests may take to finish."""
+    """Seconds that running requests may take to finish after SIGTERM."""
     default_method: str = "auto"
     """Reranking of plain completions and chat when the request says nothing."""
     default_method_fim: str = "off"
+    """The same with `suffix`."""
     default_method_stream: str = "off"
+    """The same on streams."""
     default_candidates: Annotated[int, Field(ge=1)] = 8
+    """Candidates where the request names no number."""
     max_candidates: Annotated[int, Field(ge=1)] = 64
+    """The most a request may ask for, a prompt."""
     candidate_temperature: Annotated[float, Field(ge=0, le=2)] = 0.8
+    """Candidates are sampled at this temperature unless `rerank.temperature` says another."""
     candidate_top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """The same for `rerank.top_p`."""
     default_max_tokens: Annotated[int, Field(ge=1)] = 256
+    """Tokens a candidate where the request names no number."""
     default_max_tokens_fim: Annotated[int, Field(ge=1)] = 128
+    """The same with `suffix`."""
     max_prompts: Annotated[int, Field(ge=1)] = 256
     """Prompts in one request."""
     body_limit_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
+    """A larger request body is refused (413)."""
     heartbeat_s: Annotated[float, Field(gt=0)] = 1.0
-    """Between two comments on a stream whose candidates are still running."""
+    """Seconds between two comments on a stream whose candidates are still running."""
     retry_after_s: Annotated[float, Field(gt=0)] = 2.0
-    """What a client is told while the model loads."""
+    """Seconds after which a client is told to come again while the model loads."""
+
+    @field_validator("default_method", "default_method_fim", "default_method_stream")
+    @classmethod
+    def _known(cls, method: str) -> str:
+        known = ("off", "auto", *METHODS)
+        if method not in known:
+            raise ValueError(f"unknown method {method!r}; known: {', '.join(known)}")
+        return method
+
+    @model_validator(mode="after")
+    def _within_caps(self) -> ServerConfig:
+        if self.default_candidates > self.max_candidates:
+            raise ValueError("default_candidates is more than max_candidates")
+        return self
 
 
 class SandboxConfig(Section):
     """`[sandbox]`: the default limits of one candidate's run, and how many run at once."""
 
     enabled: bool = True
+    """Whether candidates are run at all."""
     slots: Annotated[int, Field(ge=1)] | None = None
     """None: as many as the sandbox thinks fit for this host."""
     cpu_s: Annotated[float, Field(gt=0)] = 10.0
+    """CPU seconds for one candidate's whole run."""
     wall_s: Annotated[float, Field(gt=0)] = 20.0
+    """Seconds for one candidate's whole run."""
     test_wall_s: Annotated[float, Field(gt=0)] = 4.0
+    """Seconds for each test."""
     memory_mb: Annotated[int, Field(ge=16)] = 512
+    """MiB for one candidate."""
     max_wall_s: Annotated[float, Field(gt=0)] = 60.0
-    """The most a request may ask for."""
+    """The most `rerank.tests.timeout_ms` may ask for, in seconds."""
     max_memory_mb: Annotated[int, Field(ge=16)] = 2048
+    """The most `rerank.tests.memory_mb` may ask for, in MiB."""
 
     @property
     def limits(self) -> Limits:

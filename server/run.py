@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _AFTER_DRAIN_S = 2
 """How long connections may take to close once their requests are done."""
+_KEEP_ALIVE_S = 75
+"""Longer than clients keep idle connections, so that it is never the server that closes one just being used."""
 
 
 class StartFailed(Exception):
@@ -55,6 +57,7 @@ class Process:
                 server_header=False,
                 lifespan="on",
                 timeout_graceful_shutdown=_AFTER_DRAIN_S,
+                timeout_keep_alive=_KEEP_ALIVE_S,
                 ws="none",
             )
         )
@@ -97,7 +100,8 @@ class Process:
             self._server.should_exit = True
             return
         self._service.begin(parts)
-        self._announce(parts)
+        if self._service.lifecycle.phase == "ok":
+            self._announce(parts)
 
     def _announce(self, parts: Parts) -> None:
         model, tier = parts.engine.info.model, parts.isolation.tier

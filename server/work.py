@@ -1,23 +1,29 @@
 """The work of one request: rank every prompt, say how far it is, and put what was decided into the log.
 
-A list of prompts is ranked side by side; the engine's queue is the only one. What one prompt cannot have fails the
-request, and stops the others.
+A list of prompts is ranked side by side, some at a time; requests wait in the engine's queue, nowhere else. What one
+prompt cannot have fails the request, and stops the others.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 from engine import Event, Finished, Started
 from feedback import exchange_from
-from reranker import Ranking, best_of_n
+from reranker import Options, Ranking, best_of_n
 from server.asgi import cancel
 from server.service import Service
 from server.translate.ask import Ask
 from server.translate.names import round_of
+
+_SIDE_BY_SIDE = 16
+"""Prompts of one request ranked at a time: a long list must not fill the engine's queue by itself."""
+_NO_TIME_S = 0.001
 
 OnEvent = Callable[[int, Event], None]
 """Told every event of the engine, with the number of its prompt."""
@@ -35,6 +41,7 @@ class Work:
         self._started = False
         self._finished = 0
         self._created_at = datetime.now(UTC)
+        self._began = time.monotonic()
 
     @property
     def stage(self) -> str:
@@ -48,7 +55,8 @@ class Work:
         """The ranking of every prompt, in order. Cancelling the awaiting task stops all of it."""
         if len(self.ask.tasks) == 1:
             return [await self._rank(0, on_event)]
-        tasks = [asyncio.ensure_future(self._rank(number, on_event)) for number in range(len(self.ask.tasks))]
+        gate = asyncio.Semaphore(_SIDE_BY_SIDE)
+        tasks = [asyncio.ensure_future(self._in_turn(gate, number, on_event)) for number in range(len(self.ask.tasks))]
         try:
             return list(await asyncio.gather(*tasks))
         finally:
@@ -63,10 +71,14 @@ class Work:
         elif new:
             await asyncio.gather(*(self._record(number) for number in new))
 
+    async def _in_turn(self, gate: asyncio.Semaphore, number: int, on_event: OnEvent | None) -> Ranking:
+        async with gate:
+            return await self._rank(number, on_event)
+
     async def _rank(self, number: int, on_event: OnEvent | None) -> Ranking:
         ranking = await best_of_n(
             self.ask.tasks[number],
-            self.ask.options,
+            self._options(),
             engine=self._parts.engine,
             sandbox=self._parts.sandbox,
             on_event=partial(self._note, number, on_event),
@@ -74,6 +86,14 @@ class Work:
         self._decided[number] = ranking
         self._service.metrics.ranked(ranking)
         return ranking
+
+    def _options(self) -> Options:
+        """The request's options; the deadline is the request's, also for a prompt whose turn comes late."""
+        options = self.ask.options
+        if options.deadline_s is None:
+            return options
+        left_s = options.deadline_s - (time.monotonic() - self._began)
+        return replace(options, deadline_s=max(_NO_TIME_S, left_s))
 
     def _note(self, number: int, on_event: OnEvent | None, event: Event) -> None:
         if isinstance(event, Started):

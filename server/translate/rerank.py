@@ -67,7 +67,9 @@ def resolve_rerank(
     if fields is not None:
         _check_built(fields)
     method = asked.method or headers.get("x-rerank") or named.method
-    number, number_name = _number(asked, headers, named, best_of, defaults)
+    if method == "off":
+        headers, named = _above(asked, headers, named)
+    number, number_name = _number(asked, headers, named, best_of)
     bare = best_of is not None and method is None and fields is None and "x-rerank-n" not in headers
     if bare:
         method = "likelihood" if number != n else "off"
@@ -105,9 +107,14 @@ def _check_built(fields: RerankFields) -> None:
         raise BadRequest("rerank.num_candidates", "must be a number; 'auto' is not built yet", code="not_built")
 
 
-def _number(
-    asked: RerankFields, headers: Headers, named: Named, best_of: int | None, defaults: Defaults
-) -> tuple[int | None, str]:
+def _above(asked: RerankFields, headers: Headers, named: Named) -> tuple[Headers, Named]:
+    """The sources that still count once one has said `off`: those weaker than it are overruled, numbers and all."""
+    if asked.method is not None:
+        return {name: value for name, value in headers.items() if name != "x-rerank-n"}, Named()
+    return headers, Named() if "x-rerank" in headers else named
+
+
+def _number(asked: RerankFields, headers: Headers, named: Named, best_of: int | None) -> tuple[int | None, str]:
     """How many candidates, and the field that says so."""
     if isinstance(asked.num_candidates, int):
         if best_of not in (None, 1, asked.num_candidates):

@@ -17,13 +17,13 @@ Count = Annotated[int, Field(ge=1)]
 class Wire(BaseModel):
     """A request body; keys nobody knows are kept in `model_extra` and named in a header."""
 
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
 
 class Closed(BaseModel):
     """A part of a request body in which an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class StreamOptions(Wire):
@@ -45,7 +45,7 @@ class SamplingFields(Wire):
     max_tokens: Count | None = None
     min_tokens: Annotated[int, Field(ge=0)] | None = None
     stop: str | list[str] | None = None
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
     presence_penalty: Penalty | None = None
@@ -83,7 +83,7 @@ class RerankFields(Closed):
     dedupe: str | None = None
     tests: TestsFields | None = None
     examples: str | None = None
-    deadline_ms: Annotated[float, Field(gt=0)] | None = None
+    deadline_ms: Annotated[float, Field(gt=0, le=86_400_000)] | None = None
     early_exit: str | None = None
     on_error: str | None = None
     return_: str | None = Field(default=None, alias="return")

@@ -6,7 +6,7 @@ import pytest
 
 from engine import ScriptedEngine
 
-from .conftest import Serve, Setup
+from .conftest import SCRIPT, Serve, Setup
 
 OFF: dict[str, Any] = {"rerank": {"method": "off"}}
 
@@ -46,6 +46,12 @@ async def test_a_list_of_prompts_yields_n_choices_each_in_order_with_their_own_f
     where = [(c["rerank"]["feedback_id"], c["rerank"]["feedback_choice"]) for c in body["choices"]]
     assert where == [(body["id"], 0), (body["id"], 1), (body["id"] + ".1", 0), (body["id"] + ".1", 1)]
     assert body["usage"]["prompt_tokens"] == 8
+
+
+async def test_a_long_list_does_not_fill_the_queue_by_itself(serve: Serve) -> None:
+    async with serve(engine=ScriptedEngine(SCRIPT, max_running=8, max_waiting=64)) as server:
+        body = (await server.complete(["hello", "bye"] * 100, rerank={"num_candidates": 2})).json()
+        assert [c["text"] for c in body["choices"]] == ["first", "one"] * 100
 
 
 async def test_token_ids_and_lists_of_them_are_prompts(server: Setup) -> None:

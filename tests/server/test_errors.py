@@ -47,6 +47,8 @@ def error_of(reply: httpx.Response) -> dict[str, Any]:
         ({"prompt": "x", "echo": True, "logprobs": 1}, "echo"),
         ({"prompt": ["x", "y"], "rerank": {"tests": {"code": "assert f()"}}}, "rerank.tests"),
         ({"prompt": "x" * 200_000}, "prompt"),
+        ({"prompt": "x", "seed": 10**30}, "seed"),
+        ({"prompt": "x", "rerank": {"deadline_ms": 1e300}}, "rerank.deadline_ms"),
     ],
 )
 async def test_bad_completions_are_400_and_name_the_field(server: Setup, body: dict[str, Any], param: str) -> None:

@@ -116,9 +116,9 @@ async def test_twenty_clients_going_away_leave_nothing_behind(serve: Serve) -> N
         service = Service(server.parts.config, server.parts)
         app, gone = app_of(service), asyncio.Event()
         before = len(asyncio.all_tasks())
-        body = {"prompt": ["endless"] * 3, "max_tokens": 9000, "rerank": {"method": "off"}}
+        body = {"prompt": ["endless"] * 2, "max_tokens": 9000, "rerank": {"method": "off"}}
         requests = [asyncio.create_task(call(app, body, gone)) for _ in range(20)]
-        await until(lambda: running(engine) == 60)
+        await until(lambda: running(engine) == 40)
         gone.set()
         await asyncio.gather(*requests)
         assert running(engine) == 0

@@ -59,7 +59,11 @@ async def test_return_all_gives_every_candidate_best_first(server: Setup) -> Non
         (MODEL, {"X-Rerank": "off"}, None, ("off", 1)),
         (MODEL, {"X-Rerank": "off"}, {"method": "likelihood", "num_candidates": 3}, ("likelihood", 3)),
         (f"{MODEL}+likelihood4", {"X-Rerank-N": "5"}, {"num_candidates": 6}, ("likelihood", 6)),
-        (MODEL, {"X-Rerank": "likelihood", "X-Rerank-N": "5"}, {"method": "off"}, ("conflict", 0)),
+        (MODEL, {"X-Rerank": "likelihood", "X-Rerank-N": "5"}, {"method": "off"}, ("off", 1)),
+        (f"{MODEL}+likelihood4", {"X-Rerank": "off"}, None, ("off", 1)),
+        (MODEL, {"X-Rerank": "off", "X-Rerank-N": "5"}, None, ("conflict", 0)),
+        (MODEL, {"X-Rerank": "off"}, {"num_candidates": 5}, ("conflict", 0)),
+        (f"{MODEL}+off", {}, {"num_candidates": 5}, ("conflict", 0)),
     ],
 )
 async def test_body_beats_header_beats_suffix_beats_default(
