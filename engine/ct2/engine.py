@@ -208,6 +208,8 @@ class Ct2Engine:
             self._post(job, Started(len(job.prompt), (job.started_s or job.submitted_s) - job.submitted_s))
         call = Call(self._model, slices, self._post)
         self._active.add(call)
+        with self._totals:
+            self._calls[call.rows] += 1
         try:
             call.run()
         except Exception as error:  # noqa: BLE001 - the seam to CTranslate2, which raises of every kind
@@ -216,7 +218,6 @@ class Ct2Engine:
         finally:
             self._active.discard(call)
             with self._totals:
-                self._calls[call.rows] += 1
                 self._sampled_tokens += call.sampled_tokens
 
 

@@ -117,25 +117,42 @@ async def test_min_tokens_keeps_the_end_away(engine: Ct2Engine) -> None:
 async def test_many_candidates_are_cut_into_calls_of_eight(engine: Ct2Engine) -> None:
     await collect(engine, ask(19))
     assert engine.stats().calls_by_rows == ((3, 1), (8, 2))
-    assert engine.stats().sampled_tokens > 19
+
+
+async def all_at_once(engine: Ct2Engine, requests: list[GenerationRequest]) -> list[str]:
+    """Texts of requests that all wait while the only worker is busy, and then are free to go."""
+    busy = engine.generate(ask(8, max_tokens=200, min_tokens=200))
+    await anext(busy)
+    tasks = [asyncio.create_task(collect(engine, request)) for request in requests]
+    while engine.stats().requests_waiting < len(requests):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    await busy.aclose()
+    return [finished(events)[0].text for events in await asyncio.gather(*tasks)]
 
 
 async def test_waiting_requests_share_a_call(converted: Path) -> None:
     engine = await Ct2Engine.load(converted, model_name="random", threads=ONE_WORKER)
-    alone = finished(await collect(engine, ask(temperature=0.0)))[0]
-    await asyncio.gather(*(collect(engine, ask(temperature=0.0, max_tokens=5 + number)) for number in range(12)))
-    assert max(rows for rows, _ in engine.stats().calls_by_rows) > 1
-    assert finished(await collect(engine, ask(temperature=0.0)))[0].text == alone.text
+    alone = finished(await collect(engine, ask(temperature=0.0)))[0].text
+    texts = await all_at_once(engine, [ask(temperature=0.0, max_tokens=5 + number) for number in range(12)])
+    assert all(alone.startswith(text) for text in texts)
+    assert (12, 1) in engine.stats().calls_by_rows
     await engine.aclose()
 
 
 async def test_prompts_of_near_lengths_in_one_call_keep_their_own_answers(converted: Path) -> None:
     engine = await Ct2Engine.load(converted, model_name="random", threads=ONE_WORKER)
-    prompts = [Text("x = 1\n" * 5 + "y" * number) for number in range(5)]
-    alone = [finished(await collect(engine, ask(prompt=prompt, temperature=0.0)))[0].text for prompt in prompts]
-    together = await asyncio.gather(*(collect(engine, ask(prompt=prompt, temperature=0.0)) for prompt in prompts))
-    assert [finished(events)[0].text for events in together] == alone
-    assert max(rows for rows, _ in engine.stats().calls_by_rows) > 1
+    requests = [ask(prompt=Text("x = 1\n" * 5 + "y" * number), temperature=0.0) for number in range(4)]
+    alone = [finished(await collect(engine, request))[0].text for request in requests]
+    assert await all_at_once(engine, requests) == alone
+    assert (4, 1) in engine.stats().calls_by_rows
+    await engine.aclose()
+
+
+async def test_what_differs_in_its_options_or_length_does_not_share(converted: Path) -> None:
+    engine = await Ct2Engine.load(converted, model_name="random", threads=ONE_WORKER)
+    far = ask(prompt=Text("x = 1\n" * 20), temperature=0.0)
+    await all_at_once(engine, [ask(temperature=0.0), ask(temperature=0.5), ask(temperature=0.0, logprobs=2), far])
+    assert dict(engine.stats().calls_by_rows)[1] == 4
     await engine.aclose()
 
 
