@@ -27,7 +27,7 @@ _NO_LIMIT = 10**9
 
 
 class Tokenizer:
-    """Encodes the four kinds of prompt and decodes sampled tokens. Immutable, safe to share between threads."""
+    """Encodes the four kinds of prompt and decodes sampled tokens. Safe to share between threads."""
 
     def __init__(
         self, tokenizer: tokenizers.Tokenizer, spec: dict[str, Any], config: dict[str, Any], template: str | None
@@ -61,6 +61,10 @@ class Tokenizer:
             config,
             _template_text(folder, config),
         )
+
+    def cover(self, vocabulary: int) -> None:
+        """Give no text to the ids up to `vocabulary` that have no token: models often pad. For the loader alone."""
+        self.bytes_of.extend([b""] * (vocabulary - len(self.bytes_of)))
 
     @property
     def chat(self) -> bool:

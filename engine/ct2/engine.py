@@ -112,12 +112,10 @@ class Ct2Engine:
         refuse_unsupported(self._info, request)
         ids = await self._encode(request.prompt)
         refuse_too_long(self._info, len(ids), request.sampling.max_tokens)
-        vocabulary = len(self._model.tokens)
-        prompt = tuple(self._model.tokens[token_id] for token_id in ids)
-        job = Job(request, prompt, options_of(request.sampling, vocabulary))
+        job = Job(request, self._model.spelled(ids), options_of(request.sampling, len(self._model.tokens)))
         timer = self._submit(job)
+        left = request.n
         try:
-            left = request.n
             while left:
                 event = await job.events.get()
                 if isinstance(event, EngineError):
@@ -128,7 +126,8 @@ class Ct2Engine:
             if timer is not None:
                 timer.cancel()
             self._jobs.discard(job)
-            self._stop(job)
+            if left:
+                self._stop(job)
 
     async def score(self, prompt: Prompt, completions: Sequence[str]) -> list[ScoredCompletion]:
         """See `Engine.score`. Raises `ContextTooLong` too for what would need too much memory at once."""

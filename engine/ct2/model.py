@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import EngineFailed, ModelNotConverted, UnsupportedDtype, UnsupportedModel
+from engine.errors import EngineFailed, ModelNotConverted, UnsupportedDtype, UnsupportedField, UnsupportedModel
 from engine.tokens import Tokenizer, read_json
 
 SMALL_MODEL_BYTES = 64 * 2**20
@@ -43,6 +43,7 @@ class Model:
         self.dtype: str = generator.compute_type
         self.tokens: tuple[str, ...] = _vocabulary(folder)
         """Spelling of each token as CTranslate2 knows it, by id."""
+        tokenizer.cover(len(self.tokens))
         self.texts = tuple(tokenizer.text_of(token_id) for token_id in range(len(tokenizer.bytes_of)))
         """Text of each token by itself, by id."""
         self.end_ids = _end_ids(folder, tokenizer)
@@ -78,6 +79,12 @@ class Model:
         model = cls(generator, tokenizer, folder, threads)
         model.check()
         return model
+
+    def spelled(self, ids: list[int]) -> tuple[str, ...]:
+        """Tokens as CTranslate2 wants them. Raises `UnsupportedField` for one the model does not have."""
+        if max(ids) >= len(self.tokens):
+            raise UnsupportedField("prompt", f"token {max(ids)} is not among the model's {len(self.tokens)}")
+        return tuple(self.tokens[token_id] for token_id in ids)
 
     def check(self) -> None:
         """Sample one token: some devices load a type they then fail to compute in."""

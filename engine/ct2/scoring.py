@@ -41,6 +41,8 @@ class Scoring:
         """Compute on a worker's thread."""
         try:
             result = self._scored(model)
+        except EngineError as error:
+            self.fail(error)
         except Exception as error:  # noqa: BLE001 - the seam to CTranslate2, which raises of every kind
             self.fail(EngineFailed(f"CTranslate2: {error}"))
         else:
@@ -64,7 +66,7 @@ class Scoring:
 
     def _scored(self, model: Model) -> list[ScoredCompletion]:
         filled = [number for number, completion in enumerate(self._completions) if completion]
-        rows = [[model.tokens[token_id] for token_id in self._prompt + self._completions[number]] for number in filled]
+        rows = [list(model.spelled(self._prompt + self._completions[number])) for number in filled]
         results: list[Any] = model.generator.score_batch(
             rows,
             max_batch_size=max(self._longest, BATCH_BYTES // self._row_bytes),

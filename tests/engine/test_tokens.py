@@ -101,6 +101,12 @@ def test_special_tokens_give_no_text_and_added_ones_their_own() -> None:
     assert "é!" in [tokenizer.text_of(token_id) for token_id in tokenizer.encode("aé!b")]
 
 
+def test_padded_vocabularies_give_no_text(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.load(saved(byte_level(), tmp_path))
+    tokenizer.cover(1000)
+    assert tokenizer.decode([999, *tokenizer.encode("a")]) == "a"
+
+
 def test_files_are_found_in_the_folder_or_beside_it(tmp_path: Path) -> None:
     saved(byte_level(), tmp_path / "hf", model_max_length=512)
     (tmp_path / "ct2-int8").mkdir()
