@@ -1,1 +1,8 @@
-"""trainer"""
+"""Training: rounds from the feedback log, and the bundled model from a synthetic corpus.
+
+Importing this package imports no torch.
+"""
+
+from trainer.errors import BadBudget, OutputExists, TrainerError, TrainingExtraMissing
+
+__all__ = ["BadBudget", "OutputExists", "TrainerError", "TrainingExtraMissing"]

@@ -1,0 +1,159 @@
+"""Making a bundled model: the loop learns, its files load without torch, an interrupted run goes on."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import ctranslate2
+import torch
+from tokenizers import Tokenizer
+
+from trainer import BadBudget, OutputExists
+from trainer.bundled import stream
+from trainer.bundled.batches import PROMPT_WEIGHT, batches
+from trainer.bundled.export import write_folders
+from trainer.bundled.make import Made, Maker, Plan
+from trainer.bundled.model import TINY, Shape, build_model, count_parameters
+from trainer.bundled.team import Team
+from trainer.bundled.tokenizer import train_tokenizer
+from trainer.bundled.train import Budget, Recipe, Run, rate_factor
+
+RECIPE = Recipe(batch_tokens=512, chunk=64, validation_problems=16, warmup_steps=4, reports=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in training; two threads on busy cores wait for each other at every operation."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(seed=0, problems=400)
+
+
+def make_run(tokenizer: Tokenizer, tokens: int) -> Run:
+    return Run(build_model(TINY, 0), tokenizer, recipe=RECIPE, budget=Budget(tokens=tokens), seed=0)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Made]:
+    out = tmp_path_factory.mktemp("models") / "tiny"
+    maker = Maker(Plan(out=out, seed=0, budget=Budget(tokens=4000), processes=1, tiny=True), Team())
+    assert [progress.validation_loss for progress in maker.train()][-1] is not None
+    return out, maker.write()
+
+
+def test_the_loss_falls_and_a_run_is_repeatable(tokenizer: Tokenizer) -> None:
+    first, second = make_run(tokenizer, 9000), make_run(tokenizer, 9000)
+    before = first.validate()
+    losses = [progress.training_loss for progress in first.progress()]
+    assert losses == [progress.training_loss for progress in second.progress()]
+    assert first.validate() < before - 0.5
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    whole = make_run(tokenizer, 3000)
+    expected = list(whole.progress())
+    broken = make_run(tokenizer, 3000)
+    for _ in islice(broken.progress(), 3):
+        pass
+    broken.save(tmp_path / "state")
+    resumed = make_run(tokenizer, 3000)
+    assert resumed.load(tmp_path / "state")
+    rest = list(resumed.progress())
+    assert [progress.tokens for progress in rest] == [progress.tokens for progress in expected[3:]]
+    assert resumed.validate() == pytest.approx(whole.validate(), abs=1e-6)
+
+
+def test_without_a_saved_state_a_run_starts_anew(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    assert not make_run(tokenizer, 1000).load(tmp_path / "state")
+
+
+def test_body_counts_fully_and_prompt_a_tenth(tokenizer: Tokenizer) -> None:
+    problem = next(stream(0))
+    batch = next(batches([problem], tokenizer, tokens=384, longest=384, seed=0))
+    prompt = len(tokenizer.encode(problem.prompt).ids)
+    body = len(tokenizer.encode(problem.body, add_special_tokens=False).ids)
+    weights = batch.weights[0]
+    assert torch.all(weights[: prompt - 1] == torch.tensor(PROMPT_WEIGHT))
+    assert torch.all(weights[prompt - 1 : prompt + body + 1] == 1)  # the prompt's newline, the body, the end
+    assert torch.all(weights[prompt + body + 1 :] == 0)
+    assert batch.tokens == prompt + body + 1
+
+
+def test_batches_lose_no_problem_that_fits(tokenizer: Tokenizer) -> None:
+    problems = list(islice(stream(1), 100))
+    made = list(batches(problems, tokenizer, tokens=2048, longest=1000, seed=0))
+    assert sum(int((batch.weights.sum(1) > 0).sum()) for batch in made) == 100
+    assert all(batch.ids.numel() <= 2048 for batch in made)
+
+
+def test_the_rate_warms_up_holds_and_falls() -> None:
+    assert rate_factor(0.0, 0, 10) == pytest.approx(0.1)
+    assert rate_factor(0.3, 100, 10) == 1
+    assert rate_factor(0.75, 100, 10) == pytest.approx(0.5)
+    assert 0 < rate_factor(1.2, 100, 10) < 0.05
+
+
+@pytest.mark.parametrize(("tokens", "minutes"), [(None, None), (10, 1.0)])
+def test_a_budget_is_tokens_or_minutes(tokens: int | None, minutes: float | None) -> None:
+    with pytest.raises(BadBudget):
+        Budget(tokens=tokens, minutes=minutes)
+
+
+def test_the_real_shape_has_the_size_that_is_shipped() -> None:
+    assert 3_000_000 < count_parameters(build_model(Shape(), 0)) < 5_000_000
+
+
+def test_the_folders_hold_what_serving_without_torch_needs(made: tuple[Path, Made]) -> None:
+    out, facts = made
+    assert {path.name for path in (out / "hf").iterdir()} == {
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+    }  # fmt: skip
+    assert {path.name for path in (out / "ct2-int8").iterdir()} == {
+        "config.json", "model.bin", "tokenizer.json", "tokenizer_config.json", "vocabulary.json",
+    }  # fmt: skip
+    # The tied embedding is stored once: two bytes a parameter, one in int8 (and little besides).
+    assert (out / "hf" / "model.safetensors").stat().st_size < 2.1 * facts.parameters
+    assert (out / "ct2-int8" / "model.bin").stat().st_size < 1.2 * facts.parameters
+    assert [path.name for path in out.parent.iterdir()] == ["tiny"]
+
+
+def test_ctranslate2_knows_the_tokenizers_tokens_and_generates(made: tuple[Path, Made]) -> None:
+    folder = made[0] / "ct2-int8"
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    vocabulary = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+    assert vocabulary == [tokenizer.id_to_token(index) for index in range(tokenizer.get_vocab_size())]
+    generator = ctranslate2.Generator(str(folder), intra_threads=1)
+    tokens = tokenizer.encode("def f(x: int) -> int:\n").tokens
+    [result] = generator.generate_batch([tokens], max_length=8, include_prompt_in_result=False)
+    assert all(0 <= index < len(vocabulary) for index in result.sequences_ids[0])
+
+
+def test_transformers_loads_it_and_renders_chats_raw(made: tuple[Path, Made]) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = made[0] / "hf"
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert model.dtype == torch.float16
+    assert count_parameters(model) == made[1].parameters  # counts the tied embedding once
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    messages = [{"role": "user", "content": "def f(x):\n"}]
+    ids = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
+    assert ids == tokenizer("def f(x):\n").input_ids
+    assert ids == Tokenizer.from_file(str(folder / "tokenizer.json")).encode("def f(x):\n").ids
+
+
+def test_a_model_is_never_written_over_another(made: tuple[Path, Made], tokenizer: Tokenizer) -> None:
+    with pytest.raises(OutputExists):
+        write_folders(build_model(TINY, 0), tokenizer, made[0])

@@ -1,0 +1,105 @@
+"""The sub-commands of `touchstone train`. Imports no torch until a command runs."""
+
+import importlib.util
+import json
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from trainer.errors import BadBudget, OutputExists, TrainerError, TrainingExtraMissing
+
+if TYPE_CHECKING:
+    from trainer.bundled.make import Maker, Plan
+    from trainer.bundled.train import Budget
+
+app = typer.Typer(add_completion=False, help="Train models.", no_args_is_help=True, pretty_exceptions_enable=False)
+TINY_TOKENS = 6_000
+DEFAULT_MINUTES = 45.0
+
+
+@app.callback()
+def train() -> None:
+    """Train models."""
+
+
+@app.command()
+def bundled(
+    out: Annotated[Path, typer.Option(help="Folder to make, with hf/ and ct2-int8/ in it.")],
+    seed: Annotated[int, typer.Option(help="Seed of corpus, weights and order.")] = 0,
+    minutes: Annotated[float | None, typer.Option(help="Budget in minutes of wall clock (default: 45).")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Budget in tokens instead; repeatable.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads, each a process that trains on its own share.")] = 2,
+    checkpoint: Annotated[Path | None, typer.Option(help="Stem of state files, resumed from if they exist.")] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="A useless model in seconds, to try the plumbing.")] = False,
+) -> None:
+    """Train the bundled model from nothing on the synthetic corpus."""
+    try:
+        _refuse_early(out)
+        from trainer.bundled.make import Plan
+
+        budget = _budget(minutes, tokens, tiny)
+        facts = _make(Plan(out=out, seed=seed, budget=budget, processes=threads, tiny=tiny, checkpoint=checkpoint))
+    except TrainerError as error:
+        typer.echo(f"touchstone train: {error}", err=True)
+        raise typer.Exit(2) from error
+    typer.echo(json.dumps(facts))
+
+
+def _refuse_early(out: Path) -> None:
+    """Find before an hour of training what would stop its end.
+
+    Raises:
+        TrainingExtraMissing, OutputExists
+    """
+    missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise TrainingExtraMissing(
+            f"{' and '.join(missing)} not installed; training needs them: pip install 'touchstone[train]'"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputExists(f"{out} exists and is not empty; a model is never written over another")
+
+
+def _budget(minutes: float | None, tokens: int | None, tiny: bool) -> "Budget":
+    """Read the budget options.
+
+    Raises:
+        BadBudget: both are given, or one is not positive.
+    """
+    from trainer.bundled.train import Budget
+
+    if minutes is None and tokens is None:
+        return Budget(tokens=TINY_TOKENS) if tiny else Budget(minutes=DEFAULT_MINUTES)
+    if (minutes is not None and tokens is not None) or (minutes or tokens or 0) <= 0:
+        raise BadBudget
+    return Budget(tokens=tokens, minutes=minutes)
+
+
+def _make(plan: "Plan") -> dict[str, object]:
+    from trainer.bundled.make import Maker, follow
+    from trainer.bundled.team import assembled
+
+    with assembled(plan.processes, partial(follow, plan)) as team:
+        maker = Maker(plan, team)
+        _show(Console(stderr=True), maker)
+    return asdict(maker.write())
+
+
+def _show(console: Console, maker: "Maker") -> None:
+    """Train under a progress bar, with a line at each validation."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(f"{maker.parameters / 1e6:.2f} M parameters", total=1.0)
+        for now in maker.train():
+            bar.update(task, completed=now.spent, description=f"loss {now.training_loss:.3f}")
+            if now.validation_loss is not None:
+                rate = now.tokens / max(now.elapsed_s, 1e-9)
+                console.print(
+                    f"step {now.step}, {now.tokens / 1e6:.2f} M tokens, {now.elapsed_s:.0f} s, {rate:.0f} tokens/s: "
+                    f"validation loss {now.validation_loss:.4f}"
+                )

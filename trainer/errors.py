@@ -1,0 +1,26 @@
+"""What can go wrong in training.
+
+TrainerError
+├── BadBudget               a budget is neither tokens nor minutes
+├── OutputExists            the output folder is taken
+└── TrainingExtraMissing    torch or transformers is not installed
+"""
+
+
+class TrainerError(Exception):
+    """Training could not be carried out."""
+
+    def __str__(self) -> str:
+        return super().__str__() or (self.__doc__ or "").strip()
+
+
+class BadBudget(TrainerError):
+    """A budget is either --tokens or --minutes, and more than nothing."""
+
+
+class OutputExists(TrainerError):
+    """The output folder exists and is not empty; a model is never written over another."""
+
+
+class TrainingExtraMissing(TrainerError):
+    """Training needs torch and transformers: pip install 'touchstone[train]'."""
