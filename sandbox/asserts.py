@@ -29,7 +29,6 @@ async def run_asserts(run: Run, program: Program, suite: AssertSuite, on_test: O
         ours.close()
         theirs.close()
     tally = Tally(await _list_tests(run, judge, program, suite), on_test)
-    run.watch.lap()
     try:
         names = await run.load(candidate, program)
     except Stopped as stopped:
@@ -54,28 +53,36 @@ async def _list_tests(run: Run, judge: Confined, program: Program, suite: Assert
         "stop_on_failure": run.limits.stop_on_failure,
     }
     try:
-        await run.watch.send(judge, job)
-        answer = await run.watch.receive(judge)
+        answer = await run.list_tests(judge, job)
     except Stopped as stopped:
         raise InvalidSuite(f"the test code cannot be analysed: {stopped.message}") from stopped
+    _refuse_invalid(answer)
+    names = answer.get("tests")
+    if not isinstance(names, list):
+        raise InvalidSuite("the test code's analysis came to nothing")
+    return [str(name)[:200] for name in names]
+
+
+def _refuse_invalid(answer: dict[str, Any]) -> None:
     if "invalid" in answer:
-        raise InvalidSuite(answer["invalid"])
-    return list(answer["tests"])
+        raise InvalidSuite(str(answer["invalid"])[:500])
 
 
 async def _take_reports(run: Run, candidate: Confined, judge: Confined, tally: Tally) -> None:
     while "end" not in (report := await run.watch.receive(judge)):
-        if "invalid" in report:
-            raise InvalidSuite(report["invalid"])
-        if report["status"] == "gone":
+        _refuse_invalid(report)
+        index, status = report.get("test"), report.get("status")
+        if status == "gone":
             raise await run.watch.why_ended(candidate)
+        if type(index) is not int or not tally.holds(index) or status not in set(Status):
+            raise Stopped(Status.PROTOCOL_ERROR, "the judge's report is malformed")
         found = {
-            "status": Status(report["status"]),
+            "status": Status(status),
             "exception_type": text(report.get("raised")),
             "exception_message": text(report.get("message")),
             "value": text(report.get("value")),
         }
-        tally.add(_test(run, candidate, tally, report["test"], found))
+        tally.add(_test(run, candidate, tally, index, found))
 
 
 def _test(run: Run, candidate: Confined, tally: Tally, index: int, found: dict[str, Any]) -> TestOutcome:

@@ -13,7 +13,8 @@ class Sandbox(Protocol):
     async def run(self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None) -> Outcome:
         """Run it and say what it did.
 
-        `on_test` is called on the event loop as each test finishes. Cancelling the awaiting task kills the run.
+        `on_test` is called on the event loop as each test finishes, and again for a test whose verdict changed since.
+        Cancelling the awaiting task kills the run.
         Raises `SandboxUnavailable`, `LaunchFailed` or `InvalidSuite`; never for what the candidate did.
         """
         ...

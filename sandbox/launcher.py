@@ -167,7 +167,7 @@ def how_to_fix(reason: str) -> tuple[str, ...]:
             "allow unprivileged user namespaces: sysctl user.max_user_namespaces above 0, "
             "kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu)",
             "in a container: a seccomp profile that allows unshare, mount, umount2, pivot_root and clone with "
-            "namespaces, and apparmor=unconfined; see docs/sandbox.md",
+            "namespaces, and apparmor=unconfined",
         )
     if "mount_setattr" in reason:
         return ("use Linux 5.12 or later",)

@@ -48,6 +48,7 @@ def files_in_own_tmp():
 def network_denied(): return denied(socket.create_connection, ("192.0.2.1", 9), 1)
 def pid_and_parent(): return os.getpid(), os.getppid()
 def new_process_denied(): return denied(os.fork)
+def library_readable(): return __import__("colorsys").__name__
 def unprivileged(): return os.getuid() != 0 and denied(os.setuid, 0)
 """
 _PROBED = (
@@ -56,6 +57,7 @@ _PROBED = (
     Call(function="files_in_own_tmp", expected=["x"]),
     Call(function="network_denied", expected=True),
     Call(function="pid_and_parent", expected=(1, 0)),
+    Call(function="library_readable", expected="colorsys"),
     Call(function="unprivileged", expected=True),
 )
 
@@ -79,10 +81,14 @@ class NamespaceSandbox:
     """
 
     def __init__(self, *, concurrency: int | None = None) -> None:
-        self._slots = asyncio.Semaphore(concurrency or len(os.sched_getaffinity(0)))
+        self._slots = asyncio.Semaphore(concurrency or _cores())
         self._starting = asyncio.Lock()
         self._launcher: Launcher | None = None
         self._tier: Tier | None = None
+        self._runs: set[Run] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
 
     async def probe(self) -> Tier:
         """Perform the real operations once and say what holds. Raises `SandboxUnavailable` and `LaunchFailed`."""
@@ -97,7 +103,11 @@ class NamespaceSandbox:
                 return await self._attempt(program, suite, limits, on_test)
 
     async def aclose(self) -> None:
-        """End the launcher. Runs still going are cancelled by whoever awaits them; their processes end regardless."""
+        """Kill what still runs, so that it raises `LaunchFailed`, and end the launcher; idempotent."""
+        self._closed = True
+        for run in self._runs:
+            run.watch.abort()
+        await self._idle.wait()
         async with self._starting:
             if self._launcher is not None:
                 await self._launcher.close()
@@ -105,11 +115,21 @@ class NamespaceSandbox:
 
     async def _attempt(self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None) -> Outcome:
         launcher, tier = await self._ready()
-        return replace(await _run_once(launcher, program, suite, limits, on_test), tier=tier.name)
+        run = Run(launcher, limits)
+        self._runs.add(run)
+        self._idle.clear()
+        try:
+            return replace(await _drive(run, program, suite, on_test), tier=tier.name)
+        finally:
+            self._runs.discard(run)
+            if not self._runs:
+                self._idle.set()
 
     async def _ready(self) -> tuple[Launcher, Tier]:
         """The launcher and what its probe found; started, or started again, when there is none."""
         async with self._starting:
+            if self._closed:
+                raise LaunchFailed("the sandbox is closed")
             if self._launcher is not None and not self._launcher.alive:
                 await self._launcher.close()
                 self._launcher = None
@@ -124,10 +144,11 @@ class NamespaceSandbox:
             return self._launcher, self._tier
 
 
-async def _run_once(
-    launcher: Launcher, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None
-) -> Outcome:
-    run = Run(launcher, limits)
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+async def _drive(run: Run, program: Program, suite: Suite, on_test: OnTest | None) -> Outcome:
     try:
         if isinstance(suite, CallSuite):
             outcome = await run_calls(run, program, suite, on_test)
@@ -145,7 +166,7 @@ async def _probe(launcher: Launcher) -> Tier:
     try:
         # Without the filter a process can be started; its number is limited, and it dies with the run.
         calls = _PROBED + ((Call(function="new_process_denied", expected=True),) if launcher.seccomp else ())
-        outcome = await _run_once(launcher, Program(completion=_PROBE), CallSuite(calls), Limits(), None)
+        outcome = await _drive(Run(launcher, Limits()), Program(completion=_PROBE), CallSuite(calls), None)
     except LaunchFailed as error:
         reason = str(error)
         raise SandboxUnavailable((reason,), how_to_fix(reason.partition("confined: ")[2] or reason)) from error

@@ -7,6 +7,7 @@ import socket
 from typing import Any, Literal
 
 from sandbox.confined import Confined, Exit
+from sandbox.errors import LaunchFailed
 from sandbox.launcher import Launcher
 from sandbox.types import MAX_SOURCE_BYTES, Limits, Program, Status
 from sandbox.watch import Stopped, Watch
@@ -33,6 +34,8 @@ class Run:
         """Have the candidate compile and run its source; returns the names it claims. Raises `Stopped`."""
         if len(program.source.encode("utf-8", "surrogatepass")) > MAX_SOURCE_BYTES:
             raise Stopped(Status.COMPILE_ERROR, f"the source is larger than {MAX_SOURCE_BYTES} bytes")
+        await self._ready(candidate)
+        self.watch.begin()
         await self.watch.send(candidate, {"source": program.source})
         answer = await self.watch.receive(candidate)
         self.watch.lap()
@@ -44,6 +47,19 @@ class Run:
         if not isinstance(answer.get("loaded"), list):
             raise Stopped(Status.PROTOCOL_ERROR, "an unknown answer to loading")
         return list(answer["loaded"])
+
+    async def list_tests(self, judge: Confined, job: dict[str, Any]) -> dict[str, Any]:
+        """Give the judge its suite; returns its analysis. Raises `Stopped` when the suite is the end of it."""
+        await self._ready(judge)
+        self.watch.begin()
+        await self.watch.send(judge, job)
+        return await self.watch.arrive(judge)
+
+    async def _ready(self, box: Confined) -> None:
+        try:
+            await self.watch.arrive(box)
+        except Stopped as stopped:
+            raise LaunchFailed(f"a confined process ended at its start: {stopped.message}") from stopped
 
     async def stop(self) -> list[Exit]:
         """End every process, in the order they were started; shielded, so that nothing is left behind."""

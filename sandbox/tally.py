@@ -26,6 +26,10 @@ class Tally:
         """The first test without an outcome: the one that is running."""
         return next((index for index in range(len(self._names)) if index not in self._tests), None)
 
+    def holds(self, index: int) -> bool:
+        """Whether there is such a test."""
+        return 0 <= index < len(self._names)
+
     def name(self, index: int) -> str:
         """The name of a test."""
         return self._names[index]

@@ -13,10 +13,14 @@ from collections.abc import Awaitable
 from typing import Any
 
 from sandbox.confined import Confined
+from sandbox.errors import LaunchFailed
 from sandbox.inside.codec import BadFrame
 from sandbox.types import Limits, Status
 
 _SLICE_S = 0.01
+_SETUP_S = 60.0
+"""How long setting up may take on a machine in distress, before it counts as failed."""
+
 _DEATH_S = 1.0
 """How long after its channel closed a dead process's account may take; a living one has closed it on purpose."""
 
@@ -37,6 +41,7 @@ class Watch:
         self._limits = limits
         self._bell = bell
         self._boxes: list[Confined] = []
+        self._aborted = False
         self._loop = asyncio.get_running_loop()
         self._cores = os.cpu_count() or 1
         self.started = self._loop.time()
@@ -46,6 +51,11 @@ class Watch:
     def add(self, box: Confined) -> None:
         """Hold one more process to the limits."""
         self._boxes.append(box)
+
+    def abort(self) -> None:
+        """Make whoever waits raise `LaunchFailed`."""
+        self._aborted = True
+        self._bell.set()
 
     def cpu_s(self) -> float:
         """CPU seconds of all the processes together."""
@@ -72,11 +82,33 @@ class Watch:
                 raise Stopped(Status.PROTOCOL_ERROR, str(error)) from error
             if message is not None:
                 return message
-            box.check_alive()
+            self._check_ours(box)
             if box.ended:
                 raise await self.why_ended(box)
             self._check_clocks()
             await self._pause()
+
+    async def arrive(self, box: Confined) -> dict[str, Any]:
+        """The next message of a process that has seen nothing untrusted yet: its time is ours, not the candidate's.
+
+        Raises `Stopped` when it ended, and `LaunchFailed` when it takes too long.
+        """
+        try:
+            async with asyncio.timeout(_SETUP_S):
+                while (message := box.take()) is None:
+                    self._check_ours(box)
+                    if box.ended:
+                        raise await self.why_ended(box)
+                    await self._bell.wait()
+                    self._bell.clear()
+        except (TimeoutError, BadFrame) as error:
+            raise LaunchFailed(f"a confined process was not ready: {error or 'out of time'}") from error
+        return message
+
+    def begin(self) -> None:
+        """Start the clocks of the candidate."""
+        self.started = self._loop.time()
+        self.lap()
 
     async def send(self, box: Confined, message: dict[str, Any]) -> None:
         """Send a message; a process that does not read it runs into its wall limit."""
@@ -93,6 +125,11 @@ class Watch:
         if end.code == -signal.SIGKILL and end.cpu_s >= self._limits.cpu_s:
             return Stopped(Status.TIMEOUT_CPU, f"used its {self._limits.cpu_s} s of CPU")
         return Stopped(Status.KILLED, f"killed by {signal.Signals(-end.code).name}")
+
+    def _check_ours(self, box: Confined) -> None:
+        if self._aborted:
+            raise LaunchFailed("the sandbox was closed during the run")
+        box.check_alive()
 
     def _remaining(self) -> tuple[float, float]:
         """CPU and wall seconds left, of the test or of the run, whichever ends first."""

@@ -1,8 +1,8 @@
 """Plain data as JSON text with type tags, and the frames that carry it.
 
 Covers exactly None, bool, int, float, complex, str, bytes, list, tuple, dict, set and frozenset, by exact type: a
-subclass can lie about its own equality. Decoding is strict, bounded in depth, and never runs anything of the sender's.
-It does not bound the time a hash table takes to build from keys chosen to collide; the frame's size does.
+subclass can lie about its own equality. Decoding is strict, bounded in depth, refuses keys chosen to collide in a hash
+table, and never runs anything of the sender's.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ MAX_DEPTH = 60
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """The largest frame the trusted side ever sends; what comes back is capped far lower."""
 
+_MANY_KEYS = 500
 _PLAIN_INT_BITS = 64  # longer integers travel in hexadecimal, whose conversion is linear and has no digit limit
 
 
@@ -83,15 +84,24 @@ def _decode_tagged(tag: str, body: Any, depth: int) -> Any:
         real, imaginary = body
         return complex(float.fromhex(real), float.fromhex(imaginary))
     if tag == "d":
-        return {decode(key, depth): decode(item, depth) for key, item in body}
+        keys = [decode(key, depth) for key, _ in body]
+        _check_spread(keys)
+        return {key: decode(item, depth) for key, (_, item) in zip(keys, body, strict=True)}
     items = [decode(item, depth) for item in body]
     if tag == "t":
         return tuple(items)
+    _check_spread(items)
     if tag == "s":
         return set(items)
     if tag == "z":
         return frozenset(items)
     raise BadFrame(f"unknown tag {tag[:8]!r}")
+
+
+def _check_spread(keys: list[Any]) -> None:
+    """Refuse keys that would make a hash table of them quadratic to build."""
+    if len(keys) > _MANY_KEYS and len({hash(key) for key in keys}) < len(keys) // 2:
+        raise BadFrame("keys that collide")
 
 
 def dumps(message: Any) -> bytes:

@@ -36,6 +36,7 @@ class Judge:
         self._send = report
         self._stop = stop
         self._reported: set[int] = set()
+        self._passed: frozenset[int] = frozenset()
 
     def run(self, namespace: dict[str, Any], candidate: Callable[..., Any] | None) -> None:
         """Run everything; every test met is reported once."""
@@ -84,9 +85,11 @@ class Judge:
     def report(self, index: int, error: BaseException | None) -> None:
         """Tell the server what a test came to. Raises `Finished` when nothing more is to be run."""
         fault = self._link.fault or self._link.unsupported or (error if isinstance(error, NoAnswer) else None)
-        if index not in self._reported:
+        status, details = self._verdict(error, fault)
+        # A test met again, in a function called twice, is reported again only when it now fails.
+        if index not in self._reported or (status != "passed" and index in self._passed):
             self._reported.add(index)
-            status, details = self._verdict(error, fault)
+            self._passed = self._passed | {index} if status == "passed" else self._passed - {index}
             self._send({"test": index, "status": status, **details, "value": short_repr(self._link.last_value)})
             if self._link.fault or (self._stop and status != "passed"):
                 raise Finished

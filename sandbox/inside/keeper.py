@@ -18,6 +18,7 @@ import socket
 from typing import Any
 
 from sandbox.inside.candidate import run_candidate
+from sandbox.inside.codec import write_frame
 from sandbox.inside.judge import run_judge
 from sandbox.inside.root import SetupRefused, enter_run_namespaces
 from sandbox.inside.system import (
@@ -89,6 +90,7 @@ def _confined(order: dict[str, Any], report: socket.socket, fds: list[int], prog
     run = run_judge if order["role"] == "judge" else run_candidate
     call_fd = LINK_FD if len(fds) > 2 else JOB_FD
     try:
+        write_frame(JOB_FD, {"ready": True})  # from here on the time is the candidate's
         run(JOB_FD, call_fd, order["reply_bytes"])
     finally:  # no handler: an exception here was provoked by the candidate, and the server sees the end of the channel
         os._exit(0)

@@ -54,6 +54,7 @@ def enter_private_root() -> int:
     candidate. Raises `SetupRefused`.
     """
     as_root = os.geteuid() == 0
+    os.umask(0o022)  # the new root is read by another user than the one who builds it
     # Everything is looked up before the move: afterwards the host's paths are gone.
     library = [path for path in sys.path if os.path.isdir(path)]
     _step("mount namespace" if as_root else "user and mount namespaces", _enter_mount_namespace, as_root)

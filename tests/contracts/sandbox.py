@@ -112,7 +112,7 @@ class RunnerContract(SandboxContract):
     @SUITES
     async def test_keeps_the_tests_before_a_timeout(self, sandbox: Sandbox, suite: Suite) -> None:
         program = Program(completion="def f(x):\n    while x > 1: pass\n    return 2\n", entry_point="f")
-        outcome = await sandbox.run(program, suite, Limits(test_cpu_s=0.2, test_wall_s=10))
+        outcome = await sandbox.run(program, suite, Limits(test_cpu_s=0.2, test_wall_s=30, wall_s=60))
         assert statuses(outcome) == [Status.PASSED, Status.TIMEOUT_CPU]
 
     @pytest.mark.parametrize(
@@ -132,5 +132,5 @@ class RunnerContract(SandboxContract):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
         assert statuses(await sandbox.run(RIGHT, CALLS, Limits())) == EXPECTED[RIGHT][0]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sandbox import Limits, Status
 
-BRISK = Limits(cpu_s=3, wall_s=15, test_cpu_s=0.2, test_wall_s=5, memory_bytes=128 * 2**20)
-WAITING = Limits(cpu_s=3, wall_s=15, test_cpu_s=1, test_wall_s=0.4)
+BRISK = Limits(cpu_s=3, wall_s=60, test_cpu_s=0.2, test_wall_s=30, memory_bytes=128 * 2**20)
+WAITING = Limits(cpu_s=3, wall_s=60, test_cpu_s=3, test_wall_s=0.6)
 
 _DENIED = """
 import os, socket, ctypes

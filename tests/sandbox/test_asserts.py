@@ -20,7 +20,7 @@ async def run(
     sandbox: NamespaceSandbox, tests: str, source: str = INCREMENT, *, prompt: str = "", entry_point: str | None = "f"
 ) -> Outcome:
     program = Program(prompt=prompt, completion=source, entry_point=entry_point)
-    return await sandbox.run(program, AssertSuite(tests), Limits(test_cpu_s=1))
+    return await sandbox.run(program, AssertSuite(tests), Limits(test_cpu_s=0.5, test_wall_s=30, wall_s=60))
 
 
 def statuses(outcome: Outcome) -> list[Status]:
@@ -139,6 +139,18 @@ async def test_exceptions_cross_by_their_builtin_name(
 async def test_what_crosses(sandbox: NamespaceSandbox, body: str, test: str, expected: Status) -> None:
     outcome = await run(sandbox, test, f"def f(x):\n    {body}\n")
     assert statuses(outcome) == [expected], outcome
+
+
+async def test_a_test_met_again_may_only_get_worse(sandbox: NamespaceSandbox) -> None:
+    code = "def check(c):\n    assert c(1) == 2\nfor function in (f, f, lambda x: 0, f):\n    check(function)\n"
+    outcome = await run(sandbox, code)
+    assert statuses(outcome) == [WRONG]
+
+
+async def test_a_judge_that_lies_is_no_pass_and_no_crash(sandbox: NamespaceSandbox) -> None:
+    forge = "import os\nassert f(1) == 2\nos.write(3, b'\\0\\0\\0\\x0c' + b'{\"test\": 99}')\nassert f(1) == 2\n"
+    outcome = await run(sandbox, forge)
+    assert statuses(outcome) == [PASSED, Status.PROTOCOL_ERROR]
 
 
 async def test_a_failed_preparation_fails_only_its_own_tests(sandbox: NamespaceSandbox) -> None:

@@ -81,8 +81,8 @@ async def test_measures_each_test(sandbox: NamespaceSandbox) -> None:
 @pytest.mark.parametrize(
     ("limits", "body", "status"),
     [
-        (Limits(cpu_s=0.3, test_cpu_s=9, test_wall_s=10), "while True: pass", Status.TIMEOUT_CPU),
-        (Limits(test_cpu_s=0.2, test_wall_s=10), "while True: pass", Status.TIMEOUT_CPU),
+        (Limits(cpu_s=0.3, test_cpu_s=9, test_wall_s=30, wall_s=60), "while True: pass", Status.TIMEOUT_CPU),
+        (Limits(test_cpu_s=0.2, test_wall_s=30, wall_s=60), "while True: pass", Status.TIMEOUT_CPU),
         (Limits(wall_s=0.4), "import time; time.sleep(9)", Status.TIMEOUT_WALL),
         (Limits(test_wall_s=0.3), "import time; time.sleep(9)", Status.TIMEOUT_WALL),
         (Limits(memory_bytes=2**26), "return len(bytes(2**27))", Status.MEMORY_LIMIT),
@@ -98,7 +98,7 @@ async def test_holds_to_every_limit(sandbox: NamespaceSandbox, limits: Limits, b
     assert outcome.status is outcome.tests[0].status is status, outcome
     ends = status in (Status.TIMEOUT_CPU, Status.TIMEOUT_WALL) or "print" in body
     assert (outcome.tests[1].status is Status.NOT_RUN) == ends
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 30
 
 
 async def test_threads_are_counted(sandbox: NamespaceSandbox) -> None:

@@ -141,6 +141,18 @@ async def test_survives_the_death_of_its_launcher(sandbox: NamespaceSandbox) -> 
     assert {outcome.status for outcome in outcomes} == {Status.PASSED}
 
 
+async def test_closing_ends_what_runs(sandbox: NamespaceSandbox) -> None:
+    tasks = [asyncio.create_task(sandbox.run(SLEEPER, suite, LONG)) for suite in (ONE, JUDGED)]
+    running = await until_running(5)
+    await sandbox.aclose()
+    for task in tasks:
+        with pytest.raises(LaunchFailed, match="closed"):
+            await task
+    assert await until_gone(running) == set()
+    with pytest.raises(LaunchFailed, match="closed"):
+        await sandbox.run(RIGHT, ONE, Limits())
+
+
 async def test_everything_dies_with_the_server() -> None:
     script = f"""
 import asyncio
