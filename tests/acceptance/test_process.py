@@ -21,7 +21,7 @@ from .conftest import ROOT, Served, Start, command
 SLOW = {"prompt": "slow", "rerank": {"method": "off"}}
 
 
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -51,7 +51,7 @@ def test_sigterm_refuses_newcomers_lets_requests_finish_and_exits_with_0(start_s
         assert newcomer.status_code == 503
         assert newcomer.headers["retry-after"]
         assert slow.result().json()["choices"][0]["text"] == "x" * 40
-    assert served.process.wait(timeout=10) == 0
+    assert served.process.wait(timeout=30) == 0
 
 
 def test_a_request_that_outlives_the_drain_is_told_so(start_slow_server: Start) -> None:
@@ -72,7 +72,7 @@ def test_a_second_signal_ends_at_once(start_slow_server: Start) -> None:
         served.process.send_signal(signal.SIGTERM)
         until(lambda: httpx.get(f"{served.url}/ready").status_code == 503)
         served.process.send_signal(signal.SIGINT)
-        assert served.process.wait(timeout=2) == 128 + signal.SIGINT
+        assert served.process.wait(timeout=10) == 128 + signal.SIGINT
 
 
 def test_clients_that_go_away_leave_nothing_running(start_slow_server: Start) -> None:
