@@ -23,7 +23,8 @@ from engine.turns import Turns
 from engine.types import EngineInfo, EngineStats, Event, GenerationRequest, Prompt, ScoredCompletion, Started
 
 MAX_LOGPROBS = 20
-_BURST_S = 0.005
+_BURST_S = 0.02
+"""Each turn costs two switches between threads; on a busy host those are dear."""
 HONOURS = frozenset(
     {"frequency_penalty", "logit_bias", "logprobs", "min_tokens", "presence_penalty", "repetition_penalty", "seed"}
     | {"top_k"}
