@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import tokenizers
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -71,6 +71,7 @@ def in_memory(kind: str) -> Tokenizer:
 @pytest.mark.parametrize("kind", ["byte_level", "byte_fallback"])
 @given(text=st.text(max_size=30))
 def test_any_text_comes_back_in_whole_characters(kind: str, text: str) -> None:
+    assume(not any(special in text for special in (END, *FIM, "<unk>")))  # these are read as what they name
     tokenizer = in_memory(kind)
     if kind == "byte_fallback":
         text = text.replace("▁", " ")
