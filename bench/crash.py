@@ -53,10 +53,10 @@ async def rehearse(folder: Path, kills: int, rng: random.Random) -> int:
 
 def scripted(folder: Path) -> Path:
     """Configuration of a server with the scripted engine."""
-    table = folder / "table.jsonl"
-    table.write_text(json.dumps({"prompt": "hello", "completions": ["    return 1\n", "    return 2\n"]}) + "\n")
+    script = folder / "script.json"
+    script.write_text(json.dumps({"hello": ["    return 1\n", "    return 2\n"]}))
     config = folder / "touchstone.toml"
-    config.write_text(f'[engine]\ntype = "scripted"\ntable = "{table}"\n')
+    config.write_text(f'[engine]\ntype = "scripted"\nscript = "{script}"\n')
     return config
 
 

@@ -152,10 +152,10 @@ async def compare(
 
 async def latency(folder: Path, rounds: int, requests: int) -> None:
     """Milliseconds of one request after another: the scripted engine through the whole server, beside a bare route."""
-    table = folder / "table.jsonl"
-    table.write_text(json.dumps({"prompt": "hello", "completions": ["    return 1\n"]}) + "\n")
+    script = folder / "script.json"
+    script.write_text(json.dumps({"hello": ["    return 1\n"]}))
     config = folder / "touchstone.toml"
-    config.write_text(f'[engine]\ntype = "scripted"\ntable = "{table}"\n')
+    config.write_text(f'[engine]\ntype = "scripted"\nscript = "{script}"\n')
     (folder / "bare_app.py").write_text(_BARE_APP)
     with serving(folder / "latency", "--config", str(config)) as served:
         bare = start_bare(folder)

@@ -7,7 +7,6 @@ request says so.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ from engine import Engine, Event
 from reranker.drive import Drive
 from reranker.errors import NoCandidates
 from reranker.method import decide
+from reranker.off_loop import off_loop
 from reranker.plan import SampleRunStop
 from reranker.scorers import create_scorer
 from reranker.select import order
@@ -36,7 +36,7 @@ async def best_of_n(
     numbered as in the ranking. Raises `InvalidRequest`, `JudgeFailed`, `NoCandidates`, `sandbox.InvalidSuite` for
     tests that cannot be run, and the engine's errors when they leave nothing to choose from.
     """
-    decision = await asyncio.to_thread(decide, task, options, can_run=sandbox is not None)
+    decision = await off_loop(decide, task, options, size=len(task.prefix), can_run=sandbox is not None)
     drive = Drive(task, options, decision, engine, sandbox, on_event)
     try:
         status = await drive.follow(SampleRunStop(options))

@@ -14,6 +14,7 @@ from reranker.dedupe import program_key
 from reranker.errors import JudgeFailed
 from reranker.extract import extract
 from reranker.method import Decision
+from reranker.off_loop import off_loop
 from reranker.plan import Plan, Run, Sample, State, Stop
 from reranker.types import Candidate, Options, Task
 from sandbox import InvalidSuite, Program, Sandbox, SandboxError, Suite
@@ -177,12 +178,13 @@ class Drive:
     async def _complete(self, event: Finished) -> None:
         """Extract, de-duplicate and file one complete candidate."""
         text, tokens, original = event.text, event.tokens, None
+        size = len(self.task.prefix) + len(event.text) + len(self.task.suffix)
         if self._judge is not None:
-            extracted = await asyncio.to_thread(extract, self.task, event.text)
+            extracted = await off_loop(extract, self.task, event.text, size=size)
             text, tokens = extracted.text, _tokens_of(extracted.text, event)
             self._programs[event.candidate] = extracted.program
         if self.decision.method != "off" and self.options.dedupe == "ast":
-            key = await asyncio.to_thread(program_key, self.task.prefix + text + self.task.suffix)
+            key = await off_loop(program_key, self.task.prefix + text + self.task.suffix, size=size)
             original = self._state.candidates.get(self._keys.setdefault(key, event.candidate))
         self._state.candidates[event.candidate] = Candidate(
             index=event.candidate,

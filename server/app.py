@@ -1,4 +1,8 @@
-"""The ASGI app: routes around a service. Takes built objects; there are no globals and importing has no effects."""
+"""The ASGI app: routes around a service. Takes built objects; there are no globals and importing has no effects.
+
+FastAPI holds the routes and the OpenAPI page; `Gateway` stands in the place of its middleware stack. The routes read
+their bodies themselves (see `server/openapi.py`), so nothing is validated twice.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,15 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from starlette.routing import BaseRoute, Route, Router
+from fastapi import FastAPI
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from server.gateway import Gateway
+from server.openapi import document
 from server.routes.feedback import Feedback
 from server.routes.generation import chat, completions
-from server.routes.health import Health, MetricsPage, Ready, Version
+from server.routes.health import Health, MetricsPage, Ready, Version, touchstone_version
 from server.routes.models import Models
 from server.service import Parts, Service
 
@@ -37,6 +43,10 @@ def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
         Route("/metrics", MetricsPage(service), methods=["GET"]),
         Route("/version", Version(service), methods=["GET"]),
     ]
-    router = Router(routes, redirect_slashes=False, lifespan=lifespan)
-    paths = frozenset(route.path for route in routes if isinstance(route, Route) and "{" not in route.path)
-    return Gateway(service, router, paths)
+    api = FastAPI(
+        version=touchstone_version(), lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None
+    )
+    api.openapi = lambda: document(api.version)  # type: ignore[method-assign]
+    api.router.routes.extend(routes)
+    paths = frozenset(path for route in api.routes if "{" not in (path := getattr(route, "path", "{")))
+    return Gateway(service, api.router, paths)

@@ -55,7 +55,9 @@ def test_other_packages_are_entered_by_their_door(path: Path) -> None:
 @pytest.mark.parametrize("package", [p for p in PACKAGES if p not in ("bench", "deploy")])
 def test_a_door_lists_what_it_offers(package: str) -> None:
     door = importlib.import_module(package)
-    assert list(door.__all__) == sorted(door.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    assert list(door.__all__) == sorted(
+        door.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)
+    )
     for name in door.__all__:
         assert getattr(door, name) is not None
 

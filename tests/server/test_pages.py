@@ -59,7 +59,7 @@ async def test_while_loading_health_is_200_and_the_rest_503(tmp_path: Path) -> N
 
 
 async def test_metrics_count_what_happened(server: Setup) -> None:
-    body = (await server.complete("def one():\n", rerank={"tests": TESTS})).json()
+    body = (await server.complete("def one():\n", rerank={"tests": TESTS, "early_exit": "off"})).json()
     await server.complete(["hello", "bye"], rerank={"method": "off"}, n=2)
     await server.complete("hello", stream=True)
     await server.complete(n=0)
@@ -67,7 +67,7 @@ async def test_metrics_count_what_happened(server: Setup) -> None:
     await server.post("/v1/feedback", id=body["id"], type="accept")
     families = await scrape(server)
     assert families["touchstone_feedback_total", "anonymous,accept"] == 1
-    assert families["touchstone_rerank_requests_total", "tests,early_exit"] == 1
+    assert families["touchstone_rerank_requests_total", "tests,complete"] == 1
     assert families["touchstone_rerank_requests_total", "off,off"] == 3
     assert families["touchstone_rerank_gain_total", "rescued"] == 1
     assert families["touchstone_sandbox_runs_total", "passed"] >= 1
@@ -99,3 +99,11 @@ async def scrape(server: Setup) -> dict[tuple[str, str], float]:
         for sample in family.samples:
             found[sample.name, ",".join(value for _, value in sorted(sample.labels.items()))] = sample.value
     return found
+
+
+async def test_the_openapi_page_names_every_route_and_field(server: Setup) -> None:
+    page = (await server.client.get("/openapi.json")).json()
+    assert {"/v1/completions", "/v1/chat/completions", "/v1/feedback", "/v1/models", "/ready"} <= set(page["paths"])
+    assert {"prompt", "suffix", "best_of", "rerank"} <= set(
+        page["components"]["schemas"]["CompletionRequest"]["properties"]
+    )

@@ -1,0 +1,82 @@
+"""The OpenAPI document, made from the wire models: what `GET /openapi.json` answers.
+
+The routes read their bodies themselves, so that the reply's errors are OpenAI's and no body is validated twice; this is
+why the document is put together here and not inferred from signatures.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from server.wire.chat import ChatRequest
+from server.wire.completions import CompletionRequest
+from server.wire.feedback import FeedbackBatch, FeedbackEvent
+
+_BODIES: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
+    "/v1/completions": ("Complete a prompt, reranked if asked for", (CompletionRequest,)),
+    "/v1/chat/completions": ("Answer a conversation, reranked if asked for", (ChatRequest,)),
+    "/v1/feedback": ("Say what became of an answer", (FeedbackEvent, FeedbackBatch)),
+}
+_PAGES = {
+    "/v1/models": "Every usable model name, the plain champion first",
+    "/v1/models/{id}": "One model",
+    "/health": "Whether the process lives",
+    "/ready": "Whether the model is loaded, and the isolation tier",
+    "/metrics": "Prometheus' text format",
+    "/version": "The version and the hash of the configuration",
+}
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"], "description": "The field at fault."},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
+
+@cache
+def document(version: str) -> dict[str, Any]:
+    """The whole document, OpenAPI 3.1."""
+    models = [model for _, bodies in _BODIES.values() for model in bodies]
+    refs, schemas = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
+    )
+    paths: dict[str, Any] = {}
+    for path, (summary, bodies) in _BODIES.items():
+        choices = [refs[(model, "validation")] for model in bodies]
+        schema = choices[0] if len(choices) == 1 else {"anyOf": choices}
+        body = {"required": True, "content": {"application/json": {"schema": schema}}}
+        paths[path] = {"post": {"summary": summary, "requestBody": body, "responses": _responses()}}
+    for path, summary in _PAGES.items():
+        paths[path] = {"get": {"summary": summary, "responses": _responses()}}
+    paths["/v1/models/{id}"]["get"]["parameters"] = [
+        {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    ]
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Touchstone", "version": version},
+        "paths": paths,
+        "components": {"schemas": schemas["$defs"] | {"Error": _ERROR}},
+    }
+
+
+def _responses() -> dict[str, Any]:
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {
+        "2XX": {"description": "Done"},
+        "4XX": {"description": "Refused; `param` names the field", "content": error},
+        "5XX": {"description": "Not now, or a defect of ours", "content": error},
+    }
