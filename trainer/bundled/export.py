@@ -51,6 +51,7 @@ def _write_hf(model: LlamaForCausalLM, tokenizer: Tokenizer, folder: Path) -> No
 
 def _write_ct2(hf: Path, folder: Path) -> None:
     converter = TransformersConverter(str(hf), copy_files=list(TOKENIZER_FILES))
-    converter.convert(str(folder), quantization="int8")
+    # Plain int8 would keep the rest in float16, which CPUs convert at every load, with a warning.
+    converter.convert(str(folder), quantization="int8_float32")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
