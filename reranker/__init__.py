@@ -9,6 +9,7 @@ from reranker.errors import InvalidRequest, JudgeFailed, NoCandidates, RerankErr
 from reranker.examples import find_examples
 from reranker.extract import entry_point_of, extract
 from reranker.scorers import METHODS
+from reranker.select import order
 from reranker.types import Candidate, Options, Ranking, Score, Task
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "entry_point_of",
     "extract",
     "find_examples",
+    "order",
 ]
