@@ -15,7 +15,7 @@ class Engine(Protocol):
     def info(self) -> EngineInfo: ...
 
     def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
-        """Yield one `Started`, then pieces as they are sampled, then one `Finished` a candidate, in any order among candidates.
+        """Yield one `Started`, then pieces as they are sampled, and one `Finished` to end each candidate.
 
         Closing the generator (`aclose()`, or cancelling its task) stops queueing and decoding of what is unfinished.
         Raises `ContextTooLong`, `UnsupportedField`, `Overloaded` before the first event; `EngineFailed` at any time.

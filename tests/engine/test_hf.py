@@ -171,7 +171,7 @@ async def test_scores_of_known_text(engine: TransformersEngine) -> None:
 
 @pytest.mark.parametrize("family", ["GPTBigCode", "Mistral"])
 async def test_sliding_windows_and_absolute_positions(tmp_path: Path, family: str) -> None:
-    changes = {"sliding_window": 16} if family == "Mistral" else {}
+    changes: dict[str, Any] = {"sliding_window": 16} if family == "Mistral" else {}
     folder = make_checkpoint(tmp_path / "hf", family, **changes)
     engine = await load(folder=folder, threads=1)
     model = transformers.AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32).eval()

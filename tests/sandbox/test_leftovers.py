@@ -36,9 +36,19 @@ def parents() -> Iterator[tuple[int, int]]:
                 yield int(entry.name), int(fields[1])
 
 
+OTHERS: set[int] = set()
+"""What earlier tests of the same run left below this process: not ours to judge."""
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    OTHERS.clear()
+    OTHERS.update(descendants(os.getpid()))
+
+
 def descendants(pid: int) -> set[int]:
-    """All living processes below one."""
-    pairs = list(parents())
+    """All living processes below one, but for the others."""
+    pairs = [pair for pair in parents() if pair[0] not in OTHERS]
     found, frontier = set[int](), {pid}
     while frontier:
         frontier = {child for child, parent in pairs if parent in frontier} - found
