@@ -1,5 +1,6 @@
 """The sub-commands of `touchstone train`. Imports no torch until a command runs."""
 
+import gzip
 import importlib.util
 import json
 from dataclasses import asdict
@@ -48,6 +49,20 @@ def bundled(
         typer.echo(f"touchstone train: {error}", err=True)
         raise typer.Exit(2) from error
     typer.echo(json.dumps(facts))
+
+
+@app.command()
+def problems(
+    out: Annotated[Path, typer.Option(help="File to write: gzip, one problem a line, HumanEval's fields.")],
+    n: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of compositions and tests.")] = 1,
+) -> None:
+    """Write held-out problems of the bundled model's corpus; the defaults give the file that is shipped."""
+    from trainer.bundled import held_out
+
+    lines = "".join(json.dumps(asdict(problem)) + "\n" for problem in held_out(n, seed))
+    out.write_bytes(gzip.compress(lines.encode(), mtime=0))
+    typer.echo(f"{n} problems in {out}")
 
 
 def _refuse_early(out: Path) -> None:
