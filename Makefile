@@ -46,7 +46,7 @@ clean: ## remove the environments and caches
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Touchstone needs Python 3.11 or newer; set PYTHON")'
 	$(PYTHON) -m venv .venv
-	$(SERVE)/python $(PIP) --editable .
+	$(SERVE)/python $(PIP) --no-compile --editable .  # 50 MB less; what is imported is compiled at the first start
 	@touch $@
 
 # torch first and by its exact version: a range would let pip choose a build with gigabytes of CUDA libraries.

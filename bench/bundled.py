@@ -58,7 +58,9 @@ async def measure(problems: Sequence[dict[str, Any]], n: int, temperature: float
         try:
             for number, problem in enumerate(problems, 1):
                 rows.append(await one(problem, n, temperature, engine, sandbox))
-                print(f"\r{number}/{len(problems)} {time.monotonic() - began:.0f} s", end="", file=sys.stderr, flush=True)
+                print(
+                    f"\r{number}/{len(problems)} {time.monotonic() - began:.0f} s", end="", file=sys.stderr, flush=True
+                )
         finally:
             await engine.aclose()
             await sandbox.aclose()

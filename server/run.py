@@ -27,6 +27,11 @@ from server.config import Config
 from server.service import Parts, Service
 
 _log = logging.getLogger(__name__)
+_TRY = (
+    'def total_of_even(numbers):\n    """Keep the even numbers and return their sum.\n\n'
+    '    >>> total_of_even([1, 2, 4])\n    6\n    """\n'
+)
+"""For a first request: an example in the prompt, so that there is evidence to see."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _AFTER_DRAIN_S = 2
 """How long connections may take to close once their requests are done."""
@@ -105,7 +110,7 @@ class Process:
 
     def _announce(self, parts: Parts) -> None:
         model, tier = parts.engine.info.model, parts.isolation.tier
-        body = json.dumps({"model": model, "prompt": "def add(a, b):\n", "max_tokens": 32})
+        body = json.dumps({"model": model, "prompt": _TRY, "rerank": {"num_candidates": 16}})
         say(f"serving {model} on {self._url} (isolation: {tier or 'none, see ' + self._url + '/ready'})")
         say(f"  curl -s {self._url}/v1/completions -H 'Content-Type: application/json' -d '{body}'")
 
