@@ -29,7 +29,11 @@ PROMPTS = [
     for word in ("above", "below", "near", "over")
     for k in (2, 3, 5, 7)
 ]
-MAX_TOKENS = 96
+TOKENS = 128
+"""Every candidate is sampled to this length, so that both sides do the same work."""
+CLIENTS = 8
+EACH = 4
+"""Requests of each client, one after another."""
 _BARE_APP = """
 from fastapi import FastAPI
 app = FastAPI()
@@ -58,34 +62,31 @@ async def throughput(folder: Path, rounds: int) -> None:
     bare = Bare()
     with serving(folder / "throughput") as served:
         async with httpx.AsyncClient(base_url=served.url, timeout=120) as client:
+            model = str((await client.get("/v1/models")).json()["data"][0]["id"])
 
             async def many() -> int:
-                return sum(await asyncio.gather(*(complete(client, prompt, 1) for prompt in PROMPTS[:8])))
+                async def one_client(number: int) -> int:
+                    return sum([await complete(client, model, PROMPTS[(number + i) % 16], 1) for i in range(EACH)])
+
+                return sum(await asyncio.gather(*map(one_client, range(CLIENTS))))
 
             async def wide() -> int:
-                return await complete(client, PROMPTS[0], 16)
+                return sum([await complete(client, model, prompt, 16) for prompt in PROMPTS[:EACH]])
 
             print(f"server: ready after {served.ready_s:.2f} s, {served.memory_bytes / 1e6:.0f} MB (PSS)")
             print(f"{'':24}{'HTTP tok/s':>12}{'bare tok/s':>12}{'ratio':>8}")
-            await compare("concurrency 8", rounds, many, bare.many)
+            await compare(f"concurrency {CLIENTS}", rounds, many, bare.many)
             await compare("n = 16", rounds, wide, bare.wide)
             print(f"server after the load: {served.memory_bytes / 1e6:.0f} MB (PSS)")
     bare.close()
 
 
-async def complete(client: httpx.AsyncClient, prompt: str, n: int) -> int:
+async def complete(client: httpx.AsyncClient, model: str, prompt: str, n: int) -> int:
     """Tokens sampled by one request without reranking."""
-    body = {"model": "", "prompt": prompt, "n": n, "max_tokens": MAX_TOKENS, "temperature": 0.8, "top_p": 0.95}
-    body["model"] = (
-        (await client.get("/v1/models")).json()["data"][0]["id"] if not complete_model else complete_model[0]
-    )
-    complete_model[:] = [str(body["model"])]
-    reply = await client.post("/v1/completions", json=body | {"rerank": {"method": "off"}})
+    body = {"model": model, "prompt": prompt, "n": n, "max_tokens": TOKENS, "min_tokens": TOKENS, "top_p": 0.95}
+    reply = await client.post("/v1/completions", json=body | {"temperature": 0.8, "rerank": {"method": "off"}})
     reply.raise_for_status()
     return int(reply.json()["usage"]["completion_tokens"])
-
-
-complete_model: list[str] = []
 
 
 class Bare:
@@ -98,14 +99,21 @@ class Bare:
         self._prompts = [tokenizer.encode(prompt).tokens for prompt in PROMPTS]
 
     async def many(self) -> int:
-        """Eight prompts in two batches that run at the same time."""
-        halves = (self._prompts[:8][i::2] for i in range(2))
-        return sum(await asyncio.gather(*(asyncio.to_thread(self._generate, half, 1) for half in halves)))
+        """The clients' prompts in two batches that run at the same time, again and again."""
+        total = 0
+        for first in range(EACH):
+            prompts = (self._prompts + self._prompts)[first : first + CLIENTS]
+            halves = (prompts[i::2] for i in range(2))
+            total += sum(await asyncio.gather(*(asyncio.to_thread(self._generate, half, 1) for half in halves)))
+        return total
 
     async def wide(self) -> int:
-        """Sixteen samples of one prompt in two batches of eight that run at the same time."""
-        prompts = self._prompts[:1]
-        return sum(await asyncio.gather(*(asyncio.to_thread(self._generate, prompts, 8) for _ in range(2))))
+        """Sixteen samples of one prompt in two calls of eight that run at the same time, prompt after prompt."""
+        total = 0
+        for first in range(EACH):
+            prompts = self._prompts[first : first + 1]
+            total += sum(await asyncio.gather(*(asyncio.to_thread(self._generate, prompts, 8) for _ in range(2))))
+        return total
 
     def _generate(self, prompts: list[list[str]], n: int) -> int:
         steps = 0
@@ -118,7 +126,9 @@ class Bare:
         self._generator.generate_batch(
             prompts,
             num_hypotheses=n,
-            max_length=MAX_TOKENS,
+            max_length=TOKENS,
+            min_length=TOKENS,
+            return_scores=True,
             sampling_topk=0,
             sampling_topp=0.95,
             sampling_temperature=0.8,
@@ -141,7 +151,7 @@ async def compare(
         pair = []
         for side in (ours, theirs):
             began = time.perf_counter()
-            tokens = sum([await side() for _ in range(4)])
+            tokens = await side()
             pair.append(tokens / (time.perf_counter() - began))
         if number:
             rates.append((pair[0], pair[1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -13,8 +12,12 @@ from engine.errors import EngineFailed, Overloaded
 from engine.queue import FairQueue
 from engine.types import Priority
 
-MAX_ROWS = int(os.environ.get("MR", "16"))
+MAX_ROWS = 32
 """Candidates of different requests in one call."""
+GATHER_SHARE = 0.2
+GATHER_AT_MOST_S = 0.02
+"""How long a thread that has just ended a call of several requests waits for their clients' next ones, as a share of a
+call and at most: a call of one row does a third of the work a second. A client alone is never kept waiting."""
 RETRY_AT_LEAST_S = 1.0
 
 Work = Slice | Scoring
@@ -41,6 +44,7 @@ class Workers:
         self._call_s = 0.0
         self._closing = False
         self._count = workers
+        self._running = 0
         lasts = [Priority.BATCH] * workers + [Priority.AS_YOU_TYPE] * reserved
         self._threads = [
             threading.Thread(target=self._work, args=(last,), name=f"ct2-{number}", daemon=True)
@@ -82,37 +86,57 @@ class Workers:
             thread.join()
 
     def _work(self, last: Priority) -> None:
-        while works := self._take(last):
+        works: list[Work] = []
+        while works := self._take(last, len(works)):
             began_s = time.monotonic()
             self._run(works)
             self._call_s += 0.1 * (time.monotonic() - began_s - self._call_s)
 
-    def _take(self, last: Priority) -> list[Work]:
-        """Wait for work of `last` priority or a more urgent one; nothing when closing."""
+    def _take(self, last: Priority, ended: int) -> list[Work]:
+        """Wait for work of `last` priority or a more urgent one; nothing when closing.
+
+        `ended` is the number of works in the call that this thread has just ended.
+        """
         with self._changed:
+            self._running -= ended
+            gather_until_s = time.monotonic() + min(GATHER_AT_MOST_S, GATHER_SHARE * self._call_s)
             while not self._closing:
                 work = self._queue.take(last)
                 if work is not None:
-                    works = [work, *self._joining(work)]
+                    works = [work]
+                    self._join(works, ended)
+                    while len(works) < self._share(ended) and (left_s := gather_until_s - time.monotonic()) > 0:
+                        self._changed.wait(left_s)
+                        self._join(works, ended)
                     for each in works:
                         self._begin(each)
+                    self._running += len(works)
                     return works
                 self._changed.wait()
             return []
 
-    def _joining(self, first: Work) -> list[Work]:
+    def _share(self, ended: int) -> int:
+        """How many works one call should take, so that no thread is left without: of those that run, wait, or have
+        just ended and whose clients are likely to come again.
+        """
+        return -(-(self._running + max(ended, len(self._queue) + 1)) // self._count)
+
+    def _join(self, works: list[Work], ended: int) -> None:
+        """Add what waits and can share a call with the first, up to a fair share."""
+        first = works[0]
         if not isinstance(first, Slice):
-            return []
-        room = self._max_rows - len(first.candidates)
+            return
+        most = min(self._share(ended), self._max_rows // len(first.candidates))
 
         def fits(other: Work) -> bool:
-            nonlocal room
-            if not isinstance(other, Slice) or len(other.candidates) > room or not first.joins(other):
+            nonlocal most
+            if not isinstance(other, Slice) or most <= len(works) or not first.joins(other):
                 return False
-            room -= len(other.candidates)
+            most -= 1
             return True
 
-        return self._queue.take_like(first.job.request.priority, fits) if room else []
+        if most > len(works):
+            works += self._queue.take_like(first.job.request.priority, fits)
 
     def _begin(self, work: Work) -> None:
         if not _begun(work):

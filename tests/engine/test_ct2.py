@@ -206,7 +206,7 @@ async def test_closing_stops_decoding_early(engine: Ct2Engine) -> None:
 
 async def test_pieces_come_before_the_end(engine: Ct2Engine) -> None:
     events = await collect(engine, ask(max_tokens=200, min_tokens=200))
-    assert sum(isinstance(event, TextPiece) for event in events) > 2
+    assert sum(isinstance(event, TextPiece) for event in events) > 1
 
 
 async def test_a_closed_engine_says_so(converted: Path) -> None:
