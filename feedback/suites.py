@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from feedback import literals
 from feedback.errors import InvalidExchange
-from sandbox import AssertSuite, Call, CallSuite, Suite, suite_hash
+from sandbox import AssertSuite, Call, CallSuite, Suite, read_literal, suite_hash, write_literal
 
 
 def suite_to_data(suite: Suite) -> dict[str, Any]:
@@ -16,7 +15,7 @@ def suite_to_data(suite: Suite) -> dict[str, Any]:
     """
     if isinstance(suite, AssertSuite):
         return {"form": "asserts", "body": suite.code, "visible": suite.visible, "hash": suite_hash(suite)}
-    body = [_call_to_data(number, call) for number, call in enumerate(suite.calls)]
+    body = [_call_to_data(number, call) for number, call in enumerate(suite.calls)]  # first: it names a faulty call
     return {"form": "calls", "body": body, "visible": suite.visible, "hash": suite_hash(suite)}
 
 
@@ -36,9 +35,9 @@ def _call_to_data(number: int, call: Call) -> dict[str, Any]:
     try:
         return {
             "function": call.function,
-            "args": literals.write(call.args),
-            "kwargs": literals.write(call.kwargs),
-            "expected": literals.write(call.expected),
+            "args": write_literal(call.args),
+            "kwargs": write_literal(call.kwargs),
+            "expected": write_literal(call.expected),
             "tolerance": call.tolerance,
         }
     except ValueError as error:
@@ -48,8 +47,8 @@ def _call_to_data(number: int, call: Call) -> dict[str, Any]:
 def _call_from_data(data: dict[str, Any]) -> Call:
     return Call(
         function=data["function"],
-        args=literals.read(data["args"]),
-        kwargs=literals.read(data["kwargs"]),
-        expected=literals.read(data["expected"]),
+        args=read_literal(data["args"]),
+        kwargs=read_literal(data["kwargs"]),
+        expected=read_literal(data["expected"]),
         tolerance=data["tolerance"],
     )

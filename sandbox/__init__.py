@@ -2,6 +2,7 @@
 
 from sandbox.base import Sandbox
 from sandbox.errors import InvalidSuite, LaunchFailed, SandboxError, SandboxUnavailable
+from sandbox.literals import read_literal, write_literal
 from sandbox.namespace import NamespaceSandbox, Tier
 from sandbox.scripted import ScriptedSandbox
 from sandbox.types import (
@@ -45,5 +46,7 @@ __all__ = [
     "Tier",
     "classify",
     "parses",
+    "read_literal",
     "suite_hash",
+    "write_literal",
 ]

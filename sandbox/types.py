@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
+from sandbox.literals import write_literal
+
 MAX_SOURCE_BYTES = 1_000_000
 """A larger program is refused before it is parsed (a parser bomb needs room)."""
 
@@ -196,12 +198,15 @@ def classify(outcome: Outcome) -> ProgramClass | None:
 
 
 def suite_hash(suite: Suite) -> str:
-    """Content hash of a suite, tagged with its algorithm: `b2:` and 32 hexadecimal digits of BLAKE2b."""
+    """Content hash of a suite, tagged with its algorithm: `b2:` and 32 hexadecimal digits of BLAKE2b.
+
+    The same in every process. Raises `ValueError` for a value that is not plain data.
+    """
     if isinstance(suite, AssertSuite):
         body: list[Any] = ["asserts", suite.code]
     else:
         body = ["calls"] + [
-            [c.function, repr(c.args), repr(c.kwargs), repr(c.expected), c.tolerance] for c in suite.calls
+            [c.function, *map(write_literal, (c.args, c.kwargs, c.expected)), c.tolerance] for c in suite.calls
         ]
     digest = hashlib.blake2b(json.dumps(body).encode("utf-8", "surrogatepass"), digest_size=16)
     return "b2:" + digest.hexdigest()

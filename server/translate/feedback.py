@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from server.wire.feedback import FeedbackEvent
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_counts(value: Any) -> bool:
@@ -28,7 +29,7 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "accept": (lambda value: value is None or isinstance(value, bool), "true, false or nothing"),
     "reject": (lambda value: value is None or isinstance(value, bool), "true, false or nothing"),
     "edit": (lambda value: isinstance(value, str), "the text after editing"),
-    "rating": (_is_number, "a number"),
+    "rating": (_is_number, "a finite number"),
     "tests": (_is_counts, 'an object {"passed": number, "failed": number}'),
     "comment": (lambda value: isinstance(value, str), "text"),
     "demonstration": (lambda value: isinstance(value, str), "the text it should have been"),

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from engine import Chat, Fim, Message, Prompt, Text, TokenIds
 from feedback import (
     InvalidExchange,
-    literals,
     prompt_from_data,
     prompt_hash,
     prompt_to_data,
@@ -22,7 +21,7 @@ from feedback import (
     suite_to_data,
 )
 from feedback.lossless import MARK, dumps, escape, loads, unescape
-from sandbox import AssertSuite, Call, CallSuite, suite_hash
+from sandbox import AssertSuite, Call, CallSuite, read_literal, suite_hash, write_literal
 from tests.feedback.strategies import any_json, any_text
 
 hashable = st.recursive(
@@ -82,17 +81,17 @@ def test_only_plain_data_is_json(data: Any) -> None:
 @example(10**5000)
 @example(complex(-0.0, math.nan))
 def test_literals_come_back(value: Any) -> None:
-    again = literals.read(literals.write(value))
+    again = read_literal(write_literal(value))
     assert type(again) is type(value)
-    assert literals.write(again) == literals.write(value)
-    if "nan" not in literals.write(value):
+    assert write_literal(again) == write_literal(value)
+    if "nan" not in write_literal(value):
         assert again == value
 
 
 @pytest.mark.parametrize("value", [0, -1.5, "a\n", b"\0", (1,), [1, {"a": None}], {1: (2, 3)}])
 def test_common_values_are_written_as_python_writes_them(value: Any) -> None:
-    assert literals.write(value) == repr(value)
-    assert ast.literal_eval(literals.write(value)) == value
+    assert write_literal(value) == repr(value)
+    assert ast.literal_eval(write_literal(value)) == value
 
 
 def nested(depth: int) -> Any:
@@ -105,7 +104,7 @@ def nested(depth: int) -> Any:
 @pytest.mark.parametrize("value", [object(), range(3), [print], nested(250), nested(100_000)], ids=type)
 def test_other_values_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"plain data|too deep"):
-        literals.write(value)
+        write_literal(value)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +112,11 @@ def test_other_values_are_refused(value: Any) -> None:
 )
 def test_only_literals_are_read(text: str) -> None:
     with pytest.raises(ValueError, match="literal"):
-        literals.read(text)
+        read_literal(text)
 
 
 def test_sets_are_written_alike_in_every_process() -> None:
-    code = "from feedback import literals; print(literals.write({'a', 'b', 'c', frozenset({'d', 'e'})}))"
+    code = "from sandbox import write_literal; print(write_literal({'a', 'b', 'c', frozenset({'d', 'e'})}))"
     runs = {
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True

@@ -16,7 +16,7 @@ MAX_DECIMAL_BITS = 10_000
 """A longer integer is written in hexadecimal: Python refuses to print over 4300 decimal digits."""
 
 
-def write(value: Any) -> str:
+def write_literal(value: Any) -> str:
     """The literal of a plain value. Raises `ValueError` for a value of another type or nested too deep to read back."""
     try:
         text = _write(value)
@@ -26,8 +26,8 @@ def write(value: Any) -> str:
     return text
 
 
-def read(text: str) -> Any:
-    """The value of a literal that `write` wrote. Raises `ValueError` for anything else."""
+def read_literal(text: str) -> Any:
+    """The value of a literal that `write_literal` wrote. Raises `ValueError` for anything else."""
     try:
         return _read(ast.parse(text, mode="eval").body)
     except (RecursionError, MemoryError, SyntaxError, TypeError) as error:
