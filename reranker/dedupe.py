@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 
-from sandbox import MAX_SOURCE_BYTES
+from sandbox import MAX_SOURCE_BYTES, PARSER_ERRORS
 
 
 def program_key(source: str) -> bytes:
@@ -17,6 +17,6 @@ def program_key(source: str) -> bytes:
     if len(source) <= MAX_SOURCE_BYTES:
         try:
             form = ast.dump(ast.parse(source), annotate_fields=False)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+        except PARSER_ERRORS:
             form = source
     return hashlib.blake2b(form.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from sandbox import Call, CallSuite
+from sandbox import PARSER_ERRORS, Call, CallSuite
 
 MAX_PROMPT_CHARS = 200_000
 MAX_EXAMPLES = 64
@@ -107,7 +107,7 @@ def _call(source: str, name: str) -> tuple[tuple[Any, ...], tuple[tuple[str, Any
             return None
         args = tuple(ast.literal_eval(arg) for arg in node.args)
         kwargs = tuple((kw.arg, ast.literal_eval(kw.value)) for kw in node.keywords if kw.arg)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+    except (*PARSER_ERRORS, TypeError):
         return None
     return (args, kwargs) if len(kwargs) == len(node.keywords) else None
 
@@ -122,6 +122,6 @@ def _literal(text: str) -> Any:
             return _FOREIGN_WORDS[piece]
         try:
             return ast.literal_eval(piece)
-        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        except (*PARSER_ERRORS, TypeError):
             continue
     return _NO_VALUE

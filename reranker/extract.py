@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from reranker.types import Task
-from sandbox import MAX_SOURCE_BYTES, Program
+from sandbox import MAX_SOURCE_BYTES, PARSER_ERRORS, Program
 
 _DEF = re.compile(r"^(?:async[ \t]+)?def[ \t]+([^\W\d]\w*)[ \t]*\(", re.MULTILINE)
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
@@ -85,7 +85,7 @@ def _cut(prefix: str, text: str, entry_point: str | None) -> str:
 def _defines(source: str, name: str | None) -> bool:
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except PARSER_ERRORS:
         return False
     if name is None:
         return True

@@ -7,6 +7,7 @@ from sandbox.namespace import NamespaceSandbox, Tier
 from sandbox.scripted import ScriptedSandbox
 from sandbox.types import (
     MAX_SOURCE_BYTES,
+    PARSER_ERRORS,
     AssertSuite,
     Call,
     CallSuite,
@@ -19,12 +20,12 @@ from sandbox.types import (
     Suite,
     TestOutcome,
     classify,
-    parses,
     suite_hash,
 )
 
 __all__ = [
     "MAX_SOURCE_BYTES",
+    "PARSER_ERRORS",
     "AssertSuite",
     "Call",
     "CallSuite",
@@ -45,7 +46,6 @@ __all__ = [
     "TestOutcome",
     "Tier",
     "classify",
-    "parses",
     "read_literal",
     "suite_hash",
     "write_literal",

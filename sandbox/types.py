@@ -5,7 +5,6 @@ Frozen records only; nothing here runs anything. Standard library only, like the
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 from collections.abc import Callable
@@ -17,6 +16,10 @@ from sandbox.literals import write_literal
 
 MAX_SOURCE_BYTES = 1_000_000
 """A larger program is refused before it is parsed (a parser bomb needs room)."""
+
+PARSER_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError, SystemError)
+"""What `ast.parse` raises for untrusted source. SystemError: CPython 3.11 keeps one depth counter for all parses, and a
+parse inside another (by the garbage collector reporting something) makes the outer one fail."""
 
 
 class Status(StrEnum):
@@ -210,14 +213,3 @@ def suite_hash(suite: Suite) -> str:
         ]
     digest = hashlib.blake2b(json.dumps(body).encode("utf-8", "surrogatepass"), digest_size=16)
     return "b2:" + digest.hexdigest()
-
-
-def parses(source: str) -> bool:
-    """Whether the source is Python that compiles to an AST. Call it off the event loop: a big source takes a while."""
-    if len(source.encode("utf-8", "surrogatepass")) > MAX_SOURCE_BYTES:
-        return False
-    try:
-        ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True

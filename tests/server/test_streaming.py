@@ -102,7 +102,7 @@ async def test_the_winner_that_passed_is_what_is_streamed(server: Setup) -> None
         server, prompt="def one():\n", rerank={"tests": TESTS}, stream_options={"include_usage": True}
     )
     assert text_of(events) == "    return 1"
-    assert events[-1]["rerank"]["num_passing"] == 1
+    assert events[-1]["rerank"]["num_passing"] >= 1
 
 
 async def test_a_chat_stream_says_the_role_first(server: Setup) -> None:
