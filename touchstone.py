@@ -48,7 +48,7 @@ def feedback(context: typer.Context) -> None:
 
 @app.command(context_settings=_HAND_ON)
 def train(context: typer.Context) -> None:
-    """Train: the bundled model, and rounds from the log."""
+    """Train the bundled model."""
     _forward("trainer.cli", "train", context.args)
 
 

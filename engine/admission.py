@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from engine.errors import ContextTooLong, UnsupportedField
 from engine.types import Chat, EngineInfo, Fim, GenerationRequest, Prompt
 
@@ -39,9 +41,19 @@ def refuse_prompt(info: EngineInfo, prompt: Prompt) -> None:
         raise UnsupportedField("suffix", f"{info.model} cannot fill in the middle")
 
 
+def fit_context(info: EngineInfo, request: GenerationRequest, prompt_tokens: int) -> GenerationRequest:
+    """The request with no more tokens to sample than fit, if it allows that; else raise `ContextTooLong`."""
+    sampling, room = request.sampling, info.context_length - prompt_tokens
+    if sampling.fits_context and max(1, sampling.min_tokens) <= room < sampling.max_tokens:
+        return replace(request, sampling=replace(sampling, max_tokens=room))
+    refuse_too_long(info, prompt_tokens, sampling.max_tokens)
+    return request
+
+
 def refuse_too_long(info: EngineInfo, prompt_tokens: int, max_tokens: int) -> None:
     """Raise `ContextTooLong` when prompt and completion do not fit."""
     if prompt_tokens + max_tokens > info.context_length:
         raise ContextTooLong(
-            f"{prompt_tokens} prompt tokens and {max_tokens} to sample: the context is {info.context_length} tokens"
+            f"{prompt_tokens} prompt tokens and {max_tokens} to sample: the context is {info.context_length} tokens; "
+            "shorten the prompt or lower max_tokens"
         )

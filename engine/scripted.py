@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.admission import refuse_prompt, refuse_too_long, refuse_unsupported
+from engine.admission import fit_context, refuse_prompt, refuse_unsupported
 from engine.transcript import Transcript
 from engine.turns import Turns
 from engine.types import (
@@ -95,7 +95,7 @@ class ScriptedEngine:
         """See `Engine.generate`."""
         refuse_unsupported(self._info, request)
         prompt = prompt_text(request.prompt)
-        refuse_too_long(self._info, len(prompt), request.sampling.max_tokens)
+        request = fit_context(self._info, request, len(prompt))
         queue_s = await self._turns.enter(request)
         try:
             yield Started(max(1, len(prompt)), queue_s)

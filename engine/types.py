@@ -69,6 +69,8 @@ class Sampling:
     top_k: int = 0
     """0 keeps the whole vocabulary."""
     max_tokens: int = 256
+    fits_context: bool = False
+    """Sample fewer than `max_tokens` where the prompt leaves less room, rather than refuse."""
     min_tokens: int = 0
     stop: tuple[str, ...] = ()
     """Generation ends before the first of these strings; it is not part of the text."""

@@ -108,9 +108,11 @@ class Drive:
         return tuple(known[index] for index in sorted(known))
 
     async def _wait(self) -> None:
-        timeout = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        left_s = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
         try:
-            await asyncio.wait_for(self._changed.wait(), timeout)
+            # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes together with the change.
+            async with asyncio.timeout(left_s):
+                await self._changed.wait()
         except TimeoutError:
             self._state.deadline_passed = True
 
@@ -121,8 +123,8 @@ class Drive:
 
     def _settled(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            self._failure = self._failure or task.exception()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = self._failure or error
         self._changed.set()
 
     def _begin_sampling(self, action: Sample) -> None:

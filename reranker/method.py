@@ -37,6 +37,8 @@ def decide(task: Task, options: Options, *, can_run: bool) -> Decision:
         return Decision(wanted)
     if wanted == "examples" and task.suite is not None:
         raise InvalidRequest("rerank.tests", "method 'examples' runs the prompt's own examples; use 'tests' or 'auto'")
+    if wanted == "examples" and options.examples == "off":
+        raise InvalidRequest("rerank.examples", "method 'examples' needs them; it cannot be 'off'")
     if wanted == "tests" and task.suite is None:
         raise InvalidRequest("rerank.tests", "method 'tests' needs tests.code")
     suite = task.suite

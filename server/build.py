@@ -28,7 +28,7 @@ async def build(config: Config, make_engine: MakeEngine | None = None) -> Parts:
 
     What was built before a failure is closed again. `make_engine` stands in for the configuration's own engine.
     """
-    config.state_dir.mkdir(parents=True, exist_ok=True)
+    config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # it will hold prompts, in clear
     sandbox, isolation = await build_sandbox(config)
     # The log and the model do not know of each other, so they are opened side by side.
     opening = asyncio.ensure_future(asyncio.to_thread(open_store, config))

@@ -70,6 +70,11 @@ class NotFound(ApiError):
         super().__init__(404, message, param=param, code=code)
 
 
+def drained() -> Unavailable:
+    """What a request is told that the end of the process cut off."""
+    return Unavailable("this server ended before the request did", "draining", 1)
+
+
 class BodyTooLarge(ApiError):
     """The body is larger than this server reads."""
 

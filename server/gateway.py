@@ -13,7 +13,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.asgi import send_json
-from server.errors import ApiError, ClientGone, Unavailable, to_api_error
+from server.errors import ApiError, ClientGone, drained, to_api_error
 from server.ids import uuid7
 from server.service import Service
 from server.translate.names import round_of
@@ -53,7 +53,7 @@ class Gateway:
         except asyncio.CancelledError:
             if status or not self._service.lifecycle.aborted:
                 raise
-            await self._refuse(Unavailable("this server ended before the request did", "draining", 1), marked)
+            await self._refuse(drained(), marked)
         except Exception as error:
             if status:
                 raise

@@ -15,7 +15,7 @@ from engine import Event, TextPiece, TokenLogprob
 from reranker import Ranking
 from server import sse
 from server.asgi import cancel, gone
-from server.errors import ClientGone, to_api_error
+from server.errors import ClientGone, drained, to_api_error
 from server.service import Service
 from server.translate.reply import Chunks
 from server.work import Work
@@ -59,8 +59,10 @@ class Stream:
             if not self._begun:
                 raise
             # The status line is out; all that is left is to say it in the stream's own words.
-            if isinstance(error, asyncio.CancelledError) and not self._service.lifecycle.aborted:
-                raise
+            if isinstance(error, asyncio.CancelledError):
+                if not self._service.lifecycle.aborted:
+                    raise
+                error = drained()
             await self._put(sse.error(to_api_error(error).body) + sse.DONE, more=False)
         finally:
             await cancel(ranking, watcher)
@@ -87,7 +89,9 @@ class Stream:
 
     async def _woken(self) -> bool:
         try:
-            await asyncio.wait_for(self._wake.wait(), self._service.config.server.heartbeat_s)
+            # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes together with the wake-up.
+            async with asyncio.timeout(self._service.config.server.heartbeat_s):
+                await self._wake.wait()
         except TimeoutError:
             return False
         self._wake.clear()

@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
-from engine.admission import refuse_prompt, refuse_too_long, refuse_unsupported
+from engine.admission import fit_context, refuse_prompt, refuse_unsupported
 from engine.ct2.call import Call
 from engine.ct2.jobs import Job, Slice, options_of, slices_of
 from engine.ct2.model import Model, Threads
 from engine.ct2.scoring import Scoring
 from engine.ct2.workers import Work, Workers
 from engine.delivery import Outbox
-from engine.errors import EngineError, EngineFailed
+from engine.errors import ContextTooLong, EngineError, EngineFailed
 from engine.types import (
     Chat,
     EngineInfo,
@@ -59,6 +59,7 @@ class Ct2Engine:
             chat=model.tokenizer.chat,
             max_logprobs=min(MAX_LOGPROBS, len(model.tokens)),
         )
+        self._most_characters = model.context_length * max(map(len, model.texts))
         self._jobs: set[Job] = set()
         self._calls: Counter[int] = Counter()
         self._active: set[Call] = set()
@@ -111,7 +112,7 @@ class Ct2Engine:
         """See `Engine.generate`."""
         refuse_unsupported(self._info, request)
         ids = await self._encode(request.prompt)
-        refuse_too_long(self._info, len(ids), request.sampling.max_tokens)
+        request = fit_context(self._info, request, len(ids))
         job = Job(request, self._model.spelled(ids), options_of(request.sampling, len(self._model.tokens)))
         timer = self._submit(job)
         left = request.n
@@ -159,7 +160,11 @@ class Ct2Engine:
 
     async def _encode(self, prompt: Prompt) -> list[int]:
         encode = self._model.tokenizer.encode_prompt
-        if isinstance(prompt, TokenIds) or _characters(prompt) < LONG_PROMPT:
+        characters = _characters(prompt)
+        if characters > self._most_characters:
+            # The tokenizer would take seconds and hundreds of megabytes to find the same, holding everybody up.
+            raise ContextTooLong(f"{characters} characters cannot fit a context of {self._info.context_length} tokens")
+        if isinstance(prompt, TokenIds) or characters < LONG_PROMPT:
             return encode(prompt)
         return await asyncio.to_thread(encode, prompt)
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from engine.admission import refuse_prompt, refuse_too_long, refuse_unsupported
+from engine.admission import fit_context, refuse_prompt, refuse_too_long, refuse_unsupported
 from engine.errors import EngineFailed, UnsupportedField
 from engine.hf.decode import Decode, Loaded, describe
 from engine.hf.loading import load_model
@@ -73,7 +73,7 @@ class TransformersEngine:
         if any(not 0 <= token < self._vocabulary for token, _ in request.sampling.logit_bias):
             raise UnsupportedField("logit_bias", f"token ids go from 0 to {self._vocabulary - 1}")
         prompt = self._tokenizer.encode_prompt(request.prompt)
-        refuse_too_long(self._info, len(prompt), request.sampling.max_tokens)
+        request = fit_context(self._info, request, len(prompt))
         decode = Decode(self._model(), request, prompt)
         queue_s = await self._turns.enter(request)
         try:

@@ -40,7 +40,9 @@ def chat_ask(wire: ChatRequest, headers: Headers, defaults: Defaults, *, id: str
     wanted = resolve_rerank(wire.rerank, headers, named, defaults, n=wire.n or 1, stream=stream)
     logprobs = _logprobs(wire)
     check_logprobs("top_logprobs", logprobs, info)
-    max_tokens = wire.max_completion_tokens or wire.max_tokens or defaults.max_tokens
+    if wire.max_tokens not in (None, wire.max_completion_tokens) and wire.max_completion_tokens is not None:
+        raise BadRequest("max_tokens", "says another number than max_completion_tokens", code="conflict")
+    max_tokens = wire.max_completion_tokens or wire.max_tokens
     options = options_of(wire, wanted, client, defaults, logprobs=logprobs, max_tokens=max_tokens, fim=False)
     tests = wanted.fields.tests
     task = Task(

@@ -37,10 +37,10 @@ def options_of(
     defaults: Defaults,
     *,
     logprobs: int | None,
-    max_tokens: int,
+    max_tokens: int | None,
     fim: bool,
 ) -> Options:
-    """Sampling and choice, resolved. Raises `BadRequest` for what the engine cannot honour."""
+    """Sampling and choice, resolved; `max_tokens` None: not said. Raises `BadRequest` for what cannot be honoured."""
     fields = wanted.fields
     own = wanted.method == "off" or wanted.as_openai
     if own:
@@ -54,7 +54,8 @@ def options_of(
         temperature=default_temperature if temperature is None else temperature,
         top_p=default_top_p if top_p is None else top_p,
         top_k=max(0, wire.top_k or 0),
-        max_tokens=max_tokens,
+        max_tokens=max_tokens or (defaults.max_tokens_fim if fim else defaults.max_tokens),
+        fits_context=max_tokens is None,
         min_tokens=wire.min_tokens or 0,
         stop=stops_of(wire.stop),
         # Seeds are not refused where they cannot be honoured: the reply says whether this one was.

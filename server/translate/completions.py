@@ -31,8 +31,7 @@ def completion_ask(wire: CompletionRequest, headers: Headers, defaults: Defaults
     if wire.echo and (wire.logprobs is not None or not all(isinstance(prompt, str) for prompt in prompts)):
         raise BadRequest("echo", "only text prompts are echoed, and without logprobs", code="unsupported_field")
     check_logprobs("logprobs", wire.logprobs, info)
-    max_tokens = wire.max_tokens or (defaults.max_tokens_fim if fim else defaults.max_tokens)
-    options = options_of(wire, wanted, client, defaults, logprobs=wire.logprobs, max_tokens=max_tokens, fim=fim)
+    options = options_of(wire, wanted, client, defaults, logprobs=wire.logprobs, max_tokens=wire.max_tokens, fim=fim)
     return Ask(
         id=id,
         route="completions",

@@ -55,6 +55,6 @@ def resolve(name: str | None, served: str, methods: Collection[str]) -> Named:
 
 
 def usable(served: str, methods: Collection[str], num_candidates: int, *, can_run: bool) -> list[str]:
-    """Every name worth listing, the plain one first."""
-    ready = [method for method in methods if can_run or method not in NEEDS_SANDBOX]
+    """Every name that can be used as it is, the plain one first; `tests` needs a suite, which a name cannot carry."""
+    ready = [method for method in methods if method != "tests" and (can_run or method not in NEEDS_SANDBOX)]
     return [served, f"{served}+off", f"{served}+auto", *(f"{served}+{method}{num_candidates}" for method in ready)]

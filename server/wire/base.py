@@ -40,7 +40,7 @@ class SamplingFields(Wire):
     model: str | None = None
     n: Count | None = None
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    top_p: Annotated[float, Field(ge=1e-6, le=1.0)] | None = None
     top_k: Annotated[int, Field(ge=-1)] | None = None
     max_tokens: Count | None = None
     min_tokens: Annotated[int, Field(ge=0)] | None = None
@@ -50,7 +50,7 @@ class SamplingFields(Wire):
     stream_options: StreamOptions | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    repetition_penalty: Annotated[float, Field(gt=0.0, le=2.0)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=2.0)] | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100.0, le=100.0)]] | None = None
     user: str | None = None
     rerank: RerankFields | None = None
@@ -78,7 +78,7 @@ class RerankFields(Closed):
     method: str | None = None
     num_candidates: Count | str | None = None
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    top_p: Annotated[float, Field(ge=1e-6, le=1.0)] | None = None
     include_greedy: StrictBool | None = None
     dedupe: str | None = None
     tests: TestsFields | None = None

@@ -15,6 +15,7 @@ import pytest
 
 from engine import (
     Chat,
+    ContextTooLong,
     EngineFailed,
     Fim,
     GenerationRequest,
@@ -253,3 +254,10 @@ def test_a_process_may_end_without_closing(converted: Path) -> None:
     """)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_a_prompt_that_cannot_fit_is_refused_before_it_is_encoded(engine: Ct2Engine) -> None:
+    began = time.monotonic()
+    with pytest.raises(ContextTooLong, match="characters"):
+        await collect(engine, ask(prompt=Text("abc " * 1_000_000)))
+    assert time.monotonic() - began < 1

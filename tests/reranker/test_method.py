@@ -49,6 +49,7 @@ def test_examples_that_are_not_there_degrade_or_fail() -> None:
         ("rerank.tests", SUITE, {"method": "off"}),
         ("rerank.tests", SUITE, {"method": "examples"}),
         ("rerank.tests", None, {"method": "tests"}),
+        ("rerank.examples", None, {"method": "examples", "examples": "off"}),
         ("rerank.num_candidates", None, {"n": 9}),
         ("rerank.deadline_ms", None, {"deadline_s": 0.0}),
         ("n", None, {"n": 0}),

@@ -106,6 +106,7 @@ async def test_what_outlives_the_drain_is_cancelled_and_told_so(serve: Serve, st
         assert running(engine) == 0
         if stream:
             assert b"event: error" in sent[-1]["body"]
+            assert b'"code":"draining"' in sent[-1]["body"].replace(b": ", b":")
             assert sent[-1]["body"].endswith(b"data: [DONE]\n\n")
         else:
             assert sent[0]["status"] == 503

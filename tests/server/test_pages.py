@@ -18,7 +18,7 @@ async def test_models_lists_every_usable_name_the_plain_one_first(server: Setup)
     data = (await server.client.get("/v1/models")).json()["data"]
     names = [entry["id"] for entry in data]
     assert names[0] == "scripted:1m-none.r2"
-    assert {f"{names[0]}+{end}" for end in ("off", "auto", "tests8", "likelihood8", "examples8")} <= set(names)
+    assert {f"{names[0]}+{end}" for end in ("off", "auto", "likelihood8", "examples8")} <= set(names)
     assert data[0]["round"] == 2
     assert {"engine", "effective_dtype", "context_length", "fim", "max_logprobs"} <= set(data[0])
     for name in names:
