@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -11,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -29,6 +32,35 @@ class Served:
         """Proportional share (PSS) of the server and its children, so that shared pages count once."""
         root = psutil.Process(self.process.pid)
         return sum(int(process.memory_full_info().pss) for process in (root, *root.children(recursive=True)))
+
+
+class Wire:
+    """One kept-alive connection that posts JSON. The client shares the cores with the server, so it does no more."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def open(cls, url: str) -> Wire:
+        """Connect to `http://host:port`."""
+        host, _, port = url.removeprefix("http://").partition(":")
+        return cls(*await asyncio.open_connection(host, int(port)))
+
+    async def post(self, path: str, body: Any) -> Any:
+        """The reply's JSON. Raises `RuntimeError` for any status but 200."""
+        data = json.dumps(body).encode()
+        fields = f"Host: bench\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        self._writer.write(f"POST {path} HTTP/1.1\r\n{fields}".encode() + data)
+        status, _, rest = (await self._reader.readuntil(b"\r\n\r\n")).lower().partition(b"\r\n")
+        length = int(rest.partition(b"content-length:")[2].split(b"\r\n")[0])
+        reply = await self._reader.readexactly(length)
+        if b" 200 " not in status:
+            raise RuntimeError(f"{status.decode()}: {reply.decode()}")
+        return json.loads(reply)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
 
 
 def free_port() -> int:

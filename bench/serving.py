@@ -22,7 +22,7 @@ import ctranslate2
 import httpx
 from tokenizers import Tokenizer
 
-from bench.process import Served, free_port, serving, spawn
+from bench.process import Served, Wire, free_port, serving, spawn
 
 PROMPTS = [
     f'def total_{word}_{k}(numbers):\n    """Keep the numbers {word} {k} and return their sum.\n    """\n'
@@ -32,7 +32,7 @@ PROMPTS = [
 TOKENS = 128
 """Every candidate is sampled to this length, so that both sides do the same work."""
 CLIENTS = 8
-EACH = 4
+EACH = 12
 """Requests of each client, one after another."""
 _BARE_APP = """
 from fastapi import FastAPI
@@ -61,32 +61,33 @@ async def throughput(folder: Path, rounds: int) -> None:
     """Tokens/s of the same sampling, through HTTP and bare, at concurrency 8 and at n = 16."""
     bare = Bare()
     with serving(folder / "throughput") as served:
-        async with httpx.AsyncClient(base_url=served.url, timeout=120) as client:
-            model = str((await client.get("/v1/models")).json()["data"][0]["id"])
+        model = str((await asyncio.to_thread(httpx.get, f"{served.url}/v1/models")).json()["data"][0]["id"])
+        wires = [await Wire.open(served.url) for _ in range(CLIENTS)]
 
-            async def many() -> int:
-                async def one_client(number: int) -> int:
-                    return sum([await complete(client, model, PROMPTS[(number + i) % 16], 1) for i in range(EACH)])
+        async def many() -> int:
+            async def one_client(number: int) -> int:
+                return sum([await complete(wires[number], model, PROMPTS[(number + i) % 16], 1) for i in range(EACH)])
 
-                return sum(await asyncio.gather(*map(one_client, range(CLIENTS))))
+            return sum(await asyncio.gather(*map(one_client, range(CLIENTS))))
 
-            async def wide() -> int:
-                return sum([await complete(client, model, prompt, 16) for prompt in PROMPTS[:EACH]])
+        async def wide() -> int:
+            return sum([await complete(wires[0], model, prompt, 16) for prompt in PROMPTS[:EACH]])
 
-            print(f"server: ready after {served.ready_s:.2f} s, {served.memory_bytes / 1e6:.0f} MB (PSS)")
-            print(f"{'':24}{'HTTP tok/s':>12}{'bare tok/s':>12}{'ratio':>8}")
-            await compare(f"concurrency {CLIENTS}", rounds, many, bare.many)
-            await compare("n = 16", rounds, wide, bare.wide)
-            print(f"server after the load: {served.memory_bytes / 1e6:.0f} MB (PSS)")
+        print(f"server: ready after {served.ready_s:.2f} s, {served.memory_bytes / 1e6:.0f} MB (PSS)")
+        print(f"{'':24}{'HTTP tok/s':>12}{'bare tok/s':>12}{'ratio':>8}")
+        await compare(f"concurrency {CLIENTS}", rounds, many, bare.many)
+        await compare("n = 16", rounds, wide, bare.wide)
+        print(f"server after the load: {served.memory_bytes / 1e6:.0f} MB (PSS)")
+        for wire in wires:
+            wire.close()
     bare.close()
 
 
-async def complete(client: httpx.AsyncClient, model: str, prompt: str, n: int) -> int:
+async def complete(wire: Wire, model: str, prompt: str, n: int) -> int:
     """Tokens sampled by one request without reranking."""
     body = {"model": model, "prompt": prompt, "n": n, "max_tokens": TOKENS, "min_tokens": TOKENS, "top_p": 0.95}
-    reply = await client.post("/v1/completions", json=body | {"temperature": 0.8, "rerank": {"method": "off"}})
-    reply.raise_for_status()
-    return int(reply.json()["usage"]["completion_tokens"])
+    reply = await wire.post("/v1/completions", body | {"temperature": 0.8, "rerank": {"method": "off"}})
+    return int(reply["usage"]["completion_tokens"])
 
 
 class Bare:
@@ -102,7 +103,7 @@ class Bare:
         """The clients' prompts in two batches that run at the same time, again and again."""
         total = 0
         for first in range(EACH):
-            prompts = (self._prompts + self._prompts)[first : first + CLIENTS]
+            prompts = (self._prompts * 2)[first : first + CLIENTS]
             halves = (prompts[i::2] for i in range(2))
             total += sum(await asyncio.gather(*(asyncio.to_thread(self._generate, half, 1) for half in halves)))
         return total
@@ -199,12 +200,13 @@ def start_bare(folder: Path) -> Served:
 async def walk(url: str, requests: int) -> list[float]:
     """Milliseconds of each of `requests` requests, one after another on one connection."""
     times = []
-    async with httpx.AsyncClient(base_url=url) as client:
-        body = {"model": "scripted", "prompt": "hello", "rerank": {"method": "off"}}
-        for _ in range(requests):
-            began = time.perf_counter()
-            (await client.post("/v1/completions", json=body)).raise_for_status()
-            times.append((time.perf_counter() - began) * 1000)
+    wire = await Wire.open(url)
+    body = {"model": "scripted", "prompt": "hello", "rerank": {"method": "off"}}
+    for _ in range(requests):
+        began = time.perf_counter()
+        await wire.post("/v1/completions", body)
+        times.append((time.perf_counter() - began) * 1000)
+    wire.close()
     return times
 
 

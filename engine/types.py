@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,8 @@ class GenerationRequest:
     """`time.monotonic()` seconds; work past it is cancelled and its candidates end as `cancelled`."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenLogprob:
-    """One sampled token."""
+class TokenLogprob(NamedTuple):
+    """One sampled token. A tuple, because one is made for every token sampled, in the engines' innermost loop."""
 
     id: int
     text: str

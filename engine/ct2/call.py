@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-SEND_EVERY_S = 0.02
+SEND_EVERY_S = 0.04
 """Between two pieces of one candidate; the first comes at once."""
 
 
@@ -109,7 +109,10 @@ class Call:
         if row.job.cancelled:
             return True
         token_id: int = step.token_id
-        row.unread.append(self._token(step, token_id, row))
+        if self._options.logits:
+            row.unread.append(self._explained(step, token_id, row))
+        else:
+            row.unread.append(TokenLogprob(token_id, self._model.texts[token_id], step.log_prob))
         now_s = time.monotonic()
         ending = token_id in self._model.end_ids or len(row.unread) + row.transcript.token_count >= row.most
         if not (ending or row.eager or step.is_last) and now_s - row.sent_s < SEND_EVERY_S:
@@ -151,10 +154,9 @@ class Call:
         finished = row.transcript.finished(reason, prefill_s=row.first_s - self._began_s, decode_s=now_s - row.first_s)
         self._post(row.job, *([piece, finished] if piece is not None else [finished]))
 
-    def _token(self, step: Any, token_id: int, row: _Row) -> TokenLogprob:
+    def _explained(self, step: Any, token_id: int, row: _Row) -> TokenLogprob:
+        """The token with its alternatives, from the step's logits."""
         texts = self._model.texts
-        if not self._options.logits:
-            return TokenLogprob(token_id, texts[token_id], step.log_prob)
         logprobs = self._own_logprobs(step, row)
         row.seen.add(token_id)
         most = row.job.request.sampling.logprobs or 0
