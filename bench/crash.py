@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import signal
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.process import start
+from bench.process import scripted, start
 from feedback import SqlStore, UnknownExchange
 
 CLIENTS = 8
@@ -49,15 +48,6 @@ async def rehearse(folder: Path, kills: int, rng: random.Random) -> int:
     missing = await missing_from(folder / "state", answered, signalled)
     print(f"missing: {missing} of {len(answered)} exchanges and {len(signalled)} signals after {kills} kills")
     return 1 if missing or not answered or not signalled else 0
-
-
-def scripted(folder: Path) -> Path:
-    """Configuration of a server with the scripted engine."""
-    script = folder / "script.json"
-    script.write_text(json.dumps({"hello": ["    return 1\n", "    return 2\n"]}))
-    config = folder / "touchstone.toml"
-    config.write_text(f'[engine]\ntype = "scripted"\nscript = "{script}"\n')
-    return config
 
 
 async def load(url: str, answered: list[str], signalled: list[tuple[str, str]]) -> None:

@@ -108,6 +108,14 @@ def spawn(command: Sequence[str], url: str, probe: str) -> Served:
     raise RuntimeError(f"{' '.join(command)} was not ready within 60 s")
 
 
+def scripted(folder: Path) -> Path:
+    """Write the configuration of a server with the scripted engine, which knows the prompt `hello`; its path."""
+    script, config = folder / "script.json", folder / "touchstone.toml"
+    script.write_text(json.dumps({"hello": ["    return 1\n", "    return 2\n"]}))
+    config.write_text(f'[engine]\ntype = "scripted"\nscript = "{script}"\n')
+    return config
+
+
 @contextmanager
 def serving(state_dir: Path, *args: str) -> Iterator[Served]:
     """A server for the length of a `with` block."""

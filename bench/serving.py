@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import ctranslate2
 import httpx
 from tokenizers import Tokenizer
 
-from bench.process import Served, Wire, free_port, serving, spawn
+from bench.process import Served, Wire, free_port, scripted, serving, spawn
 
 PROMPTS = [
     f'def total_{word}_{k}(numbers):\n    """Keep the numbers {word} {k} and return their sum.\n    """\n'
@@ -163,10 +162,7 @@ async def compare(
 
 async def latency(folder: Path, rounds: int, requests: int) -> None:
     """Milliseconds of one request after another: the scripted engine through the whole server, beside a bare route."""
-    script = folder / "script.json"
-    script.write_text(json.dumps({"hello": ["    return 1\n"]}))
-    config = folder / "touchstone.toml"
-    config.write_text(f'[engine]\ntype = "scripted"\nscript = "{script}"\n')
+    config = scripted(folder)
     (folder / "bare_app.py").write_text(_BARE_APP)
     with serving(folder / "latency", "--config", str(config)) as served:
         bare = start_bare(folder)

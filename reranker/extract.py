@@ -34,13 +34,18 @@ def entry_point_of(prefix: str) -> str | None:
     return names[-1] if names else None
 
 
+def target_of(task: Task) -> str | None:
+    """The function under test: the one the request names, else the prompt's last."""
+    return task.entry_point or entry_point_of(task.prefix)
+
+
 def extract(task: Task, raw_text: str) -> Extracted:
     """Find the program in a sampled text.
 
     A plain completion continues the prompt's last function; a chat reply brings its own program, fenced or not, or
     continues a function header that the last message ends with; a fill-in stands between prefix and suffix, uncut.
     """
-    entry_point = task.entry_point or entry_point_of(task.prefix)
+    entry_point = target_of(task)
     if task.shape == "fim":
         return Extracted(
             raw_text, Program(prompt=task.prefix, completion=raw_text, suffix=task.suffix, entry_point=entry_point)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reranker.errors import InvalidRequest, JudgeFailed, UnknownMethod
 from reranker.examples import find_examples
-from reranker.extract import entry_point_of
+from reranker.extract import target_of
 from reranker.scorers import METHODS
 from reranker.types import Options, Task
 from sandbox import Suite
@@ -43,7 +43,7 @@ def decide(task: Task, options: Options, *, can_run: bool) -> Decision:
         raise InvalidRequest("rerank.tests", "method 'tests' needs tests.code")
     suite = task.suite
     if suite is None and (wanted == "examples" or options.examples == "auto"):
-        suite = find_examples(task.prefix, task.entry_point or entry_point_of(task.prefix))
+        suite = find_examples(task.prefix, target_of(task))
     if suite is None:
         if wanted == "examples":
             return _fall_back(options, "the prompt shows no examples that can be read")
