@@ -1,0 +1,71 @@
+"""From a problem to the nouns that reranker and sandbox work with, and to the hidden verdict on its answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from engine import Fim, Text
+from reranker.errors import JudgeFailed
+from reranker.evaluation.errors import UnsupportedProblem
+from reranker.evaluation.problem import Problem
+from reranker.extract import extract
+from reranker.off_loop import off_loop
+from reranker.types import Task
+from sandbox import AssertSuite, InvalidSuite, Limits, Outcome, Sandbox, SandboxError
+
+
+def check_supported(problem: Problem) -> None:
+    """Raise `UnsupportedProblem`, naming the field, where the sandbox has no way to run the problem."""
+    if problem.language != "python":
+        raise UnsupportedProblem(problem.task_id, "language", f"is {problem.language!r}; only 'python' can be run")
+    if problem.stdio:
+        raise UnsupportedProblem(problem.task_id, "stdio", "is given; the sandbox has no such form yet")
+    if problem.files:
+        raise UnsupportedProblem(problem.task_id, "files", "is given; the sandbox runs single files only")
+    if problem.test is None:
+        raise UnsupportedProblem(problem.task_id, "test", "is missing; there is nothing to judge by")
+
+
+def task_of(problem: Problem) -> Task:
+    """What `best_of_n` is asked: the prompt and the visible suite, never the hidden one. Raises `UnsupportedProblem`."""
+    check_supported(problem)
+    visible = problem.visible_test
+    return Task(
+        id=problem.task_id,
+        prompt=Text(problem.prompt) if problem.suffix is None else Fim(problem.prompt, problem.suffix),
+        shape="completion" if problem.suffix is None else "fim",
+        prefix=problem.prompt,
+        suffix=problem.suffix or "",
+        entry_point=problem.entry_point,
+        suite=None if visible is None else AssertSuite(visible, visible=True),
+    )
+
+
+async def judge(
+    problem: Problem, completions: Iterable[str], sandbox: Sandbox, limits: Limits | None = None
+) -> dict[str, Outcome]:
+    """The hidden outcome of each distinct completion, by its text.
+
+    A completion is cut at the end of the function, as the reranker cuts what it returns (cutting twice changes
+    nothing); the sandbox bounds how many run at a time. `limits` None: the sandbox's own, stopping at a test's first
+    failure. Raises `UnsupportedProblem`, also for a test that cannot be run, and `JudgeFailed`.
+    """
+    task = task_of(problem)
+    suite = AssertSuite(problem.test or "", visible=False)
+    limits = limits or Limits(stop_on_failure=True)
+
+    async def outcome(text: str) -> Outcome:
+        size = len(problem.prompt) + len(text) + len(task.suffix)
+        extracted = await off_loop(extract, task, text, size=size)
+        try:
+            return await sandbox.run(extracted.program, suite, limits)
+        except InvalidSuite as error:
+            raise UnsupportedProblem(problem.task_id, "test", str(error)) from error
+        except SandboxError as error:
+            raise JudgeFailed(f"{problem.task_id}: {error}") from error
+
+    texts = tuple(dict.fromkeys(completions))
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(outcome(text)) for text in texts]
+    return {text: task.result() for text, task in zip(texts, running, strict=True)}
