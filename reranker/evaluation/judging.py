@@ -28,7 +28,10 @@ def check_supported(problem: Problem) -> None:
 
 
 def task_of(problem: Problem) -> Task:
-    """What `best_of_n` is asked: the prompt and the visible suite, never the hidden one. Raises `UnsupportedProblem`."""
+    """What `best_of_n` is asked: the prompt and the visible suite, never the hidden one.
+
+    Raises `UnsupportedProblem`.
+    """
     check_supported(problem)
     visible = problem.visible_test
     return Task(
@@ -66,6 +69,10 @@ async def judge(
             raise JudgeFailed(f"{problem.task_id}: {error}") from error
 
     texts = tuple(dict.fromkeys(completions))
-    async with asyncio.TaskGroup() as group:
-        running = [group.create_task(outcome(text)) for text in texts]
-    return {text: task.result() for text, task in zip(texts, running, strict=True)}
+    running = [asyncio.create_task(outcome(text)) for text in texts]
+    try:
+        return dict(zip(texts, await asyncio.gather(*running), strict=True))
+    finally:
+        for one in running:
+            one.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import PurePosixPath
@@ -27,7 +28,8 @@ class StdioCase:
 class Problem:
     """One problem of a suite. The first five fields carry HumanEval's names and meanings.
 
-    Raises `InvalidProblem` for an empty `task_id` and for a path in `files` that leaves the program's folder.
+    Raises `InvalidProblem` for an empty `task_id`, a path in `files` that leaves the program's folder, and a tag that
+    JSON has no number for.
     """
 
     task_id: str
@@ -55,6 +57,9 @@ class Problem:
         for path in self.files:
             if not _stays_inside(path):
                 raise InvalidProblem("files", f"{path!r} is not a plain relative path")
+        for name, value in self.tags.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InvalidProblem("tags", f"{name!r} is not a finite number")
 
     @property
     def content_hash(self) -> str:
@@ -83,5 +88,7 @@ def as_row(record: Problem | StdioCase) -> dict[str, Any]:
 
 def _stays_inside(path: str) -> bool:
     """Whether a path names a file below the program's folder, in the one way there is to write it."""
+    if not path or path == "." or "\0" in path:
+        return False
     plain = PurePosixPath(path)
-    return path == str(plain) and path != "." and not plain.is_absolute() and ".." not in plain.parts
+    return path == str(plain) and not plain.is_absolute() and ".." not in plain.parts
