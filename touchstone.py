@@ -1,4 +1,4 @@
-"""The one console command: `touchstone serve | models | feedback | train | sandbox | version`.
+"""The one console command: `touchstone serve | models | feedback | eval | train | sandbox | version`.
 
 Each sub-command belongs to its package and is imported only when it is called, so that help and a mistyped word cost
 nothing. Knows no options of theirs: everything after the sub-command's name is handed on.
@@ -44,6 +44,12 @@ def models(context: typer.Context) -> None:
 def feedback(context: typer.Context) -> None:
     """Look into the log, export it, verify it."""
     _forward("feedback.cli", "feedback", context.args)
+
+
+@app.command("eval", context_settings=_HAND_ON)
+def evaluate(context: typer.Context) -> None:
+    """Measure pass@k and best-of-n of a model on a suite of problems."""
+    _forward("reranker.evaluation.cli", "eval", context.args)
 
 
 @app.command(context_settings=_HAND_ON)

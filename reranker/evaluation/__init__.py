@@ -1,26 +1,90 @@
 """Measure a model and a way of choosing: suites of problems, and what came of answering them.
 
-A second door of `reranker`, which does not import it (docs/decisions/0020).
+A second door of `reranker`, which does not import it (docs/decisions/0020). `evaluate` is the story; start there.
 """
 
-from reranker.evaluation.errors import EvaluationError, InvalidProblem, UnknownSuite, UnsupportedProblem
+from reranker.evaluation.compare import Comparison, Difference, compare
+from reranker.evaluation.errors import (
+    DifferentRun,
+    EvaluationError,
+    InvalidProblem,
+    InvalidSamples,
+    InvalidSetting,
+    NotComparable,
+    ProblemFailed,
+    ServerFailed,
+    UnknownSuite,
+    UnreadableFile,
+    UnsupportedProblem,
+)
+from reranker.evaluation.files import Header, RunFile, read_report, report_data, write_json
 from reranker.evaluation.judging import check_supported, judge, task_of
+from reranker.evaluation.measures import Estimate, best_of_k, difference, estimate, pass_at_k
 from reranker.evaluation.problem import Problem, StdioCase, Tag
+from reranker.evaluation.record import GREEDY, ORACLE, RANDOM, Record
+from reranker.evaluation.remote import ServerSource, open_server
+from reranker.evaluation.report import Counts, Group, Host, Measure, Report, make_report
+from reranker.evaluation.run import evaluate
+from reranker.evaluation.settings import Settings, SourceInfo, SuiteInfo, default_ks
+from reranker.evaluation.sources import EngineSource, GivenSource, Sampled, Source, canonical, read_samples
 from reranker.evaluation.suite import ProblemSuite, load_suite, read_problems, write_problems
 
 __all__ = [
+    "GREEDY",
+    "ORACLE",
+    "RANDOM",
+    "Comparison",
+    "Counts",
+    "Difference",
+    "DifferentRun",
+    "EngineSource",
+    "Estimate",
     "EvaluationError",
+    "GivenSource",
+    "Group",
+    "Header",
+    "Host",
     "InvalidProblem",
+    "InvalidSamples",
+    "InvalidSetting",
+    "Measure",
+    "NotComparable",
     "Problem",
+    "ProblemFailed",
     "ProblemSuite",
+    "Record",
+    "Report",
+    "RunFile",
+    "Sampled",
+    "ServerFailed",
+    "ServerSource",
+    "Settings",
+    "Source",
+    "SourceInfo",
     "StdioCase",
+    "SuiteInfo",
     "Tag",
     "UnknownSuite",
+    "UnreadableFile",
     "UnsupportedProblem",
+    "best_of_k",
+    "canonical",
     "check_supported",
+    "compare",
+    "default_ks",
+    "difference",
+    "estimate",
+    "evaluate",
     "judge",
     "load_suite",
+    "make_report",
+    "open_server",
+    "pass_at_k",
     "read_problems",
+    "read_report",
+    "read_samples",
+    "report_data",
     "task_of",
+    "write_json",
     "write_problems",
 ]

@@ -1,0 +1,185 @@
+"""What `touchstone eval` does once its options are read: load, open, evaluate, close. Prints nothing."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_dir
+from pydantic import ValidationError
+
+from engine import EngineConfig, ModelStore, build_engine
+from reranker.evaluation.errors import InvalidSetting
+from reranker.evaluation.files import Header, RunFile
+from reranker.evaluation.record import Record
+from reranker.evaluation.remote import open_server
+from reranker.evaluation.report import Report, this_host
+from reranker.evaluation.run import chosen, evaluate, info_of
+from reranker.evaluation.settings import Settings, default_ks
+from reranker.evaluation.sources import EngineSource, GivenSource, Source, canonical, read_samples
+from reranker.evaluation.suite import ProblemSuite, load_suite
+from sandbox import NamespaceSandbox, Sandbox
+
+DEFAULT_CONFIG = Path("touchstone.toml")
+DEFAULT_N, DEFAULT_TEMPERATURE, DEFAULT_TOP_P = 16, 0.8, 0.95
+OnStart = Callable[[int, int], None]
+"""Called once with the number of problems, and of those that are done already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The command's options; None: not given."""
+
+    suite: str
+    limit: int | None = None
+    ks: str | None = None
+    greedy: bool | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """n, temperature, top_p, max_tokens, seed, method."""
+    samples: str | None = None
+    url: str | None = None
+    api_key: str | None = None
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    """Of `EngineConfig`: type, model, dtype, threads."""
+    config: Path | None = None
+    state_dir: Path | None = None
+    concurrency: int | None = None
+    run: Path | None = None
+
+    def check(self) -> None:
+        """Refuse by name an option that another one leaves without a meaning. Raises `InvalidSetting`."""
+        placed = {"config": self.config, "state_dir": self.state_dir}
+        if self.url is not None and self.samples is not None:
+            raise InvalidSetting("samples", "cannot go with --url: the samples are given or the server draws them")
+        if self.url is not None:
+            here = placed | {name: value for name, value in self.engine.items() if name != "model"}
+            _refuse(here, "is about an engine in this process; --url measures a server")
+        elif self.api_key is not None:
+            raise InvalidSetting("api_key", "is for a server; give --url")
+        if self.samples is not None:
+            given = placed | {**self.engine} | {**self.sampling} | {"greedy": self.greedy or None}
+            _refuse(given, "is about sampling; with --samples nothing is sampled")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise InvalidSetting("concurrency", "must be at least 1")
+
+
+async def work(asked: Asked, on_start: OnStart, on_record: Callable[[Record], None]) -> Report:
+    """Measure what is asked. Raises `EvaluationError`s, `EngineError`s and `SandboxUnavailable`."""
+    asked.check()
+    suite = load_suite(asked.suite)
+    sandbox = NamespaceSandbox()
+    try:
+        await sandbox.probe()
+        async with _source(asked, suite, sandbox) as source:
+            return await _measured(asked, suite, source, sandbox, on_start, on_record)
+    finally:
+        await sandbox.aclose()
+
+
+async def _measured(
+    asked: Asked,
+    suite: ProblemSuite,
+    source: Source,
+    sandbox: Sandbox,
+    on_start: OnStart,
+    on_record: Callable[[Record], None],
+) -> Report:
+    settings = _settings(asked, source)
+    source.check(settings)
+    problems = chosen(suite, source, asked.limit)
+    header = Header(
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        suite=info_of(suite),
+        source=source.info,
+        settings=settings,
+        host=this_host(),
+    )
+    with nullcontext() if asked.run is None else RunFile.open(asked.run, header) as file:
+        done = () if file is None else file.records
+
+        def keep(record: Record) -> None:
+            if file is not None:
+                file.append(record)
+            on_record(record)
+
+        known = {record.task_id for record in done}
+        on_start(len(problems), sum(problem.task_id in known for problem in problems))
+        return await evaluate(
+            suite,
+            source,
+            settings,
+            sandbox=sandbox,
+            limit=asked.limit,
+            done=done,
+            concurrency=asked.concurrency,
+            on_record=keep,
+        )
+
+
+@asynccontextmanager
+async def _source(asked: Asked, suite: ProblemSuite, sandbox: Sandbox) -> AsyncIterator[Source]:
+    if asked.samples is not None:
+        yield canonical(suite) if asked.samples == "canonical" else read_samples(Path(asked.samples), suite)
+    elif asked.url is not None:
+        server = await open_server(asked.url, api_key=asked.api_key, model=asked.engine.get("model"))
+        try:
+            yield server
+        finally:
+            await server.aclose()
+    else:
+        config, state_dir = read_config(asked)
+        engine = await build_engine(config, ModelStore(state_dir))
+        try:
+            yield EngineSource(engine, sandbox)
+        finally:
+            await engine.aclose()
+
+
+def _settings(asked: Asked, source: Source) -> Settings:
+    given = {name: value for name, value in asked.sampling.items() if value is not None}
+    if isinstance(source, GivenSource):
+        n: int = source.least
+        nothing: dict[str, Any] = {"greedy": False, "temperature": None, "top_p": None}
+        return Settings(n=n, ks=_ks(asked.ks, n), **nothing)
+    sampling = {"n": DEFAULT_N, "temperature": DEFAULT_TEMPERATURE, "top_p": DEFAULT_TOP_P} | given
+    return Settings(ks=_ks(asked.ks, sampling["n"]), greedy=asked.greedy is not False, **sampling)
+
+
+def _ks(text: str | None, n: int) -> tuple[int, ...]:
+    if text is None:
+        return default_ks(n)
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise InvalidSetting("k", f"must be numbers with commas between them, not {text!r}") from None
+
+
+def read_config(asked: Asked) -> tuple[EngineConfig, Path]:
+    """The engine to build, and the folder of models: flags over the file's `[engine]` and `state_dir`.
+
+    The file's other sections are other commands'. Raises `InvalidSetting`, naming the key.
+    """
+    path = asked.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+    try:
+        file = {} if path is None else tomllib.loads(path.read_text("utf-8"))
+        flags = {name: value for name, value in asked.engine.items() if value is not None}
+        config = EngineConfig.model_validate({**file.get("engine", {}), **flags})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(("engine", *(str(part) for part in first["loc"])))
+        raise InvalidSetting(key, first["msg"].removeprefix("Value error, ")) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise InvalidSetting("config", f"{path}: {error}") from error
+    default = file.get("state_dir") or user_data_dir("touchstone", appauthor=False)
+    return config, asked.state_dir or Path(default)
+
+
+def _refuse(given: Mapping[str, Any], why: str) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise InvalidSetting(name, why)
