@@ -18,12 +18,12 @@ def equal(got: Any, expected: Any, tolerance: float | None = None) -> bool:
             return bool(got == expected or abs(got - expected) <= tolerance)
         except OverflowError:  # an integer beyond the range of floats
             return False
+    if isinstance(expected, dict) and isinstance(got, dict):  # of any kind, as with `==`
+        return got.keys() == expected.keys() and all(equal(got[key], expected[key], tolerance) for key in expected)
     if type(got) is not type(expected):
         return False
     if isinstance(expected, list | tuple):
         return len(got) == len(expected) and all(map(equal, got, expected, [tolerance] * len(expected)))
-    if isinstance(expected, dict):
-        return got.keys() == expected.keys() and all(equal(got[key], expected[key], tolerance) for key in expected)
     return bool(got == expected)
 
 

@@ -53,6 +53,8 @@ class Launcher:
         self._process = process
         self._control = control
         self._log = log
+        self._deaf = False
+        """Its socket is closed; a process that was killed a moment ago may still count as running."""
         self.seccomp = False
 
     @classmethod
@@ -110,6 +112,7 @@ class Launcher:
         try:
             socket.send_fds(self._control, [json.dumps(order).encode()], fds)
         except OSError as error:
+            self._deaf = True
             report.close()
             job.close()
             os.close(out)
@@ -125,8 +128,8 @@ class Launcher:
 
     @property
     def alive(self) -> bool:
-        """Whether the process still runs."""
-        return self._process.poll() is None
+        """Whether the process still runs and answers."""
+        return not self._deaf and self._process.poll() is None
 
     async def close(self) -> None:
         """End the process and free the descriptors; idempotent."""

@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from sandbox.inside.codec import Unsupported, decode, describe, dumps, encode, read_frame, write_frame
+from sandbox.inside.codec import DICTIONARIES, Unsupported, decode, describe, dumps, encode, read_frame, write_frame
 
 _MODULE = "candidate"
 _ROOM_FOR_ENVELOPE = 1024
@@ -56,9 +56,10 @@ def _answer(request: dict[str, Any], namespace: dict[str, Any]) -> dict[str, Any
     args, kwargs = decode(request["args"]), decode(request["kwargs"])
     try:
         value = _lookup(namespace, name)(*args, **kwargs)
-        reply: dict[str, Any] = {"value": encode(value)}
-    except Unsupported as error:
-        return {"unsupported": str(error)}
+        try:
+            reply: dict[str, Any] = {"value": encode(value)}
+        except Unsupported as error:
+            reply = {"unsupported": str(error), "true": bool(value)}
     except BaseException as error:  # noqa: BLE001  untrusted code may raise anything; all of it is reported
         reply = describe(error)
     if request.get("mutations"):
@@ -82,7 +83,7 @@ def _changes(values: Any, sent: Any) -> list[Any]:
     """The containers that differ from what was sent, as pairs of key and new value."""
     found = []
     for key, value in values.items() if type(values) is dict else enumerate(values):
-        if type(value) in (list, dict, set):
+        if type(value) in (list, dict, set, *DICTIONARIES):
             now = encode(value)
             if now != sent[key]:
                 found.append([key, now])

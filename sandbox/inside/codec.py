@@ -1,14 +1,16 @@
 """Plain data as JSON text with type tags, and the frames that carry it.
 
-Covers exactly None, bool, int, float, complex, str, bytes, list, tuple, dict, set and frozenset, by exact type: a
-subclass can lie about its own equality. Decoding is strict, bounded in depth, refuses keys chosen to collide in a hash
-table, and never runs anything of the sender's.
+Covers exactly None, bool, int, float, complex, str, bytes, list, tuple, dict, set and frozenset, and the dictionaries
+Counter, OrderedDict and defaultdict, by exact type: any other subclass can lie about its own equality. A defaultdict
+keeps its factory where that is a builtin type, and has none on the other side where it is not. Decoding is strict,
+bounded in depth, refuses keys chosen to collide in a hash table, and never runs anything of the sender's.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections import Counter, OrderedDict, defaultdict
 from typing import Any
 
 MAX_DEPTH = 60
@@ -17,6 +19,12 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 _MANY_KEYS = 500
 _PLAIN_INT_BITS = 64  # longer integers travel in hexadecimal, whose conversion is linear and has no digit limit
+
+DICTIONARIES = (Counter, OrderedDict, defaultdict)
+_DICTIONARIES = {kind.__name__: kind for kind in DICTIONARIES}
+_FACTORIES = {
+    kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
+}
 
 
 class Unsupported(Exception):
@@ -43,7 +51,9 @@ def encode(value: Any, depth: int = 0) -> Any:
     if kind is tuple:
         return {"t": [encode(item, depth + 1) for item in value]}
     if kind is dict:
-        return {"d": [[encode(key, depth + 1), encode(item, depth + 1)] for key, item in value.items()]}
+        return {"d": _encode_items(value, depth)}
+    if kind in DICTIONARIES:
+        return {"k": [kind.__name__, _factory_name(value), _encode_items(value, depth)]}
     if kind is set or kind is frozenset:
         return {"s" if kind is set else "z": [encode(item, depth + 1) for item in value]}
     if kind is bytes:
@@ -51,6 +61,15 @@ def encode(value: Any, depth: int = 0) -> Any:
     if kind is complex:
         return {"c": [value.real.hex(), value.imag.hex()]}
     raise Unsupported(f"a value of type {kind.__name__[:80]}")
+
+
+def _encode_items(value: dict[Any, Any], depth: int) -> list[list[Any]]:
+    return [[encode(key, depth + 1), encode(item, depth + 1)] for key, item in value.items()]
+
+
+def _factory_name(value: dict[Any, Any]) -> str | None:
+    factory = value.default_factory if type(value) is defaultdict else None
+    return next((name for name, kind in _FACTORIES.items() if kind is factory), None)
 
 
 def decode(data: Any, depth: int = 0) -> Any:
@@ -84,9 +103,10 @@ def _decode_tagged(tag: str, body: Any, depth: int) -> Any:
         real, imaginary = body
         return complex(float.fromhex(real), float.fromhex(imaginary))
     if tag == "d":
-        keys = [decode(key, depth) for key, _ in body]
-        _check_spread(keys)
-        return {key: decode(item, depth) for key, (_, item) in zip(keys, body, strict=True)}
+        return _decode_items(body, depth)
+    if tag == "k":
+        name, factory, pairs = body
+        return _decode_dictionary(name, factory, _decode_items(pairs, depth))
     items = [decode(item, depth) for item in body]
     if tag == "t":
         return tuple(items)
@@ -96,6 +116,21 @@ def _decode_tagged(tag: str, body: Any, depth: int) -> Any:
     if tag == "z":
         return frozenset(items)
     raise BadFrame(f"unknown tag {tag[:8]!r}")
+
+
+def _decode_items(pairs: list[Any], depth: int) -> dict[Any, Any]:
+    keys = [decode(key, depth) for key, _ in pairs]
+    _check_spread(keys)
+    return {key: decode(item, depth) for key, (_, item) in zip(keys, pairs, strict=True)}
+
+
+def _decode_dictionary(name: Any, factory: Any, items: dict[Any, Any]) -> dict[Any, Any]:
+    kind = _DICTIONARIES.get(name)
+    if kind is defaultdict and (factory is None or factory in _FACTORIES):
+        return defaultdict(None if factory is None else _FACTORIES[factory], items)
+    if kind in (Counter, OrderedDict) and factory is None:
+        return kind(items)
+    raise BadFrame("unknown dictionary")
 
 
 def _check_spread(keys: list[Any]) -> None:

@@ -2,7 +2,8 @@
 
 The candidate is reached through proxies that send arguments and receive plain data; what it returns is decoded here,
 compared here by the test's own assertions, and reported to the server over a channel the candidate does not hold.
-Values without a plain form cannot cross, and neither can identity: `f(x) is x` is false.
+Values without a plain form cannot cross: a test may ask whether such a value is true, and nothing else. Neither can
+identity: `f(x) is x` is false.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType, TracebackType
 from typing import Any
 
-from sandbox.inside.codec import describe, read_frame, short_repr, write_frame
+from sandbox.inside.codec import describe, read_frame, write_frame
 from sandbox.inside.link import Link, NoAnswer
 from sandbox.inside.suite import WRAPPER, BadSuite, Piece, Plan, plan_suite, stub_names
 
@@ -84,16 +85,16 @@ class Judge:
 
     def report(self, index: int, error: BaseException | None) -> None:
         """Tell the server what a test came to. Raises `Finished` when nothing more is to be run."""
-        fault = self._link.fault or self._link.unsupported or (error if isinstance(error, NoAnswer) else None)
+        unsupported = self._link.take_unsupported()
+        fault = self._link.fault or unsupported or (error if isinstance(error, NoAnswer) else None)
         status, details = self._verdict(error, fault)
         # A test met again, in a function called twice, is reported again only when it now fails.
         if index not in self._reported or (status != "passed" and index in self._passed):
             self._reported.add(index)
             self._passed = self._passed | {index} if status == "passed" else self._passed - {index}
-            self._send({"test": index, "status": status, **details, "value": short_repr(self._link.last_value)})
+            self._send({"test": index, "status": status, **details, "value": self._link.show_last()})
             if self._link.fault or (self._stop and status != "passed"):
                 raise Finished
-        self._link.unsupported = None
 
     def _verdict(self, error: BaseException | None, fault: NoAnswer | None) -> tuple[str, dict[str, Any]]:
         if fault is not None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.inside.codec import BadFrame, Unsupported, decode, encode, read_frame, write_frame
+from sandbox.inside.codec import BadFrame, Unsupported, decode, encode, read_frame, short_repr, write_frame
+from sandbox.inside.opaque import opaque
 
 
 class NoAnswer(BaseException):
@@ -25,9 +27,12 @@ class Link:
         self.calls = 0
         self.fault: NoAnswer | None = None
         """Set for good once the candidate is gone or broke the protocol, whatever the test code catches."""
-        self.unsupported: NoAnswer | None = None
-        self.last_value: Any = None
+        self.show_last: Callable[[], str] = str
+        """A short text of the value the candidate returned last."""
         self.last_raised: BaseException | None = None
+        self._unsupported: NoAnswer | None = None
+        self._unasked: dict[NoAnswer, None] = {}
+        """One for each opaque value that no test has asked yet whether it is true."""
         self._fd = fd
         self._cap = reply_cap_bytes
 
@@ -40,6 +45,17 @@ class Link:
         call.__name__ = call.__qualname__ = name
         return call
 
+    def take_unsupported(self) -> NoAnswer | None:
+        """Why a test since the last time cannot be judged: a value that did not cross was used, or left unused."""
+        found = self._unsupported or next(iter(self._unasked), None)
+        self._unsupported = None
+        self._unasked.clear()
+        return found
+
+    def _refuse(self, message: str) -> NoAnswer:
+        self._unsupported = NoAnswer("unsupported_value", message)
+        return self._unsupported
+
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.fault:
             raise self.fault
@@ -47,12 +63,10 @@ class Link:
         try:
             request = {"id": self.calls, "call": name, "args": encode(args), "kwargs": encode(kwargs), "mutations": 1}
         except Unsupported as error:
-            self.unsupported = NoAnswer("unsupported_value", f"the test passes {error}")
-            raise self.unsupported from error
-        raised: Exception | None
+            raise self._refuse(f"the test passes {error}") from error
         try:
             write_frame(self._fd, request)
-            raised = self._take(self._read(), args, kwargs)
+            value, raised = self._take(self._read(), args, kwargs)
         except OSError as error:
             self.fault = NoAnswer("gone", "the candidate ended")
             raise self.fault from error
@@ -62,7 +76,7 @@ class Link:
         if raised is not None:
             self.last_raised = raised
             raise raised
-        return self.last_value
+        return value
 
     def _read(self) -> dict[str, Any]:
         reply = read_frame(self._fd, self._cap)
@@ -70,16 +84,17 @@ class Link:
             raise OSError("end of channel")
         return reply
 
-    def _take(self, reply: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception | None:
-        """Apply a reply; returns the exception to raise in the test, if the candidate raised one."""
+    def _take(
+        self, reply: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Exception | None]:
+        """Apply a reply; returns the value, or the exception to raise in the test if the candidate raised one."""
         if reply["id"] != self.calls:
             raise BadFrame("an answer to another call")
         if "too_big" in reply:
             self.fault = NoAnswer("output_limit", "the value returned is larger than the output limit")
             raise self.fault
-        if "unsupported" in reply:
-            self.unsupported = NoAnswer("unsupported_value", f"the candidate returned {reply['unsupported']!s:.100}")
-            raise self.unsupported
+        if "unsupported" in reply and type(reply.get("true")) is not bool:
+            raise self._refuse(_returned(reply))
         if "changed" in reply:
             positional, named = reply["changed"]
             for index, data in positional:
@@ -87,9 +102,32 @@ class Link:
             for key, data in named:
                 _become(kwargs[key], decode(data))
         if "raised" in reply:
-            return _exception(reply)
-        self.last_value = decode(reply["value"])
-        return None
+            return None, _exception(reply)
+        if "unsupported" in reply:
+            return self._opaque(reply), None
+        value = decode(reply["value"])
+        self.show_last = functools.partial(short_repr, value)
+        return value, None
+
+    def _opaque(self, reply: dict[str, Any]) -> Any:
+        """What stands for a value that cannot cross: until a test asks whether it is true, and for all else it asks."""
+        message, true = _returned(reply), reply["true"]
+        pending = NoAnswer("unsupported_value", message)
+        self._unasked[pending] = None
+        self.show_last = lambda: f"<{reply['unsupported']!s:.100}>"
+
+        def answer() -> bool:
+            self._unasked.pop(pending, None)
+            return bool(true)
+
+        def refuse() -> NoAnswer:
+            return self._refuse(message)
+
+        return opaque(answer, refuse)
+
+
+def _returned(reply: dict[str, Any]) -> str:
+    return f"the candidate returned {reply['unsupported']!s:.100}"
 
 
 def _become(old: Any, new: Any) -> None:

@@ -141,6 +141,122 @@ async def test_what_crosses(sandbox: NamespaceSandbox, body: str, test: str, exp
     assert statuses(outcome) == [expected], outcome
 
 
+MATCH = "import re\ndef f(x):\n    return re.search('a', x)\n"
+YES = """
+class Yes:
+    def __eq__(self, other): return True
+    __ne__ = __lt__ = __gt__ = __contains__ = __eq__
+    def __getattr__(self, name): return self
+    def __bool__(self): return True
+    def __hash__(self): return hash(2)
+    def __len__(self): return 2
+    def __iter__(self): yield 2
+    def __call__(self): return 2
+    def __repr__(self): return '2'
+    __class__ = property(lambda self: int)
+def f(x): return Yes()
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [
+        ("assert f('a')", PASSED),
+        ("assert not f('b')", PASSED),
+        ("assert not f('a')", WRONG),
+        ("assert all([f('a'), f('ba')])", PASSED),
+        ("y = f('a')\nassert y and f('a')", PASSED),
+        ("assert f('a') and not f('a')", WRONG),
+        ("assert f('a').group() == 'a'", UNSUPPORTED),
+        ("assert f('a') is not None", UNSUPPORTED),
+        ("y = f('a')\nassert y == y", UNSUPPORTED),
+        ("y, z = f('a'), f('a')\nassert y", UNSUPPORTED),
+    ],
+)
+async def test_a_value_that_cannot_cross_is_true_or_false(
+    sandbox: NamespaceSandbox, test: str, expected: Status
+) -> None:
+    outcome = await run(sandbox, test, MATCH)
+    assert statuses(outcome) == [expected], outcome
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        *(
+            "y == 2",
+            "y != 3",
+            "2 == y",
+            "y in [2]",
+            "2 in y",
+            "y in {2}",
+            "{2: 3}[y]",
+            "y < 3",
+            "y.real",
+            "y()",
+            "y + 1",
+        ),
+        *("isinstance(y, int)", "len(y) == 2", "str(y) == '2'", "f'{y}' == '2'", "list(y) == [2]", "hash(y)", "~y"),
+        *(
+            "[1, 2, 3][y]",
+            "y[0]",
+            "int(y)",
+            "float(y)",
+            "1 @ y",
+            "y @ 1",
+            "2 ** y",
+            "y.__bool__()",
+            "y.__dict__",
+            "dir(y)",
+        ),
+        *(
+            "math.sqrt(y)",
+            "math.isclose(y, 2)",
+            "sorted([y, 1])",
+            "max(y, 1)",
+            "sum([y])",
+            "round(y)",
+            "next(y)",
+            "f(y)",
+        ),
+    ],
+)
+async def test_an_object_that_lies_passes_nothing_but_for_its_truth(sandbox: NamespaceSandbox, test: str) -> None:
+    kept = "y = f(1)\ndef check(c):\n    assert y\n"
+    outcome = await run(sandbox, f"{kept}    assert {test}\n", YES)
+    assert statuses(outcome) == [PASSED, UNSUPPORTED], outcome
+    swallowed = f"    try:\n        {test}\n    except BaseException:\n        pass\n    assert y\n"
+    assert statuses(await run(sandbox, kept + swallowed, YES)) == [PASSED, UNSUPPORTED]
+
+
+@pytest.mark.parametrize("body", ["raise ValueError", "while True: pass", "return 2", "import os; os._exit(0)"])
+async def test_a_truth_that_cannot_be_told_passes_nothing(sandbox: NamespaceSandbox, body: str) -> None:
+    source = f"class C:\n    def __bool__(self):\n        {body}\ndef f(x): return C()\n"
+    assert (await run(sandbox, "assert f(1)", source)).passed == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "test", "expected"),
+    [
+        ("return Counter(x)", "assert f('aab') == {'a': 2, 'b': 1}", PASSED),
+        ("return Counter(x)", "assert f('aab').most_common(1) == [('a', 2)] and f('')['z'] == 0", PASSED),
+        ("return OrderedDict(zip(x, x))", "assert f('ab') == OrderedDict(b='b', a='a')", WRONG),
+        ("return defaultdict(list, {x: [1]})", "assert f(2) == {2: [1]} and f(2)[3] == []", PASSED),
+        ("return defaultdict(lambda: 7, {x: 1})", "assert f(2) == {2: 1}", PASSED),
+        ("x['b'] += 1", "c = Counter('a')\nf(c)\nassert c == Counter('ab')", PASSED),
+        ("return type('Counter', (Counter,), {'__eq__': lambda *a: True})()", "assert f(2) == {2: 1}", UNSUPPORTED),
+        ("return [Yes(x)]", "assert f(2) == [2]", UNSUPPORTED),
+    ],
+)
+async def test_dictionaries_of_the_standard_library_cross(
+    sandbox: NamespaceSandbox, body: str, test: str, expected: Status
+) -> None:
+    imports = "from collections import Counter, OrderedDict, defaultdict\n"
+    source = f"class Yes(int):\n    __eq__ = lambda *a: True\ndef f(x):\n    {body}\n"
+    outcome = await run(sandbox, imports + test, imports + source)
+    assert statuses(outcome) == [expected], outcome
+
+
 async def test_a_test_met_again_may_only_get_worse(sandbox: NamespaceSandbox) -> None:
     code = "def check(c):\n    assert c(1) == 2\nfor function in (f, f, lambda x: 0, f):\n    check(function)\n"
     outcome = await run(sandbox, code)

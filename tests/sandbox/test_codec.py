@@ -42,12 +42,16 @@ scalars: st.SearchStrategy[Any] = (
 hashable: st.SearchStrategy[Any] = st.recursive(
     scalars, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=4), max_leaves=6
 )
+factories: st.SearchStrategy[Any] = st.sampled_from([None, int, str, list, dict, set])
 values: st.SearchStrategy[Any] = st.recursive(
     scalars,
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.tuples(inner, inner)
         | st.dictionaries(hashable, inner, max_size=4)
+        | st.dictionaries(hashable, inner, max_size=4).map(collections.Counter)
+        | st.dictionaries(hashable, inner, max_size=4).map(collections.OrderedDict)
+        | st.builds(collections.defaultdict, factories, st.dictionaries(hashable, inner, max_size=4))
         | st.sets(hashable, max_size=4)
         | st.frozensets(hashable, max_size=4)
     ),
@@ -55,7 +59,7 @@ values: st.SearchStrategy[Any] = st.recursive(
 )
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ifbcdtszxy"), inner, max_size=2),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ifbcdktszxy"), inner, max_size=2),
     max_leaves=10,
 )
 
@@ -63,7 +67,8 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 def shown(value: Any) -> str:
     """A text that tells types, signs of zero and nan apart, and not the order of a set."""
     if isinstance(value, dict):
-        return "{" + ",".join(f"{shown(key)}:{shown(item)}" for key, item in value.items()) + "}"
+        items = ",".join(f"{shown(key)}:{shown(item)}" for key, item in value.items())
+        return f"{type(value).__name__}({getattr(value, 'default_factory', '')}, {items})"
     if isinstance(value, list | tuple):
         return type(value).__name__ + "(" + ",".join(map(shown, value)) + ")"
     if isinstance(value, set | frozenset):
@@ -110,6 +115,13 @@ class Sly(int):
     __hash__ = int.__hash__
 
 
+class SlyCounter(collections.Counter[str]):
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 def nested(depth: int) -> list[Any]:
     value: list[Any] = []
     for _ in range(depth):
@@ -123,8 +135,8 @@ def nested(depth: int) -> list[Any]:
         Sly(1),
         [Sly(1)],
         {"a": (Sly(1),)},
-        collections.Counter("a"),
-        collections.OrderedDict(),
+        SlyCounter("a"),
+        collections.deque(),
         object(),
         int,
         len,
@@ -140,11 +152,18 @@ def test_nothing_else_crosses(value: Any) -> None:
         encode(value)
 
 
+def test_a_factory_that_is_no_builtin_type_stays_behind() -> None:
+    copy = decode(encode(collections.defaultdict(lambda: 7, a=1)))
+    assert (type(copy), copy, copy.default_factory) == (collections.defaultdict, {"a": 1}, None)
+
+
 @pytest.mark.parametrize(
     "data",
     [
         *(1.5, {}, {"f": 1}, {"f": "x"}, {"i": "1" * 10 + "z"}, {"b": "0"}, {"d": [[1]]}, {"d": [[[], 1]]}),
         *({"s": [[]]}, {"c": ["0x0p+0"]}, {"q": []}, {"t": 3}, {"t": [], "s": []}, {"f": "0x1p99999"}),
+        *({"k": []}, {"k": ["dict", None, []]}, {"k": ["Counter", "int", []]}, {"k": ["defaultdict", "eval", []]}),
+        *({"k": [["Counter"], None, []]}, {"k": ["defaultdict", ["int"], []]}, {"k": ["Counter", None, [[1]]]}),
         nested(MAX_DEPTH + 2),
     ],
     ids=lambda data: json.dumps(data)[:30],
@@ -154,12 +173,14 @@ def test_malformed_data_is_refused(data: Any) -> None:
         decode(data)
 
 
-@pytest.mark.parametrize("tag", ["s", "z", "d"])
+@pytest.mark.parametrize("tag", ["s", "z", "d", "k"])
 def test_keys_chosen_to_collide_are_refused_at_once(tag: str) -> None:
     keys = [{"i": hex(n * (2**61 - 1))} for n in range(30_000)]
+    pairs = [[key, 0] for key in keys]
+    body = {"d": pairs, "k": ["Counter", None, pairs]}.get(tag, keys)
     started = time.process_time()
     with pytest.raises(BadFrame, match="collide"):
-        decode({tag: [[key, 0] for key in keys] if tag == "d" else keys})
+        decode({tag: body})
     assert time.process_time() - started < 2
 
 
@@ -221,6 +242,7 @@ def test_every_value_without_nan_equals_itself(value: Any) -> None:
         (1.2, 1.0, 0.1, False),
         ([(1.05, "a")], [(1.0, "a")], 0.1, True),
         ({"k": [1.05]}, {"k": [1.0]}, 0.1, True),
+        (collections.Counter(k=1), {"k": 1.0}, 0.1, True),
         ({"k": 1.0, "l": 1.0}, {"k": 1.0}, 0.1, False),
         ([1.0], [1.0, 1.0], 0.1, False),
         ([1.0], (1.0,), 0.1, False),
