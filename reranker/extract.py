@@ -16,6 +16,7 @@ from sandbox import MAX_SOURCE_BYTES, PARSER_ERRORS, Program
 
 _DEF = re.compile(r"^(?:async[ \t]+)?def[ \t]+([^\W\d]\w*)[ \t]*\(", re.MULTILINE)
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+_LATER = re.compile(r"^(?:(?:async[ \t]+)?def|class)[ \t]+([^\W\d]\w*)", re.MULTILINE)
 _TOP_LEVEL_LINE = re.compile(r"^(?=\S)", re.MULTILINE)
 _MAX_CUTS = 40
 
@@ -75,26 +76,46 @@ def _continues(prefix: str, text: str) -> bool:
 def _cut(prefix: str, text: str, entry_point: str | None) -> str:
     """The shortest piece of `text`, ending before a line at the margin, that makes the entry point whole.
 
-    Text that never parses, or that never defines the entry point, is kept as it is: it will fail, as it should.
+    Helpers that stand behind it belong to it where it reads them. Text that never parses, or that never defines the
+    entry point, is kept as it is: it will fail, as it should.
     """
     if len(prefix) + len(text) > MAX_SOURCE_BYTES:
         return text
     ends = [match.start() for match in _TOP_LEVEL_LINE.finditer(text) if text[: match.start()].strip()]
+    shortest = None
     for end in [*ends[:_MAX_CUTS], len(text)]:
         piece = text[:end].rstrip()
-        if _defines(prefix + piece, entry_point):
+        tree = _defining(prefix + piece, entry_point)
+        if tree is None:
+            continue
+        later = set(_LATER.findall(text, end))
+        if not later or not later & _missing(tree):
             return piece
-    return text
+        shortest = shortest or piece
+    return text if shortest is None else shortest
 
 
-def _defines(source: str, name: str | None) -> bool:
+def _defining(source: str, name: str | None) -> ast.Module | None:
+    """The program, when it parses and binds the name at its top level."""
     try:
         tree = ast.parse(source)
     except PARSER_ERRORS:
-        return False
-    if name is None:
-        return True
-    return any(_binds(node, name) for node in tree.body)
+        return None
+    return tree if name is None or any(_binds(node, name) for node in tree.body) else None
+
+
+def _missing(tree: ast.Module) -> set[str]:
+    """Names that the program reads and neither defines nor assigns anywhere."""
+    read, bound = set(), set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                read.add(name)
+            case ast.Name(id=name) | ast.arg(arg=name):
+                bound.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                bound.add(name)
+    return read - bound
 
 
 def _binds(node: ast.stmt, name: str) -> bool:

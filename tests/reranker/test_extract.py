@@ -23,6 +23,20 @@ def task(prefix: str, *, shape: Shape = "completion", entry_point: str | None = 
         ("    x = '''\nat the margin\n'''\n    return x\n", "    x = '''\nat the margin\n'''\n    return x"),
         ("    return (\n        a\n+ b\n)\nfoo(", "    return (\n        a\n+ b\n)"),
         ("    return a +\n", "    return a +\n"),
+        # Helpers that the function reads belong to it, and theirs; others do not, nor names that it binds itself.
+        (
+            "    return sub(a, neg(b))\n\ndef sub(a, b):\n    return a + inv(b)\n\ndef neg(x):\n    return -x\n\n"
+            "def inv(x):\n    return -x\n\ndef other():\n    pass\n",
+            "    return sub(a, neg(b))\n\ndef sub(a, b):\n    return a + inv(b)\n\ndef neg(x):\n    return -x\n\n"
+            "def inv(x):\n    return -x",
+        ),
+        (
+            "    return P(a).x + b\nz = 1\nclass P(int):\n    x = 1\nz = 2\n",
+            "    return P(a).x + b\nz = 1\nclass P(int):\n    x = 1",
+        ),
+        ("    return sub(a, b)\n\ndef sub(a, b):\n    return (a +\n", "    return sub(a, b)"),
+        ("    sub = a + b\n    return sub\n\ndef sub(a, b):\n    return b\n", "    sub = a + b\n    return sub"),
+        ("    return b + a\n\ndef a():\n    return 1\n", "    return b + a"),
     ],
 )
 def test_a_body_ends_where_its_function_ends(raw: str, text: str) -> None:
