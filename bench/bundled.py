@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gzip
-import json
 import random
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib.resources import files
-from pathlib import Path
-from typing import Any
 
-from engine import Engine, EngineConfig, ModelStore, Sampling, Text, build_engine
-from reranker import Options, Ranking, Task, best_of_n, order
-from sandbox import AssertSuite, Limits, NamespaceSandbox, Program, ProgramClass, classify
+from engine import Engine, EngineConfig, ModelStore, Sampling, build_engine
+from reranker import Options, best_of_n, order
+from reranker.evaluation import Problem, judge, load_suite, task_of
+from sandbox import NamespaceSandbox, ProgramClass, classify
 
 RESAMPLES = 2000
 WAYS = ("pass@1", "greedy", "likelihood", "examples", "oracle")
@@ -38,18 +34,12 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=16)
     parser.add_argument("--temperature", type=float, default=0.8)
     args = parser.parse_args()
-    problems = load(args.problems)
+    problems = load_suite("bundled").problems[: args.problems]
     rows = asyncio.run(measure(problems, args.n, args.temperature))
     print_table(problems, rows, args.n)
 
 
-def load(count: int) -> list[dict[str, Any]]:
-    """The first `count` shipped held-out problems, in HumanEval's fields and `n_steps`."""
-    packed = (Path(str(files("engine"))) / "bundled" / "held_out.jsonl.gz").read_bytes()
-    return [json.loads(line) for line in gzip.decompress(packed).splitlines()][:count]
-
-
-async def measure(problems: Sequence[dict[str, Any]], n: int, temperature: float) -> list[dict[str, float]]:
+async def measure(problems: Sequence[Problem], n: int, temperature: float) -> list[dict[str, float]]:
     """One row a problem: what each way of choosing is worth, in [0, 1]."""
     with tempfile.TemporaryDirectory() as state:
         engine = await build_engine(EngineConfig(), ModelStore(state))
@@ -69,15 +59,16 @@ async def measure(problems: Sequence[dict[str, Any]], n: int, temperature: float
 
 
 async def one(
-    problem: dict[str, Any], n: int, temperature: float, engine: Engine, sandbox: NamespaceSandbox
+    problem: Problem, n: int, temperature: float, engine: Engine, sandbox: NamespaceSandbox
 ) -> dict[str, float]:
     """Rank the candidates of one problem by its examples and judge them by its hidden tests."""
-    task = Task(id=problem["task_id"], prompt=Text(problem["prompt"]), prefix=problem["prompt"])
     sampling = Sampling(temperature=temperature, top_p=0.95, max_tokens=256)
     # The greedy candidate comes on top of n sampled ones, and takes no part in the choice.
     options = Options(num_candidates=n + 1, sampling=sampling, early_exit="off")
-    ranking = await best_of_n(task, options, engine=engine, sandbox=sandbox)
-    passes = await judge(problem, ranking, sandbox)
+    ranking = await best_of_n(task_of(problem), options, engine=engine, sandbox=sandbox)
+    texts = [candidate.text for candidate in ranking.candidates]
+    outcomes = await judge(problem, texts, sandbox)
+    passes = [float(classify(outcomes[text]) is ProgramClass.PASS) for text in texts]
     sampled = [i for i, candidate in enumerate(ranking.candidates) if not candidate.greedy]
     likeliest = [i for i in order(ranking.candidates, ranking.scores["likelihood"]) if i in sampled]
     chosen = [i for i in ranking.order if i in sampled]
@@ -90,24 +81,11 @@ async def one(
     }
 
 
-async def judge(problem: dict[str, Any], ranking: Ranking, sandbox: NamespaceSandbox) -> list[float]:
-    """1.0 for each candidate that passes the hidden tests; each distinct text is run once."""
-    suite, limits = AssertSuite(problem["test"], visible=False), Limits(stop_on_failure=True)
-
-    async def passes(text: str) -> float:
-        program = Program(prompt=problem["prompt"], completion=text, entry_point=problem["entry_point"])
-        return float(classify(await sandbox.run(program, suite, limits)) is ProgramClass.PASS)
-
-    texts = list(dict.fromkeys(candidate.text for candidate in ranking.candidates))
-    verdicts = dict(zip(texts, await asyncio.gather(*map(passes, texts)), strict=True))
-    return [verdicts[candidate.text] for candidate in ranking.candidates]
-
-
-def print_table(problems: Sequence[dict[str, Any]], rows: Sequence[dict[str, float]], n: int) -> None:
+def print_table(problems: Sequence[Problem], rows: Sequence[dict[str, float]], n: int) -> None:
     """Means in percent by number of steps, with intervals for the whole set, and the gain of choosing."""
     print(f"best of {n}, percent of problems solved\n{'':14}" + "".join(f"{way:>20}" for way in WAYS))
-    for steps in sorted({problem["n_steps"] for problem in problems}):
-        part = [row for row, problem in zip(rows, problems, strict=True) if problem["n_steps"] == steps]
+    for steps in sorted({problem.tags["n_steps"] for problem in problems}):
+        part = [row for row, problem in zip(rows, problems, strict=True) if problem.tags["n_steps"] == steps]
         means = "".join(f"{100 * statistics.mean(row[way] for row in part):20.1f}" for way in WAYS)
         print(f"{steps} steps ({len(part):3})  {means}")
     print(f"all ({len(rows):3})     " + "".join(f"{interval([row[way] for row in rows]):>20}" for way in WAYS))
