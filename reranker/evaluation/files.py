@@ -20,7 +20,7 @@ from reranker.evaluation.report import SCHEMA_VERSION, Host, Measure, Report
 from reranker.evaluation.settings import Settings, SourceInfo, SuiteInfo
 
 REPORT_KIND, RUN_KIND = "touchstone evaluation", "touchstone evaluation run"
-_DERIVED = ("counts", "wall_s", "ms_per_token", "measures", "groups")
+_DERIVED = ("counts", "wall_s", "ms_per_token", "measures", "gains", "groups")
 _T = TypeVar("_T")
 
 
@@ -110,6 +110,7 @@ def report_data(report: Report) -> dict[str, Any]:
         "wall_s": round(report.wall_s, 3),
         "ms_per_token": report.ms_per_token,
         "measures": [measure_data(measure) for measure in report.measures()],
+        "gains": [measure_data(measure) for measure in report.gains()],
         "groups": [
             {
                 "tag": group.tag,

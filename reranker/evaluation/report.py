@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from reranker.evaluation.measures import Estimate, estimate
+from reranker.evaluation.measures import Estimate, difference, estimate
 from reranker.evaluation.problem import Tag
 from reranker.evaluation.record import GREEDY, ORACLE, RANDOM, Record
 from reranker.evaluation.settings import Settings, SourceInfo, SuiteInfo
@@ -126,9 +126,20 @@ class Report:
             names.remove(AUTO)
         return tuple(names)
 
-    def measures(self) -> tuple[Measure, ...]:
-        """Every number over all problems that were judged."""
-        return tuple(_measures(self.judged, self.settings.ks, self.methods))
+    def measures(self, ks: Sequence[int] | None = None) -> tuple[Measure, ...]:
+        """Every number over all problems that were judged, at `ks` (None: at those of the settings)."""
+        return tuple(_measures(self.judged, ks or self.settings.ks, self.methods))
+
+    def gains(self) -> tuple[Measure, ...]:
+        """What each method and the oracle gain over any sample, by choosing; the interval is paired by problem."""
+        found = []
+        for name, k in ((name, k) for name in (*self.methods, ORACLE) for k in self.settings.ks if k > 1):
+            pairs = [(record.value(RANDOM, 1), record.value(name, k)) for record in self.judged]
+            both = [(before, after) for before, after in pairs if before is not None and after is not None]
+            if both:
+                gain = difference([before for before, _ in both], [after for _, after in both])
+                found.append(Measure(name=name, k=k, estimate=gain, problems=len(both)))
+        return tuple(found)
 
     def groups(self) -> tuple[Group, ...]:
         """The same by each tag that has at least two values and not more than `MOST_GROUPS`."""

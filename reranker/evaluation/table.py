@@ -41,9 +41,15 @@ def points(estimate: Estimate) -> str:
 
 def title(report: Report) -> str:
     """What was measured, in a line."""
-    source = report.source
-    what = source.model or source.place
-    return f"{report.suite.name}: {what}"
+    return f"{report.suite.name}: {report.source.model or report.source.place}"
+
+
+def described(report: Report) -> str:
+    """What tells one measurement of a suite from another."""
+    source, settings = report.source, report.settings
+    drawn = "" if settings.temperature is None else f"temperature {settings.temperature:g}"
+    what = source.model or source.place, source.dtype, f"{settings.n} samples", drawn, report.created_at
+    return ", ".join(filter(None, what))
 
 
 def print_report(report: Report) -> None:
@@ -78,7 +84,6 @@ def facts(report: Report) -> list[str]:
 
 def print_comparison(comparison: Comparison) -> None:
     """Both means and the paired difference, a measure a row; a clear one is marked."""
-    before, after = comparison.before.source, comparison.after.source
     table = Table(
         title=f"{comparison.after.suite.name}, {comparison.shared} problems in both", title_justify="left", box=SIMPLE
     )
@@ -97,8 +102,8 @@ def print_comparison(comparison: Comparison) -> None:
         )
     out = console()
     out.print(table)
-    out.print(Text(f"before: {before.model or before.place} {before.dtype} {comparison.before.created_at}"))
-    out.print(Text(f"after:  {after.model or after.place} {after.dtype} {comparison.after.created_at}"))
+    out.print(Text(f"before: {described(comparison.before)}"))
+    out.print(Text(f"after:  {described(comparison.after)}"))
     out.print(Text("95 % intervals, paired by problem; bold where zero is outside"))
 
 
@@ -109,9 +114,11 @@ def _main(report: Report) -> Table:
     table.add_column("chosen")
     for k in ks:
         table.add_column(f"of {k}", justify="right")
+    table.add_column("over random, points", justify="right")
     found = {(measure.name, measure.k): measure for measure in measures}
+    gains = {gain.name: points(gain.estimate) for gain in report.gains()}  # the last is that at the largest k
     for name in _names(measures):
-        table.add_row(label(name), *(_cell(found.get((name, k)), report) for k in ks))
+        table.add_row(label(name), *(_cell(found.get((name, k)), report) for k in ks), gains.get(name, ""))
     return table
 
 
