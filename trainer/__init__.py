@@ -3,6 +3,6 @@
 Importing this package imports no torch.
 """
 
-from trainer.errors import BadBudget, OutputExists, TrainerError, TrainingExtraMissing
+from trainer.errors import BadBudget, OtherRun, OutputExists, TrainerError, TrainingExtraMissing
 
-__all__ = ["BadBudget", "OutputExists", "TrainerError", "TrainingExtraMissing"]
+__all__ = ["BadBudget", "OtherRun", "OutputExists", "TrainerError", "TrainingExtraMissing"]

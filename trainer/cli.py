@@ -1,6 +1,5 @@
 """The sub-commands of `touchstone train`. Imports no torch until a command runs."""
 
-import gzip
 import importlib.util
 import json
 from dataclasses import asdict
@@ -35,7 +34,9 @@ def bundled(
     minutes: Annotated[float | None, typer.Option(help="Budget in minutes of wall clock (default: 45).")] = None,
     tokens: Annotated[int | None, typer.Option(help="Budget in tokens instead; repeatable.")] = None,
     threads: Annotated[int, typer.Option(help="Threads, each a process that trains on its own share.")] = 2,
-    checkpoint: Annotated[Path | None, typer.Option(help="Stem of state files, resumed from if they exist.")] = None,
+    checkpoints: Annotated[
+        Path | None, typer.Option(help="Folder for checkpoints; a run that was cut short resumes from there.")
+    ] = None,
     tiny: Annotated[bool, typer.Option("--tiny", help="A useless model in seconds, to try the plumbing.")] = False,
 ) -> None:
     """Train the bundled model from nothing on the synthetic corpus."""
@@ -44,7 +45,7 @@ def bundled(
         from trainer.bundled.make import Plan
 
         budget = _budget(minutes, tokens, tiny)
-        facts = _make(Plan(out=out, seed=seed, budget=budget, processes=threads, tiny=tiny, checkpoint=checkpoint))
+        facts = _make(Plan(out=out, seed=seed, budget=budget, processes=threads, tiny=tiny, checkpoints=checkpoints))
     except TrainerError as error:
         typer.echo(f"touchstone train: {error}", err=True)
         raise typer.Exit(2) from error
@@ -53,15 +54,16 @@ def bundled(
 
 @app.command()
 def problems(
-    out: Annotated[Path, typer.Option(help="File to write: gzip, one problem a line, HumanEval's fields.")],
+    out: Annotated[Path, typer.Option(help="File to write (.jsonl or .jsonl.gz), one problem a line.")],
     n: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of compositions and tests.")] = 1,
+    fim: Annotated[bool, typer.Option("--fim", help="Gaps to fill instead of functions to write.")] = False,
 ) -> None:
-    """Write held-out problems of the bundled model's corpus; the defaults give the file that is shipped."""
-    from trainer.bundled import held_out
+    """Write held-out problems of the bundled model's corpus: with the defaults, the suites that are shipped."""
+    from reranker.evaluation import write_problems
+    from trainer.bundled import gaps, held_out
 
-    lines = "".join(json.dumps(asdict(problem)) + "\n" for problem in held_out(n, seed))
-    out.write_bytes(gzip.compress(lines.encode(), mtime=0))
+    write_problems(out, gaps(n, seed) if fim else held_out(n, seed))
     typer.echo(f"{n} problems in {out}")
 
 

@@ -2,6 +2,7 @@
 
 TrainerError
 ├── BadBudget               a budget is neither tokens nor minutes
+├── OtherRun                a checkpoint was written by a run with other settings
 ├── OutputExists            the output folder is taken
 └── TrainingExtraMissing    torch or transformers is not installed
 """
@@ -16,6 +17,10 @@ class TrainerError(Exception):
 
 class BadBudget(TrainerError):
     """A budget is either --tokens or --minutes, and more than nothing."""
+
+
+class OtherRun(TrainerError):
+    """The checkpoints were written by a run with other settings; give the same ones, or another folder."""
 
 
 class OutputExists(TrainerError):

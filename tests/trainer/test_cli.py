@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -51,17 +52,45 @@ def test_two_budgets_are_refused(tmp_path: Path) -> None:
     assert "either --tokens or --minutes" in result.output
 
 
-def test_two_processes_train_a_tiny_model(tmp_path: Path) -> None:
+def train_tiny(out: Path, kept: Path) -> "subprocess.Popen[str]":
+    command = [
+        sys.executable, "-c", "from trainer.cli import app; app()", "bundled", "--out", str(out), "--tiny",
+        "--threads", "2", "--checkpoints", str(kept),
+    ]  # fmt: skip
+    pipe = subprocess.PIPE
+    environment = os.environ | {"COLUMNS": "200"}
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT, env=environment)
+
+
+def weights(model: Path) -> bytes:
+    return (model / "hf" / "model.safetensors").read_bytes()
+
+
+def test_a_seed_gives_one_model_however_often_the_run_is_killed(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    out = tmp_path / "model"
-    done = subprocess.run(
-        [sys.executable, "-c", "from trainer.cli import app; app()", "bundled", "--out", str(out), "--tiny",
-         "--threads", "2", "--checkpoint", str(tmp_path / "state")],
-        capture_output=True, text=True, cwd=ROOT, env=os.environ | {"COLUMNS": "200"}, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    facts = json.loads(done.stdout.splitlines()[-1])
+    first = train_tiny(tmp_path / "first", tmp_path / "kept")
+    stdout, stderr = first.communicate(timeout=120)
+    assert first.returncode == 0, stderr
+    facts = json.loads(stdout.splitlines()[-1])
     assert facts["tokens"] >= 6000
-    assert "validation loss" in done.stderr
-    assert (out / "ct2-int8" / "model.bin").is_file()
-    assert {path.name for path in tmp_path.iterdir()} == {"model", "state.0", "state.1"}
+    assert "validation loss" in stderr
+    assert (tmp_path / "first" / "ct2-int8" / "model.bin").is_file()
+    served = [path for path in (tmp_path / "kept").iterdir() if path.name.startswith("step-")]
+    assert len(served) == 2  # one at each report
+
+    killed = train_tiny(tmp_path / "second", tmp_path / "again")
+    while not list((tmp_path / "again").glob("state-*.1-of-2")):
+        assert killed.poll() is None
+        time.sleep(0.01)
+    killed.kill()
+    killed.communicate()
+    assert not (tmp_path / "second").exists()
+    resumed = train_tiny(tmp_path / "second", tmp_path / "again")
+    assert resumed.wait(timeout=120) == 0
+    resumed.communicate()
+    assert weights(tmp_path / "second") == weights(tmp_path / "first")
+
+    other = ["bundled", "--out", str(tmp_path / "third"), "--tiny", "--seed", "7"]
+    refused = CliRunner().invoke(app, [*other, "--checkpoints", str(tmp_path / "kept"), "--threads", "1"])
+    assert refused.exit_code == 2
+    assert "written by 2 processes, not 1" in refused.output

@@ -1,32 +1,32 @@
-"""What is shipped in `engine/bundled` is what this project's own commands make."""
+"""What is shipped is what this project's own commands make."""
 
-import gzip
-import json
-from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from engine import ModelStore
-from trainer.bundled import held_out
+from reranker.evaluation import load_suite, read_problems
+from trainer.bundled import gaps, held_out
 from trainer.cli import app
 
 BUNDLED = Path(str(files("engine"))) / "bundled"
 MOST_BYTES = 10_000_000
 
 
-def test_the_held_out_problems_are_those_the_generator_makes() -> None:
-    shipped = [json.loads(line) for line in gzip.decompress((BUNDLED / "held_out.jsonl.gz").read_bytes()).splitlines()]
-    assert shipped == [asdict(problem) for problem in held_out(200, 1)]
+def test_the_held_out_suites_are_those_the_generator_makes() -> None:
+    assert list(load_suite("bundled").problems) == held_out(200, 1)
+    assert list(load_suite("bundled-fim").problems) == gaps(200, 1)
 
 
-def test_the_command_writes_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fim", [False, True])
+def test_the_command_writes_them(tmp_path: Path, fim: bool) -> None:
     out = tmp_path / "problems.jsonl.gz"
-    run = CliRunner().invoke(app, ["problems", "--out", str(out), "--n", "3", "--seed", "5"])
+    arguments = ["problems", "--out", str(out), "--n", "3", "--seed", "5", *(["--fim"] if fim else [])]
+    run = CliRunner().invoke(app, arguments)
     assert run.exit_code == 0, run.output
-    lines = gzip.decompress(out.read_bytes()).splitlines()
-    assert [json.loads(line) for line in lines] == [asdict(problem) for problem in held_out(3, 5)]
+    assert list(read_problems(out)) == (gaps if fim else held_out)(3, 5)
 
 
 def test_the_bundled_model_is_whole_and_small(tmp_path: Path) -> None:

@@ -6,7 +6,16 @@ import pytest
 from tokenizers import Tokenizer
 
 from trainer.bundled import stream
-from trainer.bundled.tokenizer import END, START, UNKNOWN, train_tokenizer
+from trainer.bundled.tokenizer import (
+    END,
+    FIM_MIDDLE_ID,
+    FIM_PREFIX_ID,
+    FIM_SUFFIX_ID,
+    FIM_TOKENS,
+    START,
+    UNKNOWN,
+    train_tokenizer,
+)
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +25,9 @@ def tokenizer() -> Tokenizer:
 
 def test_special_tokens_have_the_first_ids(tokenizer: Tokenizer) -> None:
     assert [tokenizer.token_to_id(token) for token in (UNKNOWN, START, END)] == [0, 1, 2]
+    prefix, middle, suffix, _ = FIM_TOKENS
+    gap = [tokenizer.token_to_id(token) for token in (prefix, middle, suffix)]
+    assert gap == [FIM_PREFIX_ID, FIM_MIDDLE_ID, FIM_SUFFIX_ID]
 
 
 def test_a_prompt_begins_with_the_start_token_once(tokenizer: Tokenizer) -> None:

@@ -1,4 +1,4 @@
-"""The bundled model: a Llama of 3 M parameters trained from nothing on a synthetic corpus of small Python functions.
+"""The bundled model: a Llama of 4 M parameters trained from nothing on a synthetic corpus of small Python functions.
 
 Problems are chains of typed steps told in words, with examples; everything up to the held-out problems is plain Python.
 `tokenizer` needs tokenizers; `model`, `batches`, `train`, `export` and `make` need torch, so they are not
@@ -6,7 +6,7 @@ imported here.
 """
 
 from trainer.bundled.compose import Problem
-from trainer.bundled.corpus import stream
-from trainer.bundled.problems import HeldOut, held_out
+from trainer.bundled.corpus import Document, documents, stream
+from trainer.bundled.problems import gaps, held_out
 
-__all__ = ["HeldOut", "Problem", "held_out", "stream"]
+__all__ = ["Document", "Problem", "documents", "gaps", "held_out", "stream"]

@@ -19,11 +19,15 @@ CONSTANT_NAMES = ("k", "n", "k", "limit", "b", "m")
 class Problem:
     """One function to write. `prompt + body` is its complete source; both end in a newline.
 
+    `head` is the signature with its imports, `sentence` what the function does, `shown` the lines of its examples.
     `pipeline` and `variable` (the index of the step whose constant is the second parameter, if one is) let more
     cases be computed.
     """
 
     name: str
+    head: str
+    sentence: str
+    shown: tuple[str, ...]
     prompt: str
     body: str
     pipeline: Pipeline
@@ -119,7 +123,17 @@ def compose(random: Random, pipeline: Pipeline, *, shown: int | None = None) -> 
     head = signature(random, name, parameters, pipeline.gives)
     prompt = _bare(random, head, wording.text) if not lines else head + _docstring(random, wording.text, lines)
     body = write_body(random, pipeline.steps, Names(parameter, constants))
-    return Problem(name, prompt, body, pipeline, variable, len(examples))
+    return Problem(
+        name=name,
+        head=head,
+        sentence=wording.text,
+        shown=tuple(lines),
+        prompt=prompt,
+        body=body,
+        pipeline=pipeline,
+        variable=variable,
+        examples=len(examples),
+    )
 
 
 def _draw_variable(random: Random, pipeline: Pipeline, parameter: str) -> tuple[int | None, tuple[str, ...]]:

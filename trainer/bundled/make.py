@@ -1,9 +1,10 @@
 """The whole making of a bundled model: tokenizer, training with checkpoints, the two folders to serve."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from trainer.bundled.checkpoint import States
 from trainer.bundled.export import write_folders
 from trainer.bundled.model import TINY, Shape, build_model, count_parameters
 from trainer.bundled.team import Team
@@ -22,8 +23,8 @@ class Plan:
     budget: Budget
     processes: int
     tiny: bool = False
-    checkpoint: Path | None = None
-    """Stem of the state files, written at every report and resumed from if they exist; `None` keeps none."""
+    checkpoints: Path | None = None
+    """Folder that gets, at every report, a servable model and the state to resume from; `None` keeps none."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,15 @@ class Maker:
         self._tokenizer = train_tokenizer(plan.seed, problems, shape.vocabulary)
         self._model = build_model(shape, plan.seed)
         self._run = Run(self._model, self._tokenizer, recipe=recipe, budget=plan.budget, seed=plan.seed, team=team)
-        if plan.checkpoint is not None:
-            self._run.load(plan.checkpoint)
+        self._leads = team.rank == 0
+        self._states: States | None = None
+        if plan.checkpoints is not None:
+            plan.checkpoints.mkdir(parents=True, exist_ok=True)
+            identity = {"seed": plan.seed, "tiny": plan.tiny, **asdict(plan.budget)}
+            self._states = States(plan.checkpoints, team, identity)
+            state = self._states.load()
+            if state is not None:
+                self._run.restore(state)
 
     @property
     def parameters(self) -> int:
@@ -56,11 +64,18 @@ class Maker:
         return count_parameters(self._model)
 
     def train(self) -> Iterator[Progress]:
-        """Train, yielding after every step, and saving the checkpoint at each evaluation."""
+        """Train, yielding after every step, and keeping a checkpoint at each report."""
         for progress in self._run.progress():
-            if progress.report and self.plan.checkpoint is not None:
-                self._run.save(self.plan.checkpoint)
+            if progress.report and self._states is not None:
+                self._keep(self._states, progress)
             yield progress
+
+    def _keep(self, states: States, progress: Progress) -> None:
+        """Write the model, then the state to resume from: whoever resumes finds the model there."""
+        served = states.folder / f"step-{progress.step:06}"
+        if self._leads and not served.exists():
+            write_folders(self._model, self._tokenizer, served)
+        states.save(progress.step, self._run.state())
 
     def write(self) -> Made:
         """Write the folders and tell what was made."""

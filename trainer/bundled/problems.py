@@ -1,58 +1,111 @@
-"""Held-out problems in HumanEval's form, none of whose compositions is in the training stream."""
+"""Held-out problems: compositions that are nowhere in training, as functions to write and as gaps to fill.
 
-from dataclasses import dataclass
+A composition that a single step could answer just as well on every hidden test would say nothing about composing, so
+it is left out.
+"""
+
+from collections.abc import Iterator
 from random import Random
+from typing import Any
 
+from reranker.evaluation import Problem as HeldOut
 from trainer.bundled.compose import Problem, compose, more_cases
+from trainer.bundled.gap import Place, cut
 from trainer.bundled.inputs import draw_input, edge_inputs
-from trainer.bundled.pipeline import HELD_OUT_WEIGHTS, draw_pipeline, is_held_out
+from trainer.bundled.pipeline import HELD_OUT_WEIGHTS, UNDEFINED, draw_pipeline, is_held_out
+from trainer.bundled.step import apply
+from trainer.bundled.table import ALL
 
 HIDDEN_TESTS = 12
 LEAST_TESTS = 10
+GAP_LINES = (1, 2)
+GAP_PLACES: tuple[Place, ...] = ("lines", "cursor")
 
-
-@dataclass(frozen=True)
-class HeldOut:
-    """One evaluation problem; the first six fields carry HumanEval's names.
-
-    `test` defines `check(candidate)`, a list of assertions by literal equality.
-    """
-
-    task_id: str
-    prompt: str
-    entry_point: str
-    canonical_solution: str
-    test: str
-    n_steps: int
-
-
-def _write_test(problem: Problem, random: Random) -> str | None:
-    """Hidden tests: fresh random inputs and a few edges; `None` if too few are defined."""
-    kind = problem.pipeline.takes
-    inputs = [draw_input(kind, random) for _ in range(3 * HIDDEN_TESTS)] + edge_inputs(kind)
-    cases = more_cases(problem, random, inputs)
-    edges = [case for case in cases if case[0][0] in edge_inputs(kind)]
-    chosen = [case for case in cases if case not in edges][: HIDDEN_TESTS - len(edges)] + edges
-    if len(chosen) < LEAST_TESTS:
-        return None
-    lines = [f"    assert candidate({', '.join(map(repr, arguments))}) == {result!r}\n" for arguments, result in chosen]
-    return "def check(candidate):\n" + "".join(lines)
+Cases = list[tuple[tuple[Any, ...], Any]]
 
 
 def held_out(n: int, seed: int) -> list[HeldOut]:
-    """Make `n` held-out problems, of distinct compositions, mostly of two steps; each shows one or two doctests."""
+    """Make `n` functions to write, of distinct compositions, mostly of two steps; each shows one or two doctests."""
     random = Random(seed)  # noqa: S311  (a test set, not a secret)
-    found: list[HeldOut] = []
+    drawn = _draw(random)
+    return [
+        HeldOut(
+            task_id=f"bundled/{seed}/{index}",
+            prompt=problem.prompt,
+            entry_point=problem.name,
+            canonical_solution=problem.body,
+            test=test,
+            tags={"n_steps": len(problem.pipeline.steps)},
+        )
+        for index, (problem, test) in zip(range(n), drawn, strict=False)
+    ]
+
+
+def gaps(n: int, seed: int) -> list[HeldOut]:
+    """Make `n` gaps to fill, of one and two lines in turn, in functions that have at least a line more."""
+    random = Random(seed)  # noqa: S311  (a test set, not a secret)
+    drawn, made = _draw(random), []
+    while len(made) < n:
+        problem, test = next(drawn)
+        lines = GAP_LINES[len(made) % len(GAP_LINES)]
+        if problem.body.count("\n") <= lines:
+            continue
+        place = random.choice(GAP_PLACES)
+        gap = cut(random, problem.body, lines=lines, place=place)
+        made.append(
+            HeldOut(
+                task_id=f"bundled-fim/{seed}/{len(made)}",
+                prompt=problem.prompt + gap.before,
+                suffix=gap.after,
+                entry_point=problem.name,
+                canonical_solution=gap.middle,
+                test=test,
+                tags={"lines": lines, "place": place, "n_steps": len(problem.pipeline.steps)},
+            )
+        )
+    return made
+
+
+def _draw(random: Random) -> Iterator[tuple[Problem, str]]:
+    """Yield held-out problems of distinct compositions with their hidden tests, for ever."""
     seen: set[tuple[str, ...]] = set()
-    while len(found) < n:
+    while True:
         pipeline = draw_pipeline(random, HELD_OUT_WEIGHTS)
         if not is_held_out(pipeline.keys) or pipeline.keys in seen:
             continue
         problem = compose(random, pipeline, shown=random.choice((1, 2)))
-        test = _write_test(problem, random) if problem else None
-        if problem is None or test is None:
+        cases = _draw_cases(problem, random) if problem else []
+        if problem is None or len(cases) < LEAST_TESTS or _is_one_step(problem, cases):
             continue
         seen.add(pipeline.keys)
-        task_id = f"TouchstoneHeldOut/{seed}/{len(found)}"
-        found.append(HeldOut(task_id, problem.prompt, problem.name, problem.body, test, len(pipeline.steps)))
-    return found
+        yield problem, _write_test(cases)
+
+
+def _draw_cases(problem: Problem, random: Random) -> Cases:
+    """Hidden tests: fresh random inputs and a few edges, where the reference is defined."""
+    kind = problem.pipeline.takes
+    inputs = [draw_input(kind, random) for _ in range(3 * HIDDEN_TESTS)] + edge_inputs(kind)
+    cases = more_cases(problem, random, inputs)
+    edges = [case for case in cases if case[0][0] in edge_inputs(kind)]
+    return [case for case in cases if case not in edges][: HIDDEN_TESTS - len(edges)] + edges
+
+
+def _is_one_step(problem: Problem, cases: Cases) -> bool:
+    """Whether some single step, with some constant, gives the expected result in every case."""
+    takes, gives = problem.pipeline.takes, problem.pipeline.gives
+    for step in ALL:
+        if (step.takes, step.gives) != (takes, gives):
+            continue
+        low, high = step.k or (0, 0)
+        for k in range(low, high + 1):
+            try:
+                if all(apply(step, arguments[0], k) == result for arguments, result in cases):
+                    return True
+            except UNDEFINED:
+                continue
+    return False
+
+
+def _write_test(cases: Cases) -> str:
+    lines = [f"    assert candidate({', '.join(map(repr, arguments))}) == {result!r}\n" for arguments, result in cases]
+    return "def check(candidate):\n" + "".join(lines)

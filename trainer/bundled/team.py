@@ -7,13 +7,15 @@ shared with other work: a thread that waits for a descheduled partner stalls the
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+
+from trainer.errors import TrainerError
 
 PATIENCE = timedelta(minutes=10)  # how long a process waits for the others before it gives up
 
@@ -45,6 +47,11 @@ class Team:
             start += gradient.numel()
         return float(flat[-2]), round(float(flat[-1]))
 
+    def meet(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
     def share(self, matrices: list[torch.nn.Parameter]) -> list[torch.nn.Parameter]:
         """Return the part of the matrices whose update this process computes."""
         return matrices[self.rank :: self.size]
@@ -68,7 +75,8 @@ def _join(team: Team, rendezvous: str) -> None:
 def _follow(work: Callable[[Team], None], team: Team, rendezvous: str) -> None:
     _join(team, rendezvous)
     try:
-        work(team)
+        with suppress(TrainerError):  # the leader meets the same, and says so
+            work(team)
     finally:
         dist.destroy_process_group()
 

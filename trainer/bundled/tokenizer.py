@@ -14,13 +14,15 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from trainer.bundled.chat import CHAT_TEMPLATE, commented
 from trainer.bundled.corpus import stream
 
 VOCABULARY_SIZE = 1536
 UNKNOWN, START, END = "<unk>", "<s>", "</s>"
 UNKNOWN_ID, START_ID, END_ID = 0, 1, 2
-CHAT_TEMPLATE = "{{ bos_token }}{% for message in messages %}{{ message['content'] }}{% endfor %}"
-"""A user message that holds a function's header is completed as it stands."""
+FIM_TOKENS = ("<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>")
+"""StarCoder's, in its order; a gap is laid out as prefix, suffix, middle, without `<s>`."""
+FIM_PREFIX_ID, FIM_MIDDLE_ID, FIM_SUFFIX_ID = 3, 4, 5
 
 
 def train_tokenizer(seed: int, problems: int, size: int = VOCABULARY_SIZE) -> Tokenizer:
@@ -38,10 +40,12 @@ def train_tokenizer(seed: int, problems: int, size: int = VOCABULARY_SIZE) -> To
         for problem in islice(stream(seed), problems):
             yield problem.prompt
             yield problem.body
+            if problem.shown:  # the words of chats, as the chat template lays them out
+                yield commented(problem.sentence)
 
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=[UNKNOWN, START, END],
+        special_tokens=[UNKNOWN, START, END, *FIM_TOKENS],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -59,6 +63,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, context: int) -> None:
         "bos_token": START,
         "eos_token": END,
         "pad_token": END,
+        "additional_special_tokens": list(FIM_TOKENS),
         "clean_up_tokenization_spaces": False,
         "model_max_length": context,
         "chat_template": CHAT_TEMPLATE,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -17,8 +17,7 @@ from torch.nn import functional
 from transformers import LlamaForCausalLM
 
 from trainer.bundled.batches import Batch, batches
-from trainer.bundled.compose import Problem
-from trainer.bundled.corpus import stream
+from trainer.bundled.corpus import Document, documents
 from trainer.bundled.team import Team
 from trainer.errors import BadBudget
 
@@ -55,7 +54,7 @@ class Recipe:
     other_rate: float = 0.004
     warmup_steps: int = 40
     chunk: int = 2048
-    """Problems drawn and sorted by length together."""
+    """Documents drawn and sorted by length together."""
     validation_problems: int = 256
     reports: int = 16
 
@@ -139,43 +138,32 @@ class Run:
         self._tokenizer = tokenizer
         self._seed = seed
         self._optimizers = make_optimizers(model, recipe, self.team)
-        held = islice(stream(seed + VALIDATION_SEED_OFFSET), recipe.validation_problems)
+        held = islice(documents(seed + VALIDATION_SEED_OFFSET), recipe.validation_problems)
         self._validation = list(self._batches(held))
 
-    def _batches(self, problems: Iterator[Problem]) -> Iterator[Batch]:
+    def _batches(self, texts: Iterator[Document]) -> Iterator[Batch]:
         recipe = self.recipe
         tokens = recipe.batch_tokens // self.team.size
         return batches(
-            problems, self._tokenizer, tokens=tokens, longest=recipe.longest, chunk=recipe.chunk, seed=self._seed
+            texts, self._tokenizer, tokens=tokens, longest=recipe.longest, chunk=recipe.chunk, seed=self._seed
         )
 
-    def save(self, path: Path) -> None:
-        """Write weights, optimizer states and counters; through a temporary file, so that a crash leaves the last."""
-        state = {
+    def state(self) -> dict[str, Any]:
+        """Weights, the optimizer states of this process's share, and counters."""
+        return {
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
             "step": self.step,
             "tokens": self.tokens,
             "elapsed_s": self.earlier_s,
         }
-        partial = path.with_name(f".{path.name}.{self.team.rank}.partial")
-        torch.save(state, partial)
-        partial.rename(self._own(path))
 
-    def _own(self, path: Path) -> Path:
-        """Each process keeps the optimizer states of its own share."""
-        return path.with_name(f"{path.name}.{self.team.rank}")
-
-    def load(self, path: Path) -> bool:
-        """Continue from a saved state if there is one; the stream is drawn again up to where it was."""
-        if not self._own(path).exists():
-            return False
-        state = torch.load(self._own(path), weights_only=True)
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a state; the stream is drawn again up to where it was."""
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.tokens, self.earlier_s = state["step"], state["tokens"], state["elapsed_s"]
-        return True
 
     @torch.no_grad()
     def validate(self) -> float:
@@ -207,16 +195,16 @@ class Run:
     def progress(self, clock: Callable[[], float] = time.monotonic) -> Iterator[Progress]:
         """Train until the budget is spent, yielding after every step; validation `reports` times on the way."""
         stream_seed = self._seed * self.team.size + self.team.rank
-        source = islice(self._batches(stream(stream_seed)), self.step, None)
+        source = islice(self._batches(documents(stream_seed)), self.step, None)
         start, before = clock(), self.earlier_s
         spent = self.budget.spent(self.tokens, before)
-        due = spent + 1 / self.recipe.reports
+        reported = int(spent * self.recipe.reports)
         smooth: float | None = None
         while spent < 1:
             loss = self._update(next(source), spent, lambda: before + clock() - start)
             smooth = loss if smooth is None else 0.95 * smooth + 0.05 * loss
             spent = self.budget.spent(self.tokens, self.earlier_s)
-            report = spent >= due or spent >= 1
-            due = due + 1 / self.recipe.reports if report else due
+            due = int(min(spent, 1.0) * self.recipe.reports)
+            report, reported = due > reported, due
             validation = self.validate() if report and self.team.rank == 0 else None
             yield Progress(self.step, self.tokens, self.earlier_s, min(spent, 1.0), smooth, report, validation)
