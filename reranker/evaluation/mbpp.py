@@ -82,7 +82,8 @@ def called_of(defined: list[str], test: str) -> list[str]:
 def _missing_modules(program: list[ast.stmt], test: str) -> list[str]:
     """Modules of the standard library that the test reads and nothing imports."""
     nodes = [node for statement in [*program, *_parse(test)] for node in ast.walk(statement)]
-    bound = {alias.asname or alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    bound = {alias.asname or alias.name for node in imports for alias in node.names}
     bound |= {node.name for node in program if isinstance(node, ast.FunctionDef)}
     read = {node.value.id for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}
     read &= {node.id for statement in _parse(test) for node in ast.walk(statement) if isinstance(node, ast.Name)}

@@ -17,11 +17,11 @@ needs_datasets = pytest.mark.skipif(
     importlib.util.find_spec("datasets") is None, reason="the extra `datasets` is not installed"
 )
 
-HUMANEVAL = [
+HUMANEVAL: list[dict[str, Any]] = [
     {"task_id": "a", "prompt": "def f():\n", "canonical_solution": "    pass\n", "test": "", "entry_point": "f"},
     {"task_id": "b", "prompt": "def g():\n", "canonical_solution": "    pass\n", "test": "", "entry_point": None},
 ]
-MBPP = [
+MBPP: list[dict[str, Any]] = [
     {
         "task_id": 2,
         "text": "Return x.",

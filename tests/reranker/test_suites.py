@@ -49,6 +49,10 @@ problems = st.builds(
 ONE = Problem(task_id="a", prompt="def f(x):\n", entry_point="f", test="assert f(1) == 2\n", tags={"n_steps": 2})
 
 
+def with_field(name: str, value: Any) -> Problem:
+    return replace(ONE, **{name: value})
+
+
 @relaxed
 @given(st.lists(problems, min_size=1, max_size=3, unique_by=lambda problem: problem.task_id), st.booleans())
 def test_what_is_written_is_read_again(tmp_path: Path, given: list[Problem], packed: bool) -> None:
@@ -68,12 +72,12 @@ def test_every_field_counts_in_the_hash(name: str) -> None:
     other: Any = {"stdio": (StdioCase(input="", output=""),), "files": {"x": ""}, "tags": {"n_steps": 2.0}}.get(
         name, ""
     )
-    changed = replace(ONE, **{name: other or "b"})
+    changed = with_field(name, other or "b")
     assert changed.content_hash != ONE.content_hash
     if name == "tags":
         assert replace(ONE, tags={"n_steps": True}).content_hash != replace(ONE, tags={"n_steps": 1}).content_hash
     if isinstance(getattr(ONE, name), str | None) and name not in ("task_id", "prompt", "language"):
-        assert replace(ONE, **{name: None}).content_hash != replace(ONE, **{name: ""}).content_hash
+        assert with_field(name, None).content_hash != with_field(name, "").content_hash
 
 
 def test_the_hash_of_a_problem_is_the_same_everywhere() -> None:
