@@ -36,7 +36,7 @@ def serve(context: typer.Context) -> None:
 
 @app.command(context_settings=_HAND_ON)
 def models(context: typer.Context) -> None:
-    """List, pull, convert and verify models."""
+    """List, pull, convert, calibrate and verify models."""
     _forward("engine.cli", "models", context.args)
 
 

@@ -47,8 +47,10 @@ async def build_engine(config: EngineConfig, store: ModelStore) -> Engine:
         options = {"script": config.script, "max_waiting": config.max_waiting}
     else:
         model, dtype = await asyncio.to_thread(find_model, config, store)
-        make = _ct2_options if config.type == "ctranslate2" else _hf_options
-        options = await asyncio.to_thread(make, config, model, dtype)
+        if config.type == "ctranslate2":
+            options = await asyncio.to_thread(_ct2_options, config, model, dtype, store.state_dir / "calibration")
+        else:
+            options = _hf_options(config, model, dtype)
         options |= {"device": config.device, "max_waiting": config.max_waiting}
     return await load_engine(config.type, **options)
 
@@ -77,16 +79,29 @@ def _dtype_of_name(config: EngineConfig) -> str:
     return named
 
 
-def _ct2_options(config: EngineConfig, model: Model | Path, dtype: str) -> dict[str, Any]:
+def _ct2_options(config: EngineConfig, model: Model | Path, dtype: str, calibrations: Path) -> dict[str, Any]:
     from engine.ct2.model import choose_threads
 
     folder = _converted(config, model, dtype)
+    if dtype == "auto" and isinstance(model, Model) and not _on_cuda(config):
+        folder, dtype = _measured(config, model, folder, calibrations)
     weights = folder.path / "model.bin"
     threads = None
     if config.threads is not None and weights.exists():
         threads = choose_threads(weights.stat().st_size, config.threads)
     stored = folder.path.name.removeprefix("ct2-")
     return {"folder": folder.path, "model_name": folder.name(stored), "dtype": dtype, "threads": threads}
+
+
+def _measured(config: EngineConfig, model: Model, otherwise: _Folder, calibrations: Path) -> tuple[_Folder, str]:
+    """The conversion that costs least on this CPU and the type to compute it in; `otherwise` if none was measured."""
+    from engine.calibration import calibrated
+    from engine.ct2.model import available_cores
+
+    found = calibrated(model, cores=config.threads or available_cores(), folder=calibrations)
+    if found is None or found.chosen is None:
+        return otherwise, "auto"
+    return _Folder(model.conversion(found.chosen.conversion), model), found.chosen.compute
 
 
 def _converted(config: EngineConfig, model: Model | Path, dtype: str) -> _Folder:
@@ -107,9 +122,9 @@ def _converted(config: EngineConfig, model: Model | Path, dtype: str) -> _Folder
 
 def _on_cuda(config: EngineConfig) -> bool:
     if config.device == "auto":
-        import ctranslate2
+        from engine.ct2.model import library
 
-        return bool(ctranslate2.get_cuda_device_count())
+        return bool(library().get_cuda_device_count())
     return config.device == "cuda"
 
 

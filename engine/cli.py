@@ -1,19 +1,25 @@
-"""`touchstone models`: list, pull, convert and verify model folders."""
+"""`touchstone models`: list, pull, convert, calibrate and verify model folders."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.errors import EngineError
+from engine.errors import EngineError, ModelNotFound
 from engine.models import Model, ModelStore
 
-app = typer.Typer(help="List, pull, convert and verify models.", no_args_is_help=True, add_completion=False)
+if TYPE_CHECKING:
+    from engine.calibration import Calibration
+
+CALIBRATE_BUDGET_S = 600.0
+"""Whoever asks for figures can wait longer than a server that starts."""
+
+app = typer.Typer(help="List, pull, convert, calibrate and verify models.", no_args_is_help=True, add_completion=False)
 
 StateDir = Annotated[
     Path | None,
@@ -47,9 +53,7 @@ def list_models(
         return
     rows: list[tuple[str, ...]] = [("", "ID", "FAMILY:SIZE", "ROUND", "CONVERSIONS", "CREATED", "")]
     rows += [_row(model, champion) for model in found]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    _print_table(rows)
 
 
 @app.command()
@@ -94,6 +98,32 @@ def convert(
 
 
 @app.command()
+def calibrate(
+    name: Annotated[str | None, typer.Argument(help="Id or name of a model; the champion if left out.")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="As engine.threads; all cores if left out.")
+    ] = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Measure again what `dtype = "auto"` chooses from, and keep the figures; * is the choice."""
+    with _told():
+        store = _store(state_dir)
+        model = store.champion() if name is None else store.get(name)
+        if model is None:
+            raise ModelNotFound(f"there is no model in {store.root}; run: touchstone models pull NAME")
+        found = _measure(store, model, threads)
+    if found is None:
+        typer.echo(f"{model.id}: nothing to choose between (conversions: {_conversions(model)})")
+        return
+    rows: list[tuple[str, ...]] = [("", "COMPUTED IN", "FROM", "US/TOKEN OF 1", "OF 16", "ROUNDS", "")]
+    for timing in found.timings:
+        costs = ["" if cost is None else f"{cost:.1f}" for cost in (timing.one_us, timing.many_us)]
+        mark = "*" if timing == found.chosen else ""
+        rows.append((mark, timing.dtype, f"ct2-{timing.conversion}", *costs, str(timing.rounds), timing.left_out))
+    _print_table(rows)
+
+
+@app.command()
 def verify(
     name: Annotated[str | None, typer.Argument(help="Id or name of a model; all of them where it is left out.")] = None,
     state_dir: StateDir = None,
@@ -111,6 +141,14 @@ def verify(
     raise typer.Exit(1 if damaged else 0)
 
 
+def _measure(store: ModelStore, model: Model, threads: int | None) -> Calibration | None:
+    from engine.calibration import calibrated
+    from engine.ct2.model import available_cores
+
+    cores, folder = threads or available_cores(), store.state_dir / "calibration"
+    return calibrated(model, cores=cores, folder=folder, again=True, budget_s=CALIBRATE_BUDGET_S)
+
+
 def _store(state_dir: Path | None) -> ModelStore:
     if state_dir is None:
         from platformdirs import user_data_dir
@@ -126,10 +164,20 @@ def _row(model: Model, champion: Model | None) -> tuple[str, ...]:
         model.id,
         f"{manifest.family}:{manifest.size}",
         str(manifest.round),
-        ", ".join(manifest.conversions) or "none",
+        _conversions(model),
         f"{manifest.created_at:%Y-%m-%d}",
         "bundled" if model.read_only else "",
     )
+
+
+def _conversions(model: Model) -> str:
+    return ", ".join(model.manifest.conversions) or "none"
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _record(model: Model, champion: Model | None) -> dict[str, object]:

@@ -42,7 +42,9 @@ class EngineConfig(BaseModel):
     model: str | None = None
     """Id, name or path of a model folder; None: the champion."""
     dtype: str = "auto"
-    """auto: for ctranslate2 the best conversion that is there, for transformers float32 on CPUs, bfloat16 on GPUs."""
+    """auto: for ctranslate2 on CPUs what costs least of the conversions that are there, as stored or in float32,
+    measured at the first start (`touchstone models calibrate`), on GPUs the best conversion as stored; for transformers
+    float32 on CPUs, bfloat16 on GPUs. Others name the conversion and compute in its type."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda)$")] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     """Cores to compute with; None: as many as this process may use."""

@@ -28,6 +28,7 @@ def serve(
     from server.run import Process, StartFailed, say
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("engine").setLevel(logging.INFO)  # what it chose for this host, a line or two a start
     flags = {
         "state_dir": state_dir,
         "server": {"host": host, "port": port},

@@ -41,7 +41,7 @@ class Model:
         self.tokenizer = tokenizer
         self.threads = threads
         self.dtype: str = generator.compute_type
-        self.tokens: tuple[str, ...] = _vocabulary(folder)
+        self.tokens: tuple[str, ...] = vocabulary_of(folder)
         """Spelling of each token as CTranslate2 knows it, by id."""
         tokenizer.cover(len(self.tokens))
         self.texts = tuple(tokenizer.text_of(token_id) for token_id in range(len(tokenizer.bytes_of)))
@@ -52,9 +52,7 @@ class Model:
     @classmethod
     def load(cls, folder: Path, *, dtype: str, device: str, threads: Threads | None) -> Model:
         """Read a converted folder; blocks. Raises `ModelNotConverted`, `UnsupportedDtype`, `UnsupportedModel`."""
-        _wait_without_spinning()
-        import ctranslate2
-
+        ctranslate2 = library()
         if not (folder / "model.bin").is_file():
             raise ModelNotConverted(f"{folder} has no model.bin; make one with `touchstone models convert`")
         tokenizer = Tokenizer.load(folder)
@@ -66,16 +64,7 @@ class Model:
                     f"this {device} cannot compute in {dtype}; it can in {', '.join(sorted(supported))}"
                 )
         threads = threads or choose_threads((folder / "model.bin").stat().st_size, available_cores())
-        try:
-            generator = ctranslate2.Generator(
-                str(folder),
-                device=device,
-                compute_type="default" if dtype in AS_STORED else dtype,
-                inter_threads=threads.workers + threads.reserved,
-                intra_threads=threads.intra,
-            )
-        except (RuntimeError, ValueError) as error:
-            raise UnsupportedModel(f"CTranslate2 cannot load {folder}: {error}") from error
+        generator = load_generator(folder, dtype=dtype, device=device, threads=threads)
         model = cls(generator, tokenizer, folder, threads)
         model.check()
         return model
@@ -101,13 +90,34 @@ class Model:
             self.generator = None  # its destructor ends the library's own threads
 
 
-def _wait_without_spinning() -> None:
-    """Let OpenMP's threads sleep at their barriers; read once, when the library is loaded.
+def library() -> Any:
+    """CTranslate2, imported; its OpenMP threads sleep at their barriers. Every first import must come through here.
 
     By default (libgomp) they spin first, which on cores shared with other work burns the time the thread they wait for
-    would need: up to five times slower with active waiting (docs/experiments.md). Whoever sets the variable decides.
+    would need: up to five times slower with active waiting (docs/experiments.md). Whoever sets the variable decides;
+    it is read once, when the library is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import ctranslate2
+
+    return ctranslate2
+
+
+def load_generator(folder: Path, *, dtype: str, device: str, threads: Threads) -> Any:
+    """The weights, with threads of the library's own: unload them before the interpreter ends.
+
+    Raises `UnsupportedModel`.
+    """
+    try:
+        return library().Generator(
+            str(folder),
+            device=device,
+            compute_type="default" if dtype in AS_STORED else dtype,
+            inter_threads=threads.workers + threads.reserved,
+            intra_threads=threads.intra,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise UnsupportedModel(f"CTranslate2 cannot load {folder}: {error}") from error
 
 
 def choose_threads(model_bytes: int, cores: int) -> Threads:
@@ -127,7 +137,8 @@ def available_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
 
 
-def _vocabulary(folder: Path) -> tuple[str, ...]:
+def vocabulary_of(folder: Path) -> tuple[str, ...]:
+    """Spelling of each token, by id. Raises `ModelNotConverted` for a folder without one."""
     import json
 
     path = folder / "vocabulary.json"

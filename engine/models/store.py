@@ -75,7 +75,8 @@ class ModelStore:
     """The models below `<state_dir>/models` and those bundled with the package. Safe between processes."""
 
     def __init__(self, state_dir: Path | str, *, bundled_dir: Path | None = None) -> None:
-        self.root = Path(state_dir) / "models"
+        self.state_dir = Path(state_dir)
+        self.root = self.state_dir / "models"
         self._bundled = Path(str(files("engine"))) / "bundled" if bundled_dir is None else bundled_dir
         self._pointer = self.root / "champion.json"
         self._lock = self.root / ".lock"

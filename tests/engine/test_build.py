@@ -61,7 +61,7 @@ async def first_words(engine: Engine) -> str:
 @pytest.mark.parametrize(
     ("config", "name"),
     [
-        ({}, "tiny:30k-int8.r2"),
+        ({"dtype": "int8"}, "tiny:30k-int8.r2"),
         ({"model": "tiny-30k.r2", "dtype": "float32"}, "tiny:30k-float32.r2"),
         ({"model": "tiny:30k-float32.r2"}, "tiny:30k-float32.r2"),
         ({"type": "transformers", "threads": 1}, "tiny:30k-float32.r2"),

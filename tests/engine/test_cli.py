@@ -85,6 +85,20 @@ def test_a_folder_is_pulled_converted_listed_and_verified(run: Run, checkpoint: 
     assert (damaged.returncode, damaged.stdout) == (1, "tiny-coder-30k.r0: DAMAGED\n  ct2-int8/model.bin: changed\n")
 
 
+def test_figures_are_measured_printed_and_kept(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    assert run("pull", str(checkpoint), "--name", "one:30k").returncode == 0
+    done = run("calibrate", "one:30k", "--threads", "1")
+    head, *lines = done.stdout.splitlines()
+    assert head.split()[:2] == ["COMPUTED", "IN"], done.stderr
+    assert [line.replace("*", "").split()[0] for line in lines] == ["int8_float32", "float32"]
+    assert [line[0] for line in lines].count("*") == 1
+    (kept,) = (tmp_path / "state/calibration").iterdir()
+    assert json.loads(kept.read_text())["key"]["cores"] == 1
+
+    assert run("pull", str(checkpoint), "--name", "two:30k", "--dtype", "float32").returncode == 0
+    assert run("calibrate", "two:30k").stdout == "two-30k.r0: nothing to choose between (conversions: float32)\n"
+
+
 def test_pulling_converts_and_never_overwrites(checkpoint: Path, tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
     said: list[str] = []

@@ -1,0 +1,12 @@
+"""`dtype = "auto"` on CPUs: which conversion, computed in which type; measured once a host and model.
+
+choice.py   what can be served without losing precision unasked, and which of the measured is taken
+measure.py  the measurement
+host.py     what about this machine the figures depend on
+cache.py    the figures of earlier starts, in <state_dir>/calibration/
+"""
+
+from engine.calibration.cache import Calibration, calibrated
+from engine.calibration.choice import Candidate, Timing, candidates_of, choose
+
+__all__ = ["Calibration", "Candidate", "Timing", "calibrated", "candidates_of", "choose"]
