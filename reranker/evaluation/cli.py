@@ -54,6 +54,7 @@ def measure(
     threads: Annotated[int | None, typer.Option(help="Cores to compute with.")] = None,
     config: Annotated[Path | None, typer.Option(help="Its [engine] counts; ./touchstone.toml if it is there.")] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of models.")] = None,
+    test_cpu_s: Annotated[float | None, typer.Option(help="CPU seconds a hidden test may take.  [default: 5]")] = None,
     concurrency: Annotated[
         int | None, typer.Option(help="Problems at a time.  [default: one a core, at least 2]")
     ] = None,
@@ -79,6 +80,7 @@ def measure(
         engine={"type": engine, "model": model, "dtype": dtype, "threads": threads},
         config=config,
         state_dir=state_dir,
+        test_cpu_s=test_cpu_s,
         concurrency=concurrency,
         run=run,
     )

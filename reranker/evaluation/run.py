@@ -116,7 +116,7 @@ class _Work:
         cut = [await _cut(problem, text) for text in sampled.texts]
         greedy = None if sampled.greedy is None else await _cut(problem, sampled.greedy)
         texts = list(dict.fromkeys(cut if greedy is None else [*cut, greedy]))
-        outcomes = await judge(problem, texts, self.sandbox)
+        outcomes = await judge(problem, texts, self.sandbox, self.settings.limits)
         place = {text: index for index, text in enumerate(texts)}
         return Record(
             task_id=problem.task_id,

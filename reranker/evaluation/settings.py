@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reranker.evaluation.errors import InvalidSetting
+from sandbox import Limits
+
+DEFAULT_N = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +19,7 @@ class Settings:
     Raises `InvalidSetting`, naming the field.
     """
 
-    n: int = 16
+    n: int = DEFAULT_N
     """Samples a problem, the greedy one not counted."""
     ks: tuple[int, ...] = (1, 4, 16)
     """Sizes that pass@k and best-of-k are measured at, ascending."""
@@ -29,6 +32,8 @@ class Settings:
     seed: int | None = None
     method: str | None = None
     """What a server is asked to choose by."""
+    test_cpu_s: float = 5.0
+    """CPU seconds that one hidden test may take. Four times as long by the clock, so that a busy host fails nobody."""
 
     def __post_init__(self) -> None:
         if self.n < 1:
@@ -43,6 +48,15 @@ class Settings:
             raise InvalidSetting("top_p", "must be over 0 and at most 1")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise InvalidSetting("max_tokens", "must be at least 1")
+
+        if self.test_cpu_s <= 0:
+            raise InvalidSetting("test_cpu_s", "must be over 0")
+
+    @property
+    def limits(self) -> Limits:
+        """What a candidate may use while it is judged; the first test that fails decides."""
+        each = self.test_cpu_s
+        return Limits(cpu_s=2 * each, wall_s=8 * each, test_cpu_s=each, test_wall_s=4 * each, stop_on_failure=True)
 
     def tokens_for(self, *, gap: bool) -> int:
         """The most tokens a sample may have; `gap`: it fills one in the middle."""

@@ -114,11 +114,13 @@ def _main(report: Report) -> Table:
     table.add_column("chosen")
     for k in ks:
         table.add_column(f"of {k}", justify="right")
-    table.add_column("over random, points", justify="right")
     found = {(measure.name, measure.k): measure for measure in measures}
     gains = {gain.name: points(gain.estimate) for gain in report.gains()}  # the last is that at the largest k
+    if gains:
+        table.add_column("over random, points", justify="right")
     for name in _names(measures):
-        table.add_row(label(name), *(_cell(found.get((name, k)), report) for k in ks), gains.get(name, ""))
+        gain = (gains.get(name, ""),) if gains else ()
+        table.add_row(label(name), *(_cell(found.get((name, k)), report) for k in ks), *gain)
     return table
 
 

@@ -20,13 +20,12 @@ from reranker.evaluation.record import Record
 from reranker.evaluation.remote import open_server
 from reranker.evaluation.report import Report, this_host
 from reranker.evaluation.run import chosen, evaluate, info_of
-from reranker.evaluation.settings import Settings, default_ks
+from reranker.evaluation.settings import DEFAULT_N, Settings, default_ks
 from reranker.evaluation.sources import EngineSource, GivenSource, Source, canonical, read_samples
 from reranker.evaluation.suite import ProblemSuite, load_suite
 from sandbox import NamespaceSandbox, Sandbox
 
 DEFAULT_CONFIG = Path("touchstone.toml")
-DEFAULT_N, DEFAULT_TEMPERATURE, DEFAULT_TOP_P = 16, 0.8, 0.95
 OnStart = Callable[[int, int], None]
 """Called once with the number of problems, and of those that are done already."""
 
@@ -48,6 +47,7 @@ class Asked:
     """Of `EngineConfig`: type, model, dtype, threads."""
     config: Path | None = None
     state_dir: Path | None = None
+    test_cpu_s: float | None = None
     concurrency: int | None = None
     run: Path | None = None
 
@@ -141,13 +141,12 @@ async def _source(asked: Asked, suite: ProblemSuite, sandbox: Sandbox) -> AsyncI
 
 
 def _settings(asked: Asked, source: Source) -> Settings:
-    given = {name: value for name, value in asked.sampling.items() if value is not None}
+    """The defaults of `Settings`, under what was asked."""
+    options = {**asked.sampling, "greedy": asked.greedy, "test_cpu_s": asked.test_cpu_s}
+    given = {name: value for name, value in options.items() if value is not None}
     if isinstance(source, GivenSource):
-        n: int = source.least
-        nothing: dict[str, Any] = {"greedy": False, "temperature": None, "top_p": None}
-        return Settings(n=n, ks=_ks(asked.ks, n), **nothing)
-    sampling = {"n": DEFAULT_N, "temperature": DEFAULT_TEMPERATURE, "top_p": DEFAULT_TOP_P} | given
-    return Settings(ks=_ks(asked.ks, sampling["n"]), greedy=asked.greedy is not False, **sampling)
+        given |= {"n": source.least, "greedy": False, "temperature": None, "top_p": None}
+    return Settings(ks=_ks(asked.ks, given.get("n", DEFAULT_N)), **given)
 
 
 def _ks(text: str | None, n: int) -> tuple[int, ...]:
