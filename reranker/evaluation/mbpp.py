@@ -40,40 +40,39 @@ def is_prepared(problem: Problem) -> bool:
 
 def mend(problem: Problem) -> Problem:
     """A row of that preparation with its faults mended; one without faults, and a mended one, stay as they are."""
-    solution, test = problem.canonical_solution or "", problem.test or ""
+    solution, test = problem.canonical_solution, problem.test
+    if solution is None or test is None:
+        return problem
     if not _parse(problem.prompt + solution):
         solution = _indent_anew(solution)
     if test.startswith(_CHECK):
         test = textwrap.dedent(test.removeprefix(_CHECK))
     program = _parse(problem.prompt + solution)
-    defined = [node.name for node in program if isinstance(node, ast.FunctionDef)]
     test = "".join(f"import {name}\n" for name in _missing_modules(program, test)) + test
-    entry_point = (problem.entry_point or "").strip()
-    if called := called_of(defined, test):
-        entry_point = entry_point if entry_point in called else called[0]
+    entry_point = (problem.entry_point or "").strip() or None
+    if (called := _called(program, test)) and entry_point not in called:
+        entry_point = called[0]
     return replace(problem, canonical_solution=solution, test=test, entry_point=entry_point)
 
 
-def original(
-    number: int, text: str, code: str, assertions: list[str], imports: list[str], setup: str | None
-) -> Problem:
-    """A row of the original layout. `imports` and `setup` go before the assertions."""
-    preparation = "".join(f"{line.rstrip()}\n" for line in [*imports, setup or ""] if line.strip())
-    shown = "\n".join([text.strip(), *assertions[:1]]).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    defined = [node.name for node in _parse(code) if isinstance(node, ast.FunctionDef)]
-    called = called_of(defined, "\n".join(assertions))
+def original(number: int, text: str, code: str, assertions: list[str], imports: list[str], setup: str) -> Problem:
+    """A row of the original layout. `imports` and `setup` go before the assertions, of which there is at least one."""
+    preparation = "".join(f"{part.rstrip()}\n" for part in [*imports, setup] if part.strip())
+    shown = f"{text.strip()}\n{assertions[0]}".replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    called = _called(_parse(code), "\n".join(assertions))
     return Problem(
         task_id=f"MBPP/{number}",
         prompt=f'"""\n{shown}\n"""\n',
         entry_point=called[0] if called else None,
         canonical_solution=code,
-        visible_test=preparation + assertions[0] + "\n" if assertions else None,
+        visible_test=f"{preparation}{assertions[0]}\n",
         test=preparation + "".join(f"{line}\n" for line in assertions),
     )
 
 
-def called_of(defined: list[str], test: str) -> list[str]:
-    """Those of the defined functions that the test calls, in the order it first does."""
+def _called(program: list[ast.stmt], test: str) -> list[str]:
+    """The functions and classes of the program that the test calls, in the order it first does."""
+    defined = {node.name for node in program if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     calls = [node for statement in _parse(test) for node in ast.walk(statement) if isinstance(node, ast.Call)]
     names = dict.fromkeys(node.func.id for node in calls if isinstance(node.func, ast.Name))
     return [name for name in names if name in defined]
@@ -81,21 +80,20 @@ def called_of(defined: list[str], test: str) -> list[str]:
 
 def _missing_modules(program: list[ast.stmt], test: str) -> list[str]:
     """Modules of the standard library that the test reads and nothing imports."""
-    nodes = [node for statement in [*program, *_parse(test)] for node in ast.walk(statement)]
-    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    tests = _parse(test)
+    imports = [node for node in [*program, *tests] if isinstance(node, ast.Import | ast.ImportFrom)]
     bound = {alias.asname or alias.name for node in imports for alias in node.names}
-    bound |= {node.name for node in program if isinstance(node, ast.FunctionDef)}
+    nodes = [node for statement in tests for node in ast.walk(statement)]
     read = {node.value.id for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}
-    read &= {node.id for statement in _parse(test) for node in ast.walk(statement) if isinstance(node, ast.Name)}
     return sorted((read & sys.stdlib_module_names) - bound)
 
 
 def _indent_anew(body: str) -> str:
     """A function's body, and what follows it, with four spaces a level; strings and continued lines stay."""
-    lines = (_HEADER + body).splitlines(keepends=True)
+    lines = io.StringIO(_HEADER + body).readlines()  # split as the tokenizer does
     depth, at_start = 0, True
     try:
-        for token in tokenize.generate_tokens(io.StringIO("".join(lines)).readline):
+        for token in tokenize.generate_tokens(iter(lines[:]).__next__):
             depth += (token.type == tokenize.INDENT) - (token.type == tokenize.DEDENT)
             if token.type in (tokenize.INDENT, tokenize.DEDENT, tokenize.NL, tokenize.COMMENT):
                 continue
