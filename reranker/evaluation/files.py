@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from reranker.evaluation.report import SCHEMA_VERSION, Host, Measure, Report
 from reranker.evaluation.settings import Settings, SourceInfo, SuiteInfo
 
 REPORT_KIND, RUN_KIND = "touchstone evaluation", "touchstone evaluation run"
+_START = f'{{"kind":"{RUN_KIND}"'.encode()
 _DERIVED = ("counts", "wall_s", "ms_per_token", "measures", "gains", "groups")
 _T = TypeVar("_T")
 
@@ -63,24 +65,30 @@ class RunFile:
 
         Raises `DifferentRun`, naming what differs, and `UnreadableFile`, also where another process writes it.
         """
-        try:
+        with translated(path):
             file = path.open("a+b")
+        try:
+            return cls._opened(path, file, header)
+        except BaseException:
+            file.close()
+            raise
+
+    @classmethod
+    def _opened(cls, path: Path, file: IO[bytes], header: Header) -> RunFile:
+        with translated(path):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.seek(0)
             data = file.read()
-            whole = data.rfind(b"\n") + 1
-            file.truncate(whole)
-        except BlockingIOError as error:
-            raise UnreadableFile(str(path), "another evaluation writes it now") from error
-        except OSError as error:
-            raise UnreadableFile(str(path), str(error)) from error
-        run = cls(path, file, ())
-        if whole == 0:
-            run._write({"kind": RUN_KIND, **asdict(header)})
-            return run
-        found, run.records = _parse_run(data[:whole], path)
+        if data[: len(_START)] != _START[: len(data)]:
+            raise UnreadableFile(str(path), "is no run file of an evaluation")
+        whole = data.rfind(b"\n") + 1
+        found, records = _parse_run(data[:whole], path) if whole else (header, ())
         if differences := found.differences(header):
             raise DifferentRun(f"{path} belongs to another run: {'; '.join(differences)}")
+        run = cls(path, file, records)
+        file.truncate(whole)
+        if not whole:
+            run._write({"kind": RUN_KIND, **asdict(header)})
         return run
 
     def append(self, record: Record) -> None:
@@ -97,6 +105,17 @@ class RunFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file into `UnreadableFile`."""
+    try:
+        yield
+    except BlockingIOError as error:
+        raise UnreadableFile(str(path), "another evaluation writes it now") from error
+    except OSError as error:
+        raise UnreadableFile(str(path), error.strerror or str(error)) from error
 
 
 def report_data(report: Report) -> dict[str, Any]:
@@ -148,10 +167,8 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 def read_report(path: Path) -> Report:
     """The report of a JSON file or of a run file, complete or not. Raises `UnreadableFile`, naming what is wrong."""
-    try:
+    with translated(path):
         data = path.read_bytes()
-    except OSError as error:
-        raise UnreadableFile(str(path), error.strerror or str(error)) from error
     first, _, rest = data.partition(b"\n")
     head = _object(first, str(path))
     if head.get("kind") == RUN_KIND:
