@@ -22,7 +22,18 @@ from engine.errors import (
     UnsupportedField,
     UnsupportedModel,
 )
-from engine.models import Damage, Draft, Manifest, Model, ModelName, ModelStore, Refusal, seal
+from engine.models import (
+    Damage,
+    Draft,
+    Manifest,
+    Model,
+    ModelName,
+    ModelStore,
+    Refusal,
+    check_id,
+    render_size,
+    seal,
+)
 from engine.registry import engine_names, load_engine
 from engine.scripted import Scripted, ScriptedEngine
 from engine.tokens import Tokenizer
@@ -96,9 +107,11 @@ __all__ = [
     "UnsupportedModel",
     "UpstreamConfig",
     "build_engine",
+    "check_id",
     "convert_folder",
     "convert_model",
     "engine_names",
     "load_engine",
+    "render_size",
     "seal",
 ]

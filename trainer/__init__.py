@@ -3,6 +3,6 @@
 Importing this package imports no torch.
 """
 
-from trainer.errors import BadBudget, OtherRun, OutputExists, TrainerError, TrainingExtraMissing
+from trainer.errors import BadBudget, BadName, OtherRun, OutputExists, TrainerError, TrainingExtraMissing
 
-__all__ = ["BadBudget", "OtherRun", "OutputExists", "TrainerError", "TrainingExtraMissing"]
+__all__ = ["BadBudget", "BadName", "OtherRun", "OutputExists", "TrainerError", "TrainingExtraMissing"]

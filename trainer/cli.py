@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from trainer.errors import BadBudget, OutputExists, TrainerError, TrainingExtraMissing
+from engine import InvalidModel, check_id
+from trainer.errors import BadBudget, BadName, OutputExists, TrainerError, TrainingExtraMissing
 
 if TYPE_CHECKING:
     from trainer.bundled.make import Maker, Plan
@@ -29,7 +30,7 @@ def train() -> None:
 
 @app.command()
 def bundled(
-    out: Annotated[Path, typer.Option(help="Folder to make, with hf/ and ct2-int8/ in it.")],
+    out: Annotated[Path, typer.Option(help="Model folder to make; `touchstone serve --model` takes it.")],
     seed: Annotated[int, typer.Option(help="Seed of corpus, weights and order.")] = 0,
     minutes: Annotated[float | None, typer.Option(help="Budget in minutes of wall clock (default: 45).")] = None,
     tokens: Annotated[int | None, typer.Option(help="Budget in tokens instead; repeatable.")] = None,
@@ -71,13 +72,17 @@ def _refuse_early(out: Path) -> None:
     """Find before an hour of training what would stop its end.
 
     Raises:
-        TrainingExtraMissing, OutputExists
+        TrainingExtraMissing, OutputExists, BadName
     """
     missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
     if missing:
         raise TrainingExtraMissing(
             f"{' and '.join(missing)} not installed; training needs them: pip install 'touchstone[train]'"
         )
+    try:
+        check_id(out.name)
+    except InvalidModel as error:
+        raise BadName(f"--out: the folder's name becomes the model's id: {error}") from error
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExists(f"{out} exists and is not empty; a model is never written over another")
 
@@ -118,5 +123,18 @@ def _show(console: Console, maker: "Maker") -> None:
                 rate = now.tokens / max(now.elapsed_s, 1e-9)
                 console.print(
                     f"step {now.step}, {now.tokens / 1e6:.2f} M tokens, {now.elapsed_s:.0f} s, {rate:.0f} tokens/s: "
-                    f"validation loss {now.validation_loss:.4f}"
+                    f"validation loss {now.validation_loss:.4f}{_solved(maker)}"
                 )
+
+
+def _solved(maker: "Maker") -> str:
+    """What the newest checkpoint solves, if there is one."""
+    if not maker.curve:
+        return ""
+    scores = maker.curve[-1].scores
+    if isinstance(scores, str):
+        return f"; held-out problems not tried: {scores}"
+    return (
+        f", greedy {100 * scores.greedy:.0f} %, pass@1 {100 * scores.pass_at_1:.0f} %, "
+        f"pass@{scores.n} {100 * scores.pass_at_n:.0f} %"
+    )

@@ -2,6 +2,7 @@
 
 TrainerError
 ├── BadBudget               a budget is neither tokens nor minutes
+├── BadName                 a name cannot be a model's
 ├── OtherRun                a checkpoint was written by a run with other settings
 ├── OutputExists            the output folder is taken
 └── TrainingExtraMissing    torch or transformers is not installed
@@ -17,6 +18,10 @@ class TrainerError(Exception):
 
 class BadBudget(TrainerError):
     """A budget is either --tokens or --minutes, and more than nothing."""
+
+
+class BadName(TrainerError):
+    """The name cannot be a model's."""
 
 
 class OtherRun(TrainerError):

@@ -9,7 +9,7 @@
 
 from engine.models.checksums import Damage
 from engine.models.manifest import MANIFEST_NAME, Manifest, read_manifest, seal
-from engine.models.names import ModelName
+from engine.models.names import ModelName, check_id, render_size
 from engine.models.pointer import Refusal
 from engine.models.store import Draft, Model, ModelStore
 
@@ -22,6 +22,8 @@ __all__ = [
     "ModelName",
     "ModelStore",
     "Refusal",
+    "check_id",
     "read_manifest",
+    "render_size",
     "seal",
 ]

@@ -20,7 +20,7 @@ from trainer import BadBudget, OtherRun, OutputExists
 from trainer.bundled import Document, documents
 from trainer.bundled.batches import BEGUN_WEIGHT, PROMPT_WEIGHT, batches
 from trainer.bundled.checkpoint import States
-from trainer.bundled.export import write_folders
+from trainer.bundled.export import write_model
 from trainer.bundled.make import Made, Maker, Plan
 from trainer.bundled.model import TINY, Shape, build_model, count_parameters
 from trainer.bundled.team import Team
@@ -173,6 +173,8 @@ def test_the_folders_hold_what_serving_without_torch_needs(made: tuple[Path, Mad
     assert (out / "hf" / "model.safetensors").stat().st_size < 2.1 * facts.parameters
     assert (out / "ct2-int8" / "model.bin").stat().st_size < 1.2 * facts.parameters
     assert [path.name for path in out.parent.iterdir()] == ["tiny"]
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["id"], manifest["family"], manifest["conversions"]) == ("tiny", "touchstone", ["int8"])
 
 
 def test_ctranslate2_knows_the_tokenizers_tokens_and_generates(made: tuple[Path, Made]) -> None:
@@ -208,4 +210,4 @@ def test_transformers_loads_it_and_renders_chats(made: tuple[Path, Made]) -> Non
 
 def test_a_model_is_never_written_over_another(made: tuple[Path, Made], tokenizer: Tokenizer) -> None:
     with pytest.raises(OutputExists):
-        write_folders(build_model(TINY, 0), tokenizer, made[0])
+        write_model(build_model(TINY, 0), tokenizer, made[0], source="")

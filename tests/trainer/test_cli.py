@@ -44,6 +44,13 @@ def test_a_taken_folder_is_refused_before_training(tmp_path: Path) -> None:
     assert "never written over" in result.output
 
 
+def test_a_folder_that_cannot_name_a_model_is_refused_before_training(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    result = CliRunner().invoke(app, ["bundled", "--out", str(tmp_path / "My Model")])
+    assert result.exit_code == 2
+    assert "--out" in result.output
+
+
 def test_two_budgets_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     arguments = ["bundled", "--out", str(tmp_path / "model"), "--tokens", "10", "--minutes", "1"]
@@ -73,7 +80,9 @@ def test_a_seed_gives_one_model_however_often_the_run_is_killed(tmp_path: Path) 
     assert first.returncode == 0, stderr
     facts = json.loads(stdout.splitlines()[-1])
     assert facts["tokens"] >= 6000
-    assert "validation loss" in stderr
+    assert stderr.count("validation loss") == stderr.count("pass@2") == 2
+    curve = [json.loads(line) for line in (tmp_path / "kept" / "curve.jsonl").read_text().splitlines()]
+    assert [0 <= point["scores"]["pass_at_1"] <= 1 for point in curve] == [True, True]
     assert (tmp_path / "first" / "ct2-int8" / "model.bin").is_file()
     served = [path for path in (tmp_path / "kept").iterdir() if path.name.startswith("step-")]
     assert len(served) == 2  # one at each report

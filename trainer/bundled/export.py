@@ -1,4 +1,4 @@
-"""From a trained model to the two folders that are served: `hf/` (float16) and `ct2-int8/`."""
+"""From a trained model to a complete model folder: `hf/` (float16), `ct2-int8/` and the manifest."""
 
 import json
 import shutil
@@ -10,19 +10,28 @@ import torch
 from ctranslate2.converters import TransformersConverter
 from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
+from engine import render_size, seal
+from trainer.bundled.model import count_parameters
 from trainer.bundled.tokenizer import save_tokenizer
 from trainer.errors import OutputExists
 
+FAMILY = "touchstone"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
-def write_folders(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
-    """Write `out/hf` and `out/ct2-int8`; `out` appears complete or not at all.
+def write_model(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path, *, source: str) -> None:
+    """Write a model folder, with its manifest named after the folder; `out` appears complete or not at all.
+
+    `source` says what made it.
 
     Raises:
         OutputExists: `out` exists and is not an empty folder.
+        engine.InvalidModel: the folder's name cannot be a model's id.
     """
+    quiet: Any = disable_progress_bar  # transformers' own, which would break into ours
+    quiet()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExists(f"{out} exists and is not empty")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -30,6 +39,7 @@ def write_folders(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> N
     try:
         _write_hf(model, tokenizer, partial / "hf")
         _write_ct2(partial / "hf", partial / "ct2-int8")
+        seal(partial, id=out.name, family=FAMILY, size=render_size(count_parameters(model)), source=source)
         partial.chmod(0o755)  # temporary folders and safetensors files are made for the owner alone
         (partial / "hf" / "model.safetensors").chmod(0o644)
         partial.rename(out)

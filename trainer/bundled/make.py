@@ -1,17 +1,23 @@
 """The whole making of a bundled model: tokenizer, training with checkpoints, the two folders to serve."""
 
+import json
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from trainer.bundled.checkpoint import States
-from trainer.bundled.export import write_folders
+from trainer.bundled.export import write_model
 from trainer.bundled.model import TINY, Shape, build_model, count_parameters
+from trainer.bundled.probe import Scores, probe
 from trainer.bundled.team import Team
 from trainer.bundled.tokenizer import train_tokenizer
 from trainer.bundled.train import Budget, Progress, Recipe, Run
 
 TOKENIZER_PROBLEMS = 20_000
+PROBE, PROBE_TINY = (40, 8), (2, 2)
+"""Problems and samples of each that a checkpoint is measured with."""
+CURVE = "curve.jsonl"
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,18 @@ class Plan:
     processes: int
     tiny: bool = False
     checkpoints: Path | None = None
-    """Folder that gets, at every report, a servable model and the state to resume from; `None` keeps none."""
+    """Folder that gets, at every report, a servable model, a point of the learning curve and the state to resume from;
+    `None` keeps nothing."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of the learning curve; `scores` says why where they could not be had."""
+
+    step: int
+    tokens: int
+    validation_loss: float | None
+    scores: Scores | str
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,8 @@ class Maker:
         self._model = build_model(shape, plan.seed)
         self._run = Run(self._model, self._tokenizer, recipe=recipe, budget=plan.budget, seed=plan.seed, team=team)
         self._leads = team.rank == 0
+        self._probing_s = 0.0
+        self.curve: list[Point] = []
         self._states: States | None = None
         if plan.checkpoints is not None:
             plan.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -65,22 +84,39 @@ class Maker:
 
     def train(self) -> Iterator[Progress]:
         """Train, yielding after every step, and keeping a checkpoint at each report."""
-        for progress in self._run.progress():
+        for progress in self._run.progress(clock=lambda: time.monotonic() - self._probing_s):
             if progress.report and self._states is not None:
                 self._keep(self._states, progress)
             yield progress
 
     def _keep(self, states: States, progress: Progress) -> None:
-        """Write the model, then the state to resume from: whoever resumes finds the model there."""
+        """Write the model and what it can do, then the state to resume from: whoever resumes finds both there."""
         served = states.folder / f"step-{progress.step:06}"
         if self._leads and not served.exists():
-            write_folders(self._model, self._tokenizer, served)
+            self._write(served)
+            began = time.monotonic()
+            problems, n = PROBE_TINY if self.plan.tiny else PROBE
+            point = Point(
+                progress.step, progress.tokens, progress.validation_loss, probe(served, problems=problems, n=n)
+            )
+            self._probing_s += time.monotonic() - began  # a budget in minutes is for training
+            self.curve.append(point)
+            with (states.folder / CURVE).open("a", encoding="utf-8") as curve:
+                curve.write(json.dumps(asdict(point)) + "\n")
         states.save(progress.step, self._run.state())
 
     def write(self) -> Made:
         """Write the folders and tell what was made."""
-        write_folders(self._model, self._tokenizer, self.plan.out)
+        self._write(self.plan.out)
         return Made(self.parameters, self._run.tokens, self._run.earlier_s, self._run.validate())
+
+    def _write(self, out: Path) -> None:
+        plan, run = self.plan, self._run
+        spent = f"step {run.step}, {run.tokens} tokens, {run.earlier_s:.0f} s"
+        source = (
+            f"touchstone train bundled --seed {plan.seed} --threads {plan.processes}{' --tiny' if plan.tiny else ''}"
+        )
+        write_model(self._model, self._tokenizer, out, source=f"{source}: {spent}")
 
 
 def follow(plan: Plan, team: Team) -> None:

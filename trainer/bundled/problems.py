@@ -44,7 +44,8 @@ def held_out(n: int, seed: int) -> list[HeldOut]:
 def gaps(n: int, seed: int) -> list[HeldOut]:
     """Make `n` gaps to fill, of one and two lines in turn, in functions that have at least a line more."""
     random = Random(seed)  # noqa: S311  (a test set, not a secret)
-    drawn, made = _draw(random), []
+    drawn = _draw(random)
+    made: list[HeldOut] = []
     while len(made) < n:
         problem, test = next(drawn)
         lines = GAP_LINES[len(made) % len(GAP_LINES)]
