@@ -17,10 +17,12 @@ from sandbox import PARSER_ERRORS, Call, CallSuite
 
 MAX_PROMPT_CHARS = 200_000
 MAX_EXAMPLES = 64
+MAX_NAMES = 8
 FLOAT_TOLERANCE = 1e-6
 """Prompts print rounded floats; hidden tests decide the rest."""
 
 _ARROW = re.compile(r"\s*(?:#\s*)?(?:=+>|==|-+>|➞|→|⇒|returns?\b|should return\b)\s*", re.IGNORECASE)
+_CALLED = re.compile(r"^[ \t]*(?:>>>|assert\b|#|[-*])?[ \t]*([^\W\d]\w*)[ \t]*\(", re.MULTILINE)
 _REMARK = re.compile(r"\s+#|\s{2,}|\s\(|[.,;]\s|\s(?:because|since|as|and)\s")
 _FOREIGN_WORDS = {"true": True, "false": False, "null": None}
 _NO_VALUE = object()
@@ -43,6 +45,14 @@ def find_examples(prefix: str, entry_point: str | None) -> CallSuite | None:
         if len(calls) == MAX_EXAMPLES:
             break
     return CallSuite(tuple(calls.values()), visible=True) if calls else None
+
+
+def called_in_examples(prefix: str) -> str | None:
+    """The function that the examples call: how a request in plain words says what the answer must be called."""
+    if len(prefix) > MAX_PROMPT_CHARS:
+        return None
+    names = list(dict.fromkeys(_CALLED.findall(prefix)))[:MAX_NAMES]
+    return next((name for name in names if find_examples(prefix, name) is not None), None)
 
 
 def _pairs(prefix: str, name: str) -> Iterator[tuple[str, str]]:

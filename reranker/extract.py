@@ -11,6 +11,7 @@ import ast
 import re
 from dataclasses import dataclass
 
+from reranker.examples import called_in_examples
 from reranker.types import Task
 from sandbox import MAX_SOURCE_BYTES, PARSER_ERRORS, Program
 
@@ -36,8 +37,8 @@ def entry_point_of(prefix: str) -> str | None:
 
 
 def target_of(task: Task) -> str | None:
-    """The function under test: the one the request names, else the prompt's last."""
-    return task.entry_point or entry_point_of(task.prefix)
+    """The function under test: the one the request names, else the prompt's last, else the one its examples call."""
+    return task.entry_point or entry_point_of(task.prefix) or called_in_examples(task.prefix)
 
 
 def extract(task: Task, raw_text: str) -> Extracted:

@@ -3,6 +3,7 @@
 import pytest
 
 from reranker import find_examples
+from reranker.examples import called_in_examples
 
 
 def suite_of(doc: str, name: str = "f") -> list[tuple[tuple[object, ...], object]]:
@@ -74,3 +75,18 @@ def test_floats_are_compared_with_a_tolerance() -> None:
     assert suite is not None
     assert suite.visible
     assert suite.calls[0].tolerance == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("request_text", "name"),
+    [
+        ("Add up the even numbers.\n>>> total([1, 2, 4])\n6", "total"),
+        ("Add up the even numbers: print(total([1])) shows 0.\nassert total([1, 2, 4]) == 6", "total"),
+        ("Like this:\n- total([1, 2, 4]) == 6\n- total([]) -> 0", "total"),
+        (">>> print(total([1, 2, 4]))\n6\n>>> total([1, 2, 4])\n6", "total"),
+        ("Add up the even numbers (all of them) == 6", None),
+        (">>> total(numbers)\n6", None),
+    ],
+)
+def test_a_request_in_words_names_its_function_by_its_examples(request_text: str, name: str | None) -> None:
+    assert called_in_examples(request_text) == name

@@ -82,3 +82,11 @@ def test_a_fill_in_stands_between_its_prefix_and_suffix_uncut() -> None:
 def test_the_last_function_of_the_prompt_is_the_entry_point() -> None:
     assert entry_point_of("def poly(x):\n    return x\n\n\nasync def solve(x):\n    '''Solve.'''\n") == "solve"
     assert entry_point_of("class A:\n    def method(self): ...\n") is None
+
+
+def test_in_words_alone_the_function_that_the_examples_call_is_the_entry_point() -> None:
+    asked = "Add up the even numbers.\n>>> total([1, 2, 4])\n6"
+    answer = "def total(numbers):\n    return sum(n for n in numbers if n % 2 == 0)\n\n\nprint(total([2]))\n"
+    extracted = extract(Task(id="t", prompt=Text(asked), shape="chat", prefix=asked), answer)
+    assert extracted.program.entry_point == "total"
+    assert extracted.text == answer.partition("\n\n\n")[0]
