@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from engine import Engine, EngineConfig, ModelStore, Sampling, build_engine
 from reranker import Options, best_of_n, order
-from reranker.evaluation import Problem, judge, load_suite, task_of
+from reranker.evaluation import Problem, Settings, judge, load_suite, task_of
 from sandbox import NamespaceSandbox, ProgramClass, classify
 
 RESAMPLES = 2000
@@ -67,7 +67,7 @@ async def one(
     options = Options(num_candidates=n + 1, sampling=sampling, early_exit="off")
     ranking = await best_of_n(task_of(problem), options, engine=engine, sandbox=sandbox)
     texts = [candidate.text for candidate in ranking.candidates]
-    outcomes = await judge(problem, texts, sandbox)
+    outcomes = await judge(problem, texts, sandbox, Settings().limits)
     passes = [float(classify(outcomes[text]) is ProgramClass.PASS) for text in texts]
     sampled = [i for i, candidate in enumerate(ranking.candidates) if not candidate.greedy]
     likeliest = [i for i in order(ranking.candidates, ranking.scores["likelihood"]) if i in sampled]

@@ -14,10 +14,6 @@ from reranker.off_loop import off_loop
 from reranker.types import Task
 from sandbox import AssertSuite, InvalidSuite, Limits, Outcome, Sandbox, SandboxError
 
-JUDGING = Limits(cpu_s=20, wall_s=180, test_cpu_s=7, test_wall_s=60, stop_on_failure=True)
-"""CPU decides, so that a verdict does not depend on what else the host does; one test may use twice what the slowest
-reference solution of HumanEval and MBPP needs (MBPP 123, 3.4 s)."""
-
 
 def check_supported(problem: Problem) -> None:
     """Raise `UnsupportedProblem`, naming the field, where the sandbox has no way to run the problem."""
@@ -49,9 +45,7 @@ def task_of(problem: Problem) -> Task:
     )
 
 
-async def judge(
-    problem: Problem, completions: Iterable[str], sandbox: Sandbox, limits: Limits = JUDGING
-) -> dict[str, Outcome]:
+async def judge(problem: Problem, completions: Iterable[str], sandbox: Sandbox, limits: Limits) -> dict[str, Outcome]:
     """The hidden outcome of each distinct completion, by its text.
 
     A completion is cut at the end of the function, as the reranker cuts what it returns (cutting twice changes

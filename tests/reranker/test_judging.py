@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine import Fim, Text
 from reranker import JudgeFailed, extract
-from reranker.evaluation import Problem, StdioCase, UnsupportedProblem, judge, load_suite, task_of
+from reranker.evaluation import Problem, Settings, StdioCase, UnsupportedProblem, judge, load_suite, task_of
 from sandbox import (
     AssertSuite,
     InvalidSuite,
@@ -29,6 +29,7 @@ PROBLEM = Problem(
 )
 PASSED, WRONG = Outcome(status=Status.PASSED), Outcome(status=Status.WRONG_ANSWER)
 BODY = "    return x + 1"
+LIMITS = Settings().limits
 
 
 def test_a_completion_is_a_text_with_its_visible_suite() -> None:
@@ -58,14 +59,14 @@ async def test_what_cannot_be_run_is_refused_by_name(problem: Problem, field: st
     with pytest.raises(UnsupportedProblem, match=f"a: `{field}`"):
         task_of(problem)
     with pytest.raises(UnsupportedProblem, match=f"a: `{field}`"):
-        await judge(problem, [BODY], sandbox)
+        await judge(problem, [BODY], sandbox, LIMITS)
     assert sandbox.runs == []
 
 
 async def test_each_distinct_completion_is_cut_and_run_once_against_the_hidden_suite() -> None:
     raw = BODY + "\n\nprint(f(1))\n"
     sandbox = ScriptedSandbox({BODY: PASSED, "    return 3": WRONG})
-    outcomes = await judge(PROBLEM, [raw, "    return 3", raw], sandbox)
+    outcomes = await judge(PROBLEM, [raw, "    return 3", raw], sandbox, LIMITS)
     assert outcomes == {raw: PASSED, "    return 3": WRONG}
     programs = [program for program, _, _ in sandbox.runs]
     assert [(p.prompt, p.completion, p.entry_point) for p in programs] == [
@@ -73,14 +74,14 @@ async def test_each_distinct_completion_is_cut_and_run_once_against_the_hidden_s
         (HEADER, "    return 3", "f"),
     ]
     assert {suite for _, suite, _ in sandbox.runs} == {AssertSuite("assert f(1) == 2", visible=False)}
-    assert await judge(PROBLEM, [], sandbox) == {}
+    assert await judge(PROBLEM, [], sandbox, LIMITS) == {}
 
 
 async def test_faults_of_the_judge_and_of_the_suite_are_told_apart() -> None:
     with pytest.raises(UnsupportedProblem, match="a: `test` holds no test"):
-        await judge(PROBLEM, [BODY], ScriptedSandbox(InvalidSuite("holds no test")))
+        await judge(PROBLEM, [BODY], ScriptedSandbox(InvalidSuite("holds no test")), LIMITS)
     with pytest.raises(JudgeFailed, match="a: gone"):
-        await judge(PROBLEM, [BODY, "    return 2"], ScriptedSandbox(LaunchFailed("gone")))
+        await judge(PROBLEM, [BODY, "    return 2"], ScriptedSandbox(LaunchFailed("gone")), LIMITS)
 
 
 lines = st.sampled_from(
@@ -123,7 +124,7 @@ async def sandbox() -> AsyncIterator[NamespaceSandbox]:
 @pytest.mark.isolation
 async def test_a_verdict_of_the_real_judge(sandbox: NamespaceSandbox) -> None:
     problem = replace(PROBLEM, prompt="def f(x):\n    y = ", suffix="\n    return y\n")
-    outcomes = await judge(problem, ["x + 1", "x", "1 /"], sandbox)
+    outcomes = await judge(problem, ["x + 1", "x", "1 /"], sandbox, LIMITS)
     found = {text: outcome.status for text, outcome in outcomes.items()}
     assert found == {"x + 1": Status.PASSED, "x": Status.WRONG_ANSWER, "1 /": Status.COMPILE_ERROR}
 
@@ -133,5 +134,5 @@ async def test_a_verdict_of_the_real_judge(sandbox: NamespaceSandbox) -> None:
 async def test_the_bundled_reference_solutions_pass(sandbox: NamespaceSandbox) -> None:
     problems = load_suite("bundled").problems
     solutions = [problem.canonical_solution or "" for problem in problems]
-    judged = await asyncio.gather(*(judge(p, [s], sandbox) for p, s in zip(problems, solutions, strict=True)))
+    judged = await asyncio.gather(*(judge(p, [s], sandbox, LIMITS) for p, s in zip(problems, solutions, strict=True)))
     assert {s.status for outcomes in judged for s in outcomes.values()} == {Status.PASSED}

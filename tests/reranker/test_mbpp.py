@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from reranker.evaluation import Problem, judge, load_suite, read_problems, write_problems
+from reranker.evaluation import Problem, Settings, judge, load_suite, read_problems, write_problems
 from reranker.evaluation.mbpp import mend
 from sandbox import NamespaceSandbox, Outcome, SandboxUnavailable, Status
 
 BROKEN = "    return object()\n"
+LIMITS = Settings(test_cpu_s=20).limits
+"""One reference solution (MbppEval/123) takes over three seconds on a busy core."""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ async def both(
     gate = asyncio.Semaphore(2)
     pairs = list(zip(problems, completions, strict=True))
     plain = await asyncio.gather(*(cpython_passes(problem, text, gate) for problem, text in pairs))
-    judged = await asyncio.gather(*(judge(problem, [text], sandbox) for problem, text in pairs))
+    judged = await asyncio.gather(*(judge(problem, [text], sandbox, LIMITS) for problem, text in pairs))
     ours = {problem.task_id: outcomes[text] for (problem, text), outcomes in zip(pairs, judged, strict=True)}
     return {problem.task_id for problem, passed in zip(problems, plain, strict=True) if passed}, ours
 
@@ -94,7 +96,7 @@ async def test_the_solution_of_the_problem_before_passes_nothing_it_should_not(
 @pytest.mark.isolation
 @pytest.mark.asyncio(loop_scope="module")
 async def test_an_object_passes_nothing(problems: tuple[Problem, ...], sandbox: NamespaceSandbox) -> None:
-    judged = await asyncio.gather(*(judge(problem, [BROKEN], sandbox) for problem in problems))
+    judged = await asyncio.gather(*(judge(problem, [BROKEN], sandbox, LIMITS) for problem in problems))
     assert [p.task_id for p, o in zip(problems, judged, strict=True) if o[BROKEN].status is Status.PASSED] == []
 
 
