@@ -35,7 +35,7 @@ format: .venv-dev/installed ## apply the formatter
 
 bench: .venv-dev/installed ## ratios, taken side by side in one run
 	$(DEV)/python -m bench.serving
-	$(DEV)/python -m bench.bundled
+	$(DEV)/touchstone eval --limit 100
 
 docs: .venv-dev/installed ## write the generated pages
 	$(DEV)/python -m server.docs
