@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from importlib.resources import files
 from pathlib import Path
 
 import ctranslate2
@@ -22,6 +21,7 @@ import httpx
 from tokenizers import Tokenizer
 
 from bench.process import Served, Wire, free_port, scripted, serving, spawn
+from engine import ModelStore
 
 PROMPTS = [
     f'def total_{word}_{k}(numbers):\n    """Keep the numbers {word} {k} and return their sum.\n    """\n'
@@ -59,7 +59,7 @@ def main() -> None:
 async def throughput(folder: Path, rounds: int) -> None:
     """Tokens/s of the same sampling, through HTTP and bare, at concurrency 8 and at n = 16."""
     bare = Bare()
-    with serving(folder / "throughput") as served:
+    with serving(folder / "throughput", "--dtype", "int8") as served:  # the type of the bare side, whatever is fastest
         model = str((await asyncio.to_thread(httpx.get, f"{served.url}/v1/models")).json()["data"][0]["id"])
         wires = [await Wire.open(served.url) for _ in range(CLIENTS)]
 
@@ -93,7 +93,10 @@ class Bare:
     """CTranslate2 alone, as the engine is set up: one thread a batch, as many batches at once as there are cores."""
 
     def __init__(self) -> None:
-        folder = Path(str(files("engine"))) / "bundled" / "touchstone-3m" / "ct2-int8"
+        with tempfile.TemporaryDirectory() as state:
+            model = ModelStore(state).champion()  # of an empty folder: the bundled one
+        assert model is not None
+        folder = model.conversion("int8")
         self._generator = ctranslate2.Generator(str(folder), device="cpu", intra_threads=1, inter_threads=2)
         tokenizer = Tokenizer.from_file(str(next(folder.parent.rglob("tokenizer.json"))))
         self._prompts = [tokenizer.encode(prompt).tokens for prompt in PROMPTS]
