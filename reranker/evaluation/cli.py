@@ -46,7 +46,7 @@ def measure(
     seed: Annotated[int | None, typer.Option(help="Where the engine honours one.")] = None,
     samples: Annotated[str | None, typer.Option(help="Judge these: a file of completions, or 'canonical'.")] = None,
     url: Annotated[str | None, typer.Option(help="Measure a running server: http://host:port/v1.")] = None,
-    api_key: Annotated[str | None, typer.Option(help="For --url.")] = None,
+    api_key: Annotated[str | None, typer.Option(help="For --url; or set TOUCHSTONE_API_KEY.")] = None,
     method: Annotated[str | None, typer.Option(help="For --url: how the server chooses.  [default: auto]")] = None,
     model: Annotated[str | None, typer.Option(help="Model to measure; the champion if not given.")] = None,
     engine: Annotated[str | None, typer.Option(help="Engine: ctranslate2, transformers, openai, scripted.")] = None,

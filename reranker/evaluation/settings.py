@@ -28,7 +28,7 @@ class Settings:
     temperature: float | None = 0.8
     top_p: float | None = 0.95
     max_tokens: int | None = None
-    """None: 256, or 128 to fill a gap; fewer where the context leaves less room."""
+    """None: 256, or 128 to fill a gap (a server: its own default); fewer where the context leaves less room."""
     seed: int | None = None
     method: str | None = None
     """What a server is asked to choose by."""

@@ -56,8 +56,6 @@ class Source(Protocol):
         """Sample and order. Raises whatever keeps it from doing so; nothing is given in part."""
         ...
 
-    async def aclose(self) -> None: ...
-
 
 class EngineSource:
     """Samples from an engine through `best_of_n`, as the server does, and keeps every method's order."""
@@ -103,9 +101,6 @@ class EngineSource:
         )
         ranking = await best_of_n(task_of(problem), options, engine=self._engine, sandbox=self._sandbox)
         return _sampled(ranking)
-
-    async def aclose(self) -> None:
-        """See `Source`."""
 
 
 def _sampled(ranking: Ranking) -> Sampled:
@@ -161,9 +156,6 @@ class GivenSource:
     async def sample(self, problem: Problem, settings: Settings) -> Sampled:
         """See `Source`."""
         return Sampled(texts=self._texts[problem.task_id])
-
-    async def aclose(self) -> None:
-        """See `Source`."""
 
 
 def canonical(suite: ProblemSuite) -> GivenSource:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
@@ -126,7 +127,8 @@ async def _source(asked: Asked, suite: ProblemSuite, sandbox: Sandbox) -> AsyncI
     if asked.samples is not None:
         yield canonical(suite) if asked.samples == "canonical" else read_samples(Path(asked.samples), suite)
     elif asked.url is not None:
-        server = await open_server(asked.url, api_key=asked.api_key, model=asked.engine.get("model"))
+        key = asked.api_key or os.environ.get("TOUCHSTONE_API_KEY")
+        server = await open_server(asked.url, api_key=key, model=asked.engine.get("model"))
         try:
             yield server
         finally:
@@ -159,9 +161,9 @@ def _ks(text: str | None, n: int) -> tuple[int, ...]:
 
 
 def read_config(asked: Asked) -> tuple[EngineConfig, Path]:
-    """The engine to build, and the folder of models: flags over the file's `[engine]` and `state_dir`.
+    """The engine to build, and the folder of models: flags over `TOUCHSTONE_STATE_DIR` over the file's keys.
 
-    The file's other sections are other commands'. Raises `InvalidSetting`, naming the key.
+    Of the file, `[engine]` and `state_dir` count; the rest is other commands'. Raises `InvalidSetting`, naming the key.
     """
     path = asked.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     try:
@@ -174,8 +176,8 @@ def read_config(asked: Asked) -> tuple[EngineConfig, Path]:
         raise InvalidSetting(key, first["msg"].removeprefix("Value error, ")) from error
     except (OSError, ValueError, TypeError) as error:
         raise InvalidSetting("config", f"{path}: {error}") from error
-    default = file.get("state_dir") or user_data_dir("touchstone", appauthor=False)
-    return config, asked.state_dir or Path(default)
+    named = asked.state_dir or os.environ.get("TOUCHSTONE_STATE_DIR") or file.get("state_dir")
+    return config, Path(named or user_data_dir("touchstone", appauthor=False))
 
 
 def _refuse(given: Mapping[str, Any], why: str) -> None:
