@@ -140,7 +140,7 @@ def _measure(asked: Asked) -> Report:
         def advance(record: Record) -> None:
             nonlocal solved, done
             solved, done = solved + any(record.passes), done + 1
-            progress.update(bar, advance=1, description=f"{asked.suite}, {solved} of {done} solved")
+            progress.update(bar, advance=1, description=f"{asked.suite}, {solved} of {done} solvable")
 
         try:
             return asyncio.run(work(asked, start, advance))
