@@ -64,6 +64,7 @@ def measure(
 ) -> None:
     """Measure pass@k and best-of-n: every problem is answered n times, every answer judged by hidden tests."""
     if context.invoked_subcommand is not None:
+        _refuse_options_of(context)
         return
     from reranker.evaluation.work import Asked
 
@@ -120,6 +121,17 @@ def compare(
             from reranker.evaluation.page import write_page
 
             write_page(html, comparison.after, comparison)
+
+
+def _refuse_options_of(context: typer.Context) -> None:
+    """An option before `show` or `compare` would be ignored: it is about measuring."""
+    from reranker.evaluation.errors import InvalidSetting
+
+    with _told():
+        for name in context.params:
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                raise InvalidSetting(name, f"is about measuring and cannot stand before {context.invoked_subcommand}")
 
 
 def _measure(asked: Asked) -> Report:

@@ -158,6 +158,7 @@ def test_given_samples_are_judged(folder: Path) -> None:
         (("--engine", "abacus"), "engine.type: no engine is called 'abacus'"),
         (("--config", "nowhere.toml"), "config: nowhere.toml: "),
         (("--engine", "ctranslate2", "--seed", "1"), "seed: the engine 'ctranslate2' does not honour it"),
+        (("show", "script.json", "--json", "x.json"), "suite: is about measuring and cannot stand before show"),
         (("show", "script.json"), "no report of an evaluation"),
     ],
 )
@@ -166,7 +167,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(
     folder: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], said: str
 ) -> None:
     monkeypatch.chdir(folder)
-    suite = () if options[0] == "show" else ("--suite", "small.jsonl")
+    suite = () if options == ("show", "script.json") else ("--suite", "small.jsonl")
     result = CliRunner().invoke(app, [*suite, *options])
     assert (result.exit_code, result.stdout) == (1, "")
     assert said in result.stderr
