@@ -54,6 +54,7 @@ from engine.types import (
     Started,
     Text,
     TextPiece,
+    Threads,
     TokenIds,
     TokenLogprob,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "Started",
     "Text",
     "TextPiece",
+    "Threads",
     "TokenIds",
     "TokenLogprob",
     "Tokenizer",

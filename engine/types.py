@@ -197,3 +197,15 @@ class EngineStats:
     calls_by_rows: tuple[tuple[int, int], ...] = ()
     """How many batched calls were made with how many rows: pairs (rows, calls so far)."""
     sampled_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """How work is spread over cores."""
+
+    intra: int
+    """Threads a call."""
+    workers: int
+    """Calls at once."""
+    reserved: int = 1
+    """Further calls at once, kept for as-you-type requests."""

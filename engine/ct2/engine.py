@@ -18,7 +18,7 @@ from pathlib import Path
 from engine.admission import fit_context, refuse_prompt, refuse_unsupported
 from engine.ct2.call import Call
 from engine.ct2.jobs import Job, Slice, options_of, slices_of
-from engine.ct2.model import Model, Threads
+from engine.ct2.model import Model
 from engine.ct2.scoring import Scoring
 from engine.ct2.workers import Work, Workers
 from engine.delivery import Outbox
@@ -36,6 +36,7 @@ from engine.types import (
     ScoredCompletion,
     Started,
     Text,
+    Threads,
     TokenIds,
 )
 

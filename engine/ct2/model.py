@@ -9,28 +9,16 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineFailed, ModelNotConverted, UnsupportedDtype, UnsupportedField, UnsupportedModel
 from engine.tokens import Tokenizer, read_json
+from engine.types import Threads
 
 SMALL_MODEL_BYTES = 64 * 2**20
 AS_STORED = ("auto", "default")
 """Names for the type the weights are stored in. CTranslate2's own "auto" would quantise float weights unasked."""
-
-
-@dataclass(frozen=True)
-class Threads:
-    """How work is spread over cores."""
-
-    intra: int
-    """Threads a call."""
-    workers: int
-    """Calls at once."""
-    reserved: int = 1
-    """Further calls at once, kept for as-you-type requests."""
 
 
 class Model:
