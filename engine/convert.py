@@ -84,9 +84,9 @@ def conversion_of(model: Model, dtype: str) -> Path:
     """The conversion's folder. Raises `ModelNotConverted` with the command that makes it."""
     if dtype not in model.manifest.conversions:
         present = ", ".join(model.manifest.conversions) or "none"
+        command = model.pull_command(dtype) if model.read_only else f"convert {model.id} --dtype {dtype}"
         raise ModelNotConverted(
-            f"{model.id} is not converted to {dtype} (conversions: {present}); "
-            f"run: touchstone models convert {model.id} --dtype {dtype}"
+            f"{model.id} is not converted to {dtype} (conversions: {present}); run: touchstone models {command}"
         )
     return model.conversion(dtype)
 

@@ -52,6 +52,10 @@ class Model:
         """Folder of the unconverted weights and the tokenizer."""
         return self.folder / "hf"
 
+    def pull_command(self, dtype: str) -> str:
+        """What `touchstone models` is told for a copy of this model in the state folder, converted to `dtype`."""
+        return f"pull {self.hf} --name {self.manifest.family}:{self.manifest.size} --dtype {dtype}"
+
     def conversion(self, dtype: str) -> Path:
         """Folder of the conversion to `dtype`, whether or not it is there."""
         return self.folder / f"ct2-{dtype}"
@@ -146,7 +150,10 @@ class ModelStore:
         Raises `ModelReadOnly` for the bundled model; what was there for that dtype before is replaced.
         """
         if model.read_only:
-            raise ModelReadOnly(f"{model.id} is bundled with the package and cannot be changed")
+            raise ModelReadOnly(
+                f"{model.id} is bundled with the package and cannot be changed; for a copy converted to {dtype}, run: "
+                f"touchstone models {model.pull_command(dtype)}"
+            )
         temporary = Path(tempfile.mkdtemp(prefix=f".ct2-{dtype}-", dir=model.folder))
         try:
             convert(model.hf, temporary)

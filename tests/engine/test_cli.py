@@ -99,6 +99,15 @@ def test_figures_are_measured_printed_and_kept(run: Run, checkpoint: Path, tmp_p
     assert run("calibrate", "two:30k").stdout == "two-30k.r0: nothing to choose between (conversions: float32)\n"
 
 
+def test_the_bundled_model_is_converted_as_its_refusal_says(run: Run) -> None:
+    bundled = next(entry["id"] for entry in json.loads(run("list", "--json").stdout) if entry["bundled"])
+    refused = run("convert", bundled, "--dtype", "float32")
+    assert refused.returncode == 1
+    command = refused.stderr.strip().split("run: touchstone models ")[1]
+    assert run(*command.split()).returncode == 0
+    assert [entry["conversions"] for entry in own(run)] == [["float32"]]
+
+
 def test_pulling_converts_and_never_overwrites(checkpoint: Path, tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
     said: list[str] = []
