@@ -3,6 +3,14 @@
 Importing this package imports no torch.
 """
 
-from trainer.errors import BadBudget, BadName, OtherRun, OutputExists, TrainerError, TrainingExtraMissing
+from trainer.errors import (
+    BadBudget,
+    BadCheckpoints,
+    BadName,
+    OtherRun,
+    OutputExists,
+    TrainerError,
+    TrainingExtraMissing,
+)
 
-__all__ = ["BadBudget", "BadName", "OtherRun", "OutputExists", "TrainerError", "TrainingExtraMissing"]
+__all__ = ["BadBudget", "BadCheckpoints", "BadName", "OtherRun", "OutputExists", "TrainerError", "TrainingExtraMissing"]

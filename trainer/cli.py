@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engine import InvalidModel, check_id
-from trainer.errors import BadBudget, BadName, OutputExists, TrainerError, TrainingExtraMissing
+from trainer.errors import BadBudget, BadCheckpoints, BadName, OutputExists, TrainerError, TrainingExtraMissing
 
 if TYPE_CHECKING:
     from trainer.bundled.make import Maker, Plan
@@ -34,7 +35,7 @@ def bundled(
     seed: Annotated[int, typer.Option(help="Seed of corpus, weights and order.")] = 0,
     minutes: Annotated[float | None, typer.Option(help="Budget in minutes of wall clock (default: 45).")] = None,
     tokens: Annotated[int | None, typer.Option(help="Budget in tokens instead; repeatable.")] = None,
-    threads: Annotated[int, typer.Option(help="Threads, each a process that trains on its own share.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads, each a process that trains on its own share.")] = 2,
     checkpoints: Annotated[
         Path | None, typer.Option(help="Folder for checkpoints; a run that was cut short resumes from there.")
     ] = None,
@@ -42,7 +43,7 @@ def bundled(
 ) -> None:
     """Train the bundled model from nothing on the synthetic corpus."""
     try:
-        _refuse_early(out)
+        _refuse_early(out, checkpoints)
         from trainer.bundled.make import Plan
 
         budget = _budget(minutes, tokens, tiny)
@@ -61,18 +62,22 @@ def problems(
     fim: Annotated[bool, typer.Option("--fim", help="Gaps to fill instead of functions to write.")] = False,
 ) -> None:
     """Write held-out problems of the bundled model's corpus: with the defaults, the suites that are shipped."""
-    from reranker.evaluation import write_problems
+    from reranker.evaluation import EvaluationError, write_problems
     from trainer.bundled import gaps, held_out
 
-    write_problems(out, gaps(n, seed) if fim else held_out(n, seed))
+    try:
+        write_problems(out, gaps(n, seed) if fim else held_out(n, seed))
+    except (EvaluationError, OSError) as error:
+        typer.echo(f"touchstone train: --out: {error}", err=True)
+        raise typer.Exit(2) from error
     typer.echo(f"{n} problems in {out}")
 
 
-def _refuse_early(out: Path) -> None:
+def _refuse_early(out: Path, checkpoints: Path | None) -> None:
     """Find before an hour of training what would stop its end.
 
     Raises:
-        TrainingExtraMissing, OutputExists, BadName
+        TrainingExtraMissing, OutputExists, BadName, BadCheckpoints
     """
     missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
     if missing:
@@ -85,6 +90,12 @@ def _refuse_early(out: Path) -> None:
         raise BadName(f"--out: the folder's name becomes the model's id: {error}") from error
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExists(f"{out} exists and is not empty; a model is never written over another")
+    if checkpoints is not None and checkpoints.exists() and not checkpoints.is_dir():
+        raise BadCheckpoints(f"--checkpoints: {checkpoints} is not a folder")
+    if checkpoints is not None and checkpoints.resolve().is_relative_to(out.resolve()):
+        raise BadCheckpoints(
+            f"--checkpoints: {checkpoints} is inside {out}, which must be empty when the model is written"
+        )
 
 
 def _budget(minutes: float | None, tokens: int | None, tiny: bool) -> "Budget":
@@ -97,7 +108,7 @@ def _budget(minutes: float | None, tokens: int | None, tiny: bool) -> "Budget":
 
     if minutes is None and tokens is None:
         return Budget(tokens=TINY_TOKENS) if tiny else Budget(minutes=DEFAULT_MINUTES)
-    if (minutes is not None and tokens is not None) or (minutes or tokens or 0) <= 0:
+    if (minutes is not None and tokens is not None) or not 0 < (minutes or tokens or 0) < math.inf:
         raise BadBudget
     return Budget(tokens=tokens, minutes=minutes)
 

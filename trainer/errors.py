@@ -2,6 +2,7 @@
 
 TrainerError
 ├── BadBudget               a budget is neither tokens nor minutes
+├── BadCheckpoints          checkpoints cannot be kept where they should
 ├── BadName                 a name cannot be a model's
 ├── OtherRun                a checkpoint was written by a run with other settings
 ├── OutputExists            the output folder is taken
@@ -18,6 +19,10 @@ class TrainerError(Exception):
 
 class BadBudget(TrainerError):
     """A budget is either --tokens or --minutes, and more than nothing."""
+
+
+class BadCheckpoints(TrainerError):
+    """Checkpoints cannot be kept there."""
 
 
 class BadName(TrainerError):

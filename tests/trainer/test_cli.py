@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -51,6 +52,29 @@ def test_a_folder_that_cannot_name_a_model_is_refused_before_training(tmp_path: 
     assert "--out" in result.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bundled", "--out", "m", "--checkpoints", "m/kept"], "--checkpoints: m/kept is inside m"),
+        (["bundled", "--out", "m", "--checkpoints", "file"], "--checkpoints: file is not a folder"),
+        (["bundled", "--out", "m", "--minutes", "nan"], "either --tokens or --minutes"),
+        (["bundled", "--out", "m", "--threads", "0"], "--threads"),
+        (["problems", "--out", "m.txt", "--n", "1"], "--out"),
+        (["problems", "--out", "none/m.jsonl", "--n", "1"], "--out"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_it_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_two_budgets_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     arguments = ["bundled", "--out", str(tmp_path / "model"), "--tokens", "10", "--minutes", "1"]
@@ -69,6 +93,10 @@ def train_tiny(out: Path, kept: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT, env=environment)
 
 
+def read_curve(kept: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (kept / "curve.jsonl").read_text().splitlines()]
+
+
 def weights(model: Path) -> bytes:
     return (model / "hf" / "model.safetensors").read_bytes()
 
@@ -81,7 +109,7 @@ def test_a_seed_gives_one_model_however_often_the_run_is_killed(tmp_path: Path) 
     facts = json.loads(stdout.splitlines()[-1])
     assert facts["tokens"] >= 6000
     assert stderr.count("validation loss") == stderr.count("pass@2") == 2
-    curve = [json.loads(line) for line in (tmp_path / "kept" / "curve.jsonl").read_text().splitlines()]
+    curve = read_curve(tmp_path / "kept")
     assert [0 <= point["scores"]["pass_at_1"] <= 1 for point in curve] == [True, True]
     assert (tmp_path / "first" / "ct2-int8" / "model.bin").is_file()
     served = [path for path in (tmp_path / "kept").iterdir() if path.name.startswith("step-")]
@@ -98,6 +126,7 @@ def test_a_seed_gives_one_model_however_often_the_run_is_killed(tmp_path: Path) 
     assert resumed.wait(timeout=120) == 0
     resumed.communicate()
     assert weights(tmp_path / "second") == weights(tmp_path / "first")
+    assert [point["step"] for point in read_curve(tmp_path / "again")] == [point["step"] for point in curve]
 
     other = ["bundled", "--out", str(tmp_path / "third"), "--tiny", "--seed", "7"]
     refused = CliRunner().invoke(app, [*other, "--checkpoints", str(tmp_path / "kept"), "--threads", "1"])

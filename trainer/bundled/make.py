@@ -1,5 +1,6 @@
 """The whole making of a bundled model: tokenizer, training with checkpoints, the two folders to serve."""
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -71,7 +72,8 @@ class Maker:
         self._states: States | None = None
         if plan.checkpoints is not None:
             plan.checkpoints.mkdir(parents=True, exist_ok=True)
-            identity = {"seed": plan.seed, "tiny": plan.tiny, **asdict(plan.budget)}
+            words = hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()[:16]
+            identity = {"seed": plan.seed, **asdict(plan.budget), **asdict(recipe), **asdict(shape), "tokenizer": words}
             self._states = States(plan.checkpoints, team, identity)
             state = self._states.load()
             if state is not None:
@@ -94,6 +96,7 @@ class Maker:
         served = states.folder / f"step-{progress.step:06}"
         if self._leads and not served.exists():
             self._write(served)
+        if self._leads and not self._is_on_curve(states.folder / CURVE, progress.step):
             began = time.monotonic()
             problems, n = PROBE_TINY if self.plan.tiny else PROBE
             point = Point(
@@ -104,6 +107,11 @@ class Maker:
             with (states.folder / CURVE).open("a", encoding="utf-8") as curve:
                 curve.write(json.dumps(asdict(point)) + "\n")
         states.save(progress.step, self._run.state())
+
+    def _is_on_curve(self, curve: Path, step: int) -> bool:
+        """Whether a run that was killed behind this point has measured it already; half a line does not count."""
+        lines = curve.read_text(encoding="utf-8").splitlines() if curve.exists() else []
+        return any(line.startswith(f'{{"step": {step},') and line.endswith("}") for line in lines)
 
     def write(self) -> Made:
         """Write the folders and tell what was made."""

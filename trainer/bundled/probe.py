@@ -32,11 +32,13 @@ def probe(model: Path, *, problems: int, n: int) -> Scores | str:
     Training goes on without it: a host may train well and yet grant the sandbox nothing.
     """
     with tempfile.TemporaryDirectory() as folder:
-        suite, result = Path(folder) / "suite.jsonl", Path(folder) / "result.json"
+        suite, result, settings = (Path(folder) / name for name in ("suite.jsonl", "result.json", "touchstone.toml"))
+        settings.touch()  # none of the settings of the folder somebody happens to train in
         write_problems(suite, held_out(problems, SEED))
         options = {
             "--suite": suite, "--model": model, "--dtype": "int8", "--n": n, "--k": f"1,{n}",
             "--max-tokens": MOST_TOKENS, "--json": result, "--state-dir": folder,
+            "--config": settings,
         }  # fmt: skip
         arguments = [str(part) for option in options.items() for part in option]
         command = [sys.executable, "-m", "touchstone", "eval", *arguments]

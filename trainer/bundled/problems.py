@@ -72,13 +72,14 @@ def _draw(random: Random) -> Iterator[tuple[Problem, str]]:
     seen: set[tuple[str, ...]] = set()
     while True:
         pipeline = draw_pipeline(random, HELD_OUT_WEIGHTS)
-        if not is_held_out(pipeline.keys) or pipeline.keys in seen:
+        composition = tuple(sorted(pipeline.keys))
+        if not is_held_out(composition) or composition in seen:
             continue
         problem = compose(random, pipeline, shown=random.choice((1, 2)))
         cases = _draw_cases(problem, random) if problem else []
         if problem is None or len(cases) < LEAST_TESTS or _is_one_step(problem, cases):
             continue
-        seen.add(pipeline.keys)
+        seen.add(composition)
         yield problem, _write_test(cases)
 
 
