@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import symtable
 from dataclasses import dataclass
 
 from reranker.examples import called_in_examples
@@ -86,37 +87,39 @@ def _cut(prefix: str, text: str, entry_point: str | None) -> str:
     shortest = None
     for end in [*ends[:_MAX_CUTS], len(text)]:
         piece = text[:end].rstrip()
-        tree = _defining(prefix + piece, entry_point)
-        if tree is None:
+        if not _defines(prefix + piece, entry_point):
             continue
         later = set(_LATER.findall(text, end))
-        if not later or not later & _missing(tree):
+        if not later or not later & _missing(prefix + piece):
             return piece
         shortest = shortest or piece
     return text if shortest is None else shortest
 
 
-def _defining(source: str, name: str | None) -> ast.Module | None:
-    """The program, when it parses and binds the name at its top level."""
+def _defines(source: str, name: str | None) -> bool:
+    """Whether the program parses and binds the name at its top level."""
     try:
         tree = ast.parse(source)
     except PARSER_ERRORS:
-        return None
-    return tree if name is None or any(_binds(node, name) for node in tree.body) else None
+        return False
+    return name is None or any(_binds(node, name) for node in tree.body)
 
 
-def _missing(tree: ast.Module) -> set[str]:
-    """Names that the program reads and neither defines nor assigns anywhere."""
-    read, bound = set(), set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.Name(id=name, ctx=ast.Load()):
-                read.add(name)
-            case ast.Name(id=name) | ast.arg(arg=name):
-                bound.add(name)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                bound.add(name)
-    return read - bound
+def _missing(source: str) -> set[str]:
+    """Names that the program reads as its top level's, and defines there neither as a function nor as a class.
+
+    Other bindings at the margin do not count, as they are not looked for behind a cut: else cutting twice would.
+    """
+    try:
+        scopes = [symtable.symtable(source, "<candidate>", "exec")]
+    except PARSER_ERRORS:  # it parses, and still does not compile: nothing that follows repairs it
+        return set()
+    read = set()
+    while scopes:
+        scope = scopes.pop()
+        scopes += scope.get_children()
+        read |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global() and symbol.is_referenced()}
+    return read - set(_LATER.findall(source))
 
 
 def _binds(node: ast.stmt, name: str) -> bool:

@@ -30,11 +30,11 @@ async def run_asserts(run: Run, program: Program, suite: AssertSuite, on_test: O
         theirs.close()
     tally = Tally(await _list_tests(run, judge, program, suite), on_test)
     try:
-        names = await run.load(candidate, program)
+        await run.load(candidate, program)
     except Stopped as stopped:
         return tally.outcome((stopped.status, stopped.message))
     try:
-        await run.watch.send(judge, {"names": [name for name in names if text(name)]})
+        await run.watch.send(judge, {"begin": True})
         await _take_reports(run, candidate, judge, tally)
     except Stopped as stopped:
         index = tally.next_index

@@ -30,8 +30,8 @@ class Run:
         self.watch.add(box)
         return box
 
-    async def load(self, candidate: Confined, program: Program) -> list[Any]:
-        """Have the candidate compile and run its source; returns the names it claims. Raises `Stopped`."""
+    async def load(self, candidate: Confined, program: Program) -> None:
+        """Have the candidate compile and run its source. Raises `Stopped`."""
         if len(program.source.encode("utf-8", "surrogatepass")) > MAX_SOURCE_BYTES:
             raise Stopped(Status.COMPILE_ERROR, f"the source is larger than {MAX_SOURCE_BYTES} bytes")
         await self._ready(candidate)
@@ -44,9 +44,8 @@ class Run:
             raise Stopped(Status.COMPILE_ERROR, said(answer["does_not_compile"]))
         if isinstance(answer.get("does_not_load"), dict):
             raise Stopped(raised_status(answer["does_not_load"]), said(answer["does_not_load"]))
-        if not isinstance(answer.get("loaded"), list):
+        if answer.get("loaded") is not True:
             raise Stopped(Status.PROTOCOL_ERROR, "an unknown answer to loading")
-        return list(answer["loaded"])
 
     async def list_tests(self, judge: Confined, job: dict[str, Any]) -> dict[str, Any]:
         """Give the judge its suite; returns its analysis. Raises `Stopped` when the suite is the end of it."""

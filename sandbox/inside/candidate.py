@@ -11,7 +11,17 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from sandbox.inside.codec import DICTIONARIES, Unsupported, decode, describe, dumps, encode, read_frame, write_frame
+from sandbox.inside.codec import (
+    DICTIONARIES,
+    LOST,
+    Unsupported,
+    decode,
+    describe,
+    dumps,
+    encode,
+    read_frame,
+    write_frame,
+)
 
 _MODULE = "candidate"
 _ROOM_FOR_ENVELOPE = 1024
@@ -47,21 +57,19 @@ def _load(source: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         exec(code, module.__dict__)  # noqa: S102  the purpose of this process
     except BaseException as error:  # noqa: BLE001  untrusted code may raise anything; all of it is reported
         return None, {"does_not_load": describe(error)}
-    names = [name for name, value in module.__dict__.items() if type(name) is str and callable(value)]
-    return module.__dict__, {"loaded": names[:1000]}
+    return module.__dict__, {"loaded": True}
 
 
 def _answer(request: dict[str, Any], namespace: dict[str, Any]) -> dict[str, Any]:
     name = request["call"]
     args, kwargs = decode(request["args"]), decode(request["kwargs"])
+    LOST.asked = False
     try:
-        value = _lookup(namespace, name)(*args, **kwargs)
-        try:
-            reply: dict[str, Any] = {"value": encode(value)}
-        except Unsupported as error:
-            reply = {"unsupported": str(error), "true": bool(value)}
+        reply = _value(_lookup(namespace, name)(*args, **kwargs), judged=bool(request.get("mutations")))
     except BaseException as error:  # noqa: BLE001  untrusted code may raise anything; all of it is reported
         reply = describe(error)
+    if LOST.asked:
+        return {"unsupported": f"what hangs on {LOST}"}
     if request.get("mutations"):
         try:
             reply["changed"] = [
@@ -70,6 +78,19 @@ def _answer(request: dict[str, Any], namespace: dict[str, Any]) -> dict[str, Any
             ]
         except Exception:  # noqa: BLE001  an argument may now hold anything at all
             return {"unsupported": "an argument changed to hold something without a plain form"}
+    return reply
+
+
+def _value(value: Any, *, judged: bool) -> dict[str, Any]:
+    """What was returned; where it cannot cross, a judge may still ask whether it is true, if that can be told."""
+    try:
+        return {"value": encode(value)}
+    except Unsupported as error:
+        reply: dict[str, Any] = {"unsupported": str(error)}
+    if judged:
+        reply["true"] = None
+        with contextlib.suppress(BaseException):  # its class may answer with anything
+            reply["true"] = bool(value)
     return reply
 
 

@@ -2,8 +2,9 @@
 
 Covers exactly None, bool, int, float, complex, str, bytes, list, tuple, dict, set and frozenset, and the dictionaries
 Counter, OrderedDict and defaultdict, by exact type: any other subclass can lie about its own equality. A defaultdict
-keeps its factory where that is a builtin type, and has none on the other side where it is not. Decoding is strict,
-bounded in depth, refuses keys chosen to collide in a hash table, and never runs anything of the sender's.
+keeps its factory where that is a builtin type; any other stays behind, and `LOST` on the other side remembers whether
+it was asked for. Decoding is strict, bounded in depth, refuses keys chosen to collide in a hash table, and never runs
+anything of the sender's.
 """
 
 from __future__ import annotations
@@ -33,6 +34,26 @@ class Unsupported(Exception):
 
 class BadFrame(Exception):
     """The bytes are not a value or a message of this protocol."""
+
+
+class _Lost:
+    """Stands for a default factory that could not cross. What it would have given is unknown: asking is remembered."""
+
+    asked = False
+
+    def __call__(self) -> Any:
+        self.asked = True
+        raise Unsupported(str(self))
+
+    def __reduce__(self) -> str:  # a copy is the same
+        return "LOST"
+
+    def __repr__(self) -> str:
+        return "a default factory that cannot cross"
+
+
+LOST = _Lost()
+_LOST_NAME = "?"
 
 
 def encode(value: Any, depth: int = 0) -> Any:
@@ -69,7 +90,9 @@ def _encode_items(value: dict[Any, Any], depth: int) -> list[list[Any]]:
 
 def _factory_name(value: dict[Any, Any]) -> str | None:
     factory = value.default_factory if type(value) is defaultdict else None
-    return next((name for name, kind in _FACTORIES.items() if kind is factory), None)
+    if factory is None:
+        return None
+    return next((name for name, kind in _FACTORIES.items() if kind is factory), _LOST_NAME)
 
 
 def decode(data: Any, depth: int = 0) -> Any:
@@ -126,8 +149,8 @@ def _decode_items(pairs: list[Any], depth: int) -> dict[Any, Any]:
 
 def _decode_dictionary(name: Any, factory: Any, items: dict[Any, Any]) -> dict[Any, Any]:
     kind = _DICTIONARIES.get(name)
-    if kind is defaultdict and (factory is None or factory in _FACTORIES):
-        return defaultdict(None if factory is None else _FACTORIES[factory], items)
+    if kind is defaultdict and (factory is None or factory == _LOST_NAME or factory in _FACTORIES):
+        return defaultdict(None if factory is None else _FACTORIES.get(factory, LOST), items)
     if kind in (Counter, OrderedDict) and factory is None:
         return kind(items)
     raise BadFrame("unknown dictionary")

@@ -15,12 +15,14 @@ import functools
 import importlib
 import sys
 import unittest
+from collections import ChainMap
 from collections.abc import Callable, Iterable
-from types import ModuleType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
-from sandbox.inside.codec import describe, read_frame, write_frame
+from sandbox.inside.codec import Unsupported, describe, read_frame, write_frame
 from sandbox.inside.link import Link, NoAnswer
+from sandbox.inside.opaque import is_callable
 from sandbox.inside.suite import WRAPPER, BadSuite, Piece, Plan, plan_suite, stub_names
 
 
@@ -83,11 +85,26 @@ class Judge:
             return False
         return True
 
+    def begin(self, index: int, frame: FrameType) -> dict[NoAnswer, None]:
+        """Before a test: sets aside what earlier statements took and this one, run in the frame, cannot ask about."""
+        scope = ChainMap(frame.f_locals, frame.f_globals)
+        return self._link.set_aside(scope.get(name) for name in self._plan.read_by[index])
+
+    def end(self, index: int, error: BaseException | None, aside: dict[NoAnswer, None]) -> None:
+        """After a test: reports it."""
+        try:
+            self.report(index, error)
+        finally:
+            self._link.bring_back(aside)
+
     def report(self, index: int, error: BaseException | None) -> None:
         """Tell the server what a test came to. Raises `Finished` when nothing more is to be run."""
         unsupported = self._link.take_unsupported()
+        if isinstance(error, Unsupported):  # of a preparation that asked for a lost factory
+            error = NoAnswer("unsupported_value", f"the test asks for {error}")
         fault = self._link.fault or unsupported or (error if isinstance(error, NoAnswer) else None)
         status, details = self._verdict(error, fault)
+        self._link.take_unsupported()  # to show an error may ask what no test did
         # A test met again, in a function called twice, is reported again only when it now fails.
         if index not in self._reported or (status != "passed" and index in self._passed):
             self._reported.add(index)
@@ -117,16 +134,17 @@ class _OneTest:
     def __init__(self, judge: Judge, index: int) -> None:
         self._judge = judge
         self._index = index
+        self._aside: dict[NoAnswer, None] = {}
 
     def __enter__(self) -> None:
-        return None
+        self._aside = self._judge.begin(self._index, sys._getframe(1))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if isinstance(error, Finished):
             return False
-        self._judge.report(self._index, error)
+        self._judge.end(self._index, error, self._aside)
         return True
 
 
@@ -159,18 +177,16 @@ def run_judge(job_fd: int, link_fd: int, reply_cap_bytes: int) -> None:
         entry_point = job["entry_point"]
         _check_entry_point(entry_point, plan)
         write_frame(job_fd, {"tests": plan.names})
-        go = read_frame(job_fd)
-        if go is None:
+        if read_frame(job_fd) is None:
             return
         link = Link(link_fd, reply_cap_bytes)
         module = ModuleType("__judge__")
         sys.modules["__judge__"] = module
         owned = _run_prompt(job["prompt"], module.__dict__)
         candidate = link.proxy(entry_point) if entry_point else None
-        for name in plan.mentioned & {name for name in go["names"] if type(name) is str}:
-            # A builtin or a helper of the prompt's is the test's own tool: never the candidate's to replace.
-            if name not in owned and not hasattr(builtins, name):
-                module.__dict__[name] = link.proxy(name)
+        theirs = _names_of_the_program(plan, owned)
+        module.__dict__.update({name: link.proxy(name) if name in plan.called else link.maybe(name) for name in theirs})
+        module.__dict__.setdefault("callable", is_callable)
         _import_what_tests_forgot(plan, module.__dict__)
         if candidate is not None:
             module.__dict__[entry_point] = module.__dict__["candidate"] = candidate
@@ -178,6 +194,17 @@ def run_judge(job_fd: int, link_fd: int, reply_cap_bytes: int) -> None:
         judge.run(module.__dict__, candidate)
     except BadSuite as error:
         write_frame(job_fd, {"invalid": str(error)[:500]})
+
+
+def _names_of_the_program(plan: Plan, owned: set[str]) -> set[str]:
+    """Names that stand for the program's functions, whatever this candidate defines, until the tests bind them.
+
+    So that nothing before the first call hangs on the candidate: one that lacks a function fails when it is called. A
+    builtin or a helper of the prompt's is the test's own tool, and a module it does not call is the module.
+    """
+    modules = sys.stdlib_module_names - plan.called
+    names = plan.mentioned - owned - modules
+    return {name for name in names if not hasattr(builtins, name) and not name.startswith("__")}
 
 
 def _import_what_tests_forgot(plan: Plan, namespace: dict[str, Any]) -> None:

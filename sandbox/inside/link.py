@@ -5,11 +5,14 @@ from __future__ import annotations
 import builtins
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any
 
-from sandbox.inside.codec import BadFrame, Unsupported, decode, encode, read_frame, short_repr, write_frame
-from sandbox.inside.opaque import opaque
+from sandbox.inside.codec import LOST, BadFrame, Unsupported, decode, encode, read_frame, short_repr, write_frame
+from sandbox.inside.opaque import is_opaque, only_called, opaque
+
+_LEADS_NOWHERE = (type(None), bool, int, float, complex, str, bytes, ModuleType)
 
 
 class NoAnswer(BaseException):
@@ -33,6 +36,7 @@ class Link:
         self._unsupported: NoAnswer | None = None
         self._unasked: dict[NoAnswer, None] = {}
         """One for each opaque value that no test has asked yet whether it is true."""
+        self._proxies: list[Callable[..., Any]] = []
         self._fd = fd
         self._cap = reply_cap_bytes
 
@@ -43,14 +47,47 @@ class Link:
             return self._call(name, args, kwargs)
 
         call.__name__ = call.__qualname__ = name
+        self._proxies.append(call)
         return call
+
+    def maybe(self, name: str) -> Any:
+        """The same where the tests never call the name themselves: whatever else they do with it cannot be judged."""
+        return only_called(self.proxy(name), lambda: self._refuse(f"the test uses {name} other than by calling it"))
 
     def take_unsupported(self) -> NoAnswer | None:
         """Why a test since the last time cannot be judged: a value that did not cross was used, or left unused."""
+        if LOST.asked:
+            self._refuse(f"the test asks for {LOST}")
         found = self._unsupported or next(iter(self._unasked), None)
         self._unsupported = None
+        LOST.asked = False
         self._unasked.clear()
         return found
+
+    def set_aside(self, values: Iterable[Any]) -> dict[NoAnswer, None]:
+        """Take out what no test has asked yet, for the time of a test that reads these values, if none leads there."""
+        if not self._unasked or any(map(self._may_lead_on, values)):
+            return {}
+        aside, self._unasked = self._unasked, {}
+        return aside
+
+    def bring_back(self, aside: dict[NoAnswer, None]) -> None:
+        """Undo `set_aside`."""
+        self._unasked = {**aside, **self._unasked}
+
+    def _may_lead_on(self, value: Any) -> bool:
+        """Whether a value that did not cross may be reached from this one; False only where it surely is not."""
+        if is_opaque(value):
+            return True
+        kind = type(value)
+        try:
+            if kind in (list, tuple, set, frozenset):
+                return any(map(self._may_lead_on, value))
+            if kind is dict:
+                return any(map(self._may_lead_on, [*value.keys(), *value.values()]))
+        except RecursionError:
+            return True
+        return kind not in _LEADS_NOWHERE and all(value is not proxy for proxy in self._proxies)
 
     def _refuse(self, message: str) -> NoAnswer:
         self._unsupported = NoAnswer("unsupported_value", message)
@@ -93,7 +130,7 @@ class Link:
         if "too_big" in reply:
             self.fault = NoAnswer("output_limit", "the value returned is larger than the output limit")
             raise self.fault
-        if "unsupported" in reply and type(reply.get("true")) is not bool:
+        if "unsupported" in reply and "true" not in reply:
             raise self._refuse(_returned(reply))
         if "changed" in reply:
             positional, named = reply["changed"]
@@ -118,7 +155,9 @@ class Link:
 
         def answer() -> bool:
             self._unasked.pop(pending, None)
-            return bool(true)
+            if type(true) is not bool:
+                raise self._refuse(f"{message}, and whether it is true cannot be told")
+            return true
 
         def refuse() -> NoAnswer:
             return self._refuse(message)

@@ -43,6 +43,10 @@ class Plan:
     """`unittest` classes and their test methods."""
     mentioned: frozenset[str] = frozenset()
     """Every name the test code reads."""
+    called: frozenset[str] = frozenset()
+    """The names among them that it calls."""
+    read_by: list[frozenset[str]] = field(default_factory=list)
+    """The names that each test mentions."""
 
 
 def plan_suite(code: str) -> Plan:
@@ -71,7 +75,9 @@ def plan_suite(code: str) -> Plan:
             ]
     if not plan.names:
         raise BadSuite("the test code holds no test: no assertion in the module, check(candidate), test_* or TestCase")
-    plan.mentioned = frozenset(node.id for node in ast.walk(module) if isinstance(node, ast.Name))
+    nodes = list(ast.walk(module))
+    plan.mentioned = frozenset(node.id for node in nodes if isinstance(node, ast.Name)) - {WRAPPER}
+    plan.called = frozenset(_name(node.func) for node in nodes if isinstance(node, ast.Call)) & plan.mentioned
     ast.fix_missing_locations(module)
     return plan
 
@@ -126,6 +132,7 @@ def _wrap(body: list[ast.stmt], plan: Plan, asserting: set[str], where: str) -> 
             wrapped.append(node)
             continue
         plan.names.append(f"{where} line {node.lineno}".strip())
+        plan.read_by.append(frozenset(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)))
         call = ast.Call(ast.Name(WRAPPER, ast.Load()), [ast.Constant(len(plan.names) - 1)], [])
         wrapped.append(ast.copy_location(ast.With([ast.withitem(call)], [node]), node))
     return wrapped

@@ -1,6 +1,8 @@
 """What is cut, what is kept, and what is tested."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine import Text
 from reranker import Task, entry_point_of, extract
@@ -37,10 +39,28 @@ def task(prefix: str, *, shape: Shape = "completion", entry_point: str | None = 
         ("    return sub(a, b)\n\ndef sub(a, b):\n    return (a +\n", "    return sub(a, b)"),
         ("    sub = a + b\n    return sub\n\ndef sub(a, b):\n    return b\n", "    sub = a + b\n    return sub"),
         ("    return b + a\n\ndef a():\n    return 1\n", "    return b + a"),
+        (
+            "    return g(a)\n\ndef h(g):\n    return g\n\ndef g(x):\n    return x\n\ndef k():\n    g = 1\n",
+            "    return g(a)\n\ndef h(g):\n    return g\n\ndef g(x):\n    return x",
+        ),
     ],
 )
 def test_a_body_ends_where_its_function_ends(raw: str, text: str) -> None:
     assert extract(task(HEADER), raw).text == text
+
+
+PIECES = [
+    *(f"def {name}(x):\n    return {read}(x)\n" for name in "ghk" for read in "ghk"),
+    *("def h(g):\n    return g\n", "g = h\n", "import k\n", "class k(g):\n    h = h\n", "\n", "for g in h: k\n"),
+    *("x = '''\ndef g(): pass\n'''\n", "def k():\n    global h\n    h = g\n", "print((\n", "k = [h for h in g]\n"),
+]
+
+
+@settings(deadline=None, database=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=6), st.sampled_from("abghk"))
+def test_cutting_twice_changes_nothing(pieces: list[str], read: str) -> None:
+    once = extract(task(HEADER), f"    return {read}\n" + "".join(pieces)).text
+    assert extract(task(HEADER), once).text == once
 
 
 def test_the_program_holds_the_returned_text_unchanged() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import time
 from typing import Any
 
@@ -46,6 +47,19 @@ async def test_a_changed_argument_does_not_reach_the_next_test(sandbox: Namespac
     calls = [Call(function="f", args=([1],), expected=2)] * 3
     outcome = await call(sandbox, "def f(x):\n    x.append(1)\n    return len(x)", *calls)
     assert outcome.status is Status.PASSED
+
+
+async def test_a_value_that_cannot_cross_is_not_asked_for_its_truth(sandbox: NamespaceSandbox) -> None:
+    source = "class C:\n    def __bool__(self): raise ValueError\ndef f(): return C()\n"
+    outcome = await call(sandbox, source, Call(function="f", expected=2))
+    assert outcome.status is Status.UNSUPPORTED_VALUE, outcome
+
+
+async def test_a_factory_that_stays_behind_is_no_failure(sandbox: NamespaceSandbox) -> None:
+    table = collections.defaultdict(lambda: 5, a=1)
+    source = "def f(x, key): return x[key]"
+    outcome = await call(sandbox, source, *(Call(function="f", args=(table, k), expected=1) for k in ("z", "a")))
+    assert [test.status for test in outcome.tests] == [Status.UNSUPPORTED_VALUE, Status.PASSED]
 
 
 async def test_expected_values_must_be_plain(sandbox: NamespaceSandbox) -> None:

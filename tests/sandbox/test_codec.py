@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import json
 import math
 import os
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from sandbox.compare import equal
 from sandbox.inside.codec import (
+    LOST,
     MAX_DEPTH,
     BadFrame,
     Unsupported,
@@ -152,9 +154,15 @@ def test_nothing_else_crosses(value: Any) -> None:
         encode(value)
 
 
-def test_a_factory_that_is_no_builtin_type_stays_behind() -> None:
-    copy = decode(encode(collections.defaultdict(lambda: 7, a=1)))
-    assert (type(copy), copy, copy.default_factory) == (collections.defaultdict, {"a": 1}, None)
+def test_a_factory_that_is_no_builtin_type_stays_behind_and_asking_for_it_is_remembered() -> None:
+    first = decode(encode(collections.defaultdict(lambda: 7, a=1)))
+    copied = copy.deepcopy(decode(encode(first)))
+    LOST.asked = False
+    assert (type(copied), copied, copied.get("z"), LOST.asked) == (collections.defaultdict, {"a": 1}, None, False)
+    with pytest.raises(Unsupported):
+        copied["z"]
+    assert LOST.asked
+    assert "z" not in copied
 
 
 @pytest.mark.parametrize(
@@ -244,6 +252,14 @@ def test_every_value_without_nan_equals_itself(value: Any) -> None:
         ({"k": [1.05]}, {"k": [1.0]}, 0.1, True),
         (collections.Counter(k=1), {"k": 1.0}, 0.1, True),
         ({"k": 1.0, "l": 1.0}, {"k": 1.0}, 0.1, False),
+        (collections.OrderedDict(a=1, b=2), collections.OrderedDict(b=2, a=1), None, False),
+        (collections.OrderedDict(a=1, b=2), collections.OrderedDict(b=2, a=1), 0.1, False),
+        (collections.OrderedDict(a=1, b=2.05), collections.OrderedDict(a=1, b=2), 0.1, True),
+        (collections.OrderedDict(a=1, b=2), {"b": 2, "a": 1}, 0.1, True),
+        (collections.Counter(a=0), collections.Counter(), None, True),
+        (collections.Counter(a=0), collections.Counter(), 0.1, True),
+        (collections.Counter(a=1), collections.Counter(), 0.1, False),
+        (collections.Counter(a=0), {}, 0.1, False),
         ([1.0], [1.0, 1.0], 0.1, False),
         ([1.0], (1.0,), 0.1, False),
         (True, 1.0, 0.1, False),
