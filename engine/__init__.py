@@ -4,6 +4,7 @@ from engine.base import Engine
 from engine.build import build_engine
 from engine.config import EngineConfig, UpstreamConfig
 from engine.convert import convert_folder, convert_model
+from engine.ct2.model import available_cores
 from engine.errors import (
     ChampionMoved,
     ContextTooLong,
@@ -108,6 +109,7 @@ __all__ = [
     "UnsupportedField",
     "UnsupportedModel",
     "UpstreamConfig",
+    "available_cores",
     "build_engine",
     "check_id",
     "convert_folder",

@@ -13,6 +13,7 @@ from engine.convert import check_convertible, conversion_of
 from engine.errors import InvalidModel, ModelNotFound
 from engine.models import MANIFEST_NAME, Model, ModelName, ModelStore, read_manifest
 from engine.registry import load_engine
+from engine.weights import weights_of
 
 _BEST_FIRST = ("int8", "int8_bfloat16", "int8_float16", "bfloat16", "float16", "float32")
 """On CPUs, where CTranslate2 computes 16-bit floats in 32 bits or not much faster."""
@@ -29,6 +30,10 @@ class _Folder:
 
     def name(self, dtype: str) -> str:
         return str(self.model.manifest.name(dtype)) if self.model else self.fallback
+
+    def options(self, model_name: Any) -> dict[str, Any]:
+        """What every engine is told of it; reads the weights where no manifest has their hash."""
+        return {"folder": self.path, "model_name": model_name, "weights": weights_of(self.path, self.model)}
 
 
 async def build_engine(config: EngineConfig, store: ModelStore) -> Engine:
@@ -50,7 +55,7 @@ async def build_engine(config: EngineConfig, store: ModelStore) -> Engine:
         if config.type == "ctranslate2":
             options = await asyncio.to_thread(_ct2_options, config, model, dtype, store.state_dir / "calibration")
         else:
-            options = _hf_options(config, model, dtype)
+            options = await asyncio.to_thread(_hf_options, config, model, dtype)
         options |= {"device": config.device, "max_waiting": config.max_waiting}
     return await load_engine(config.type, **options)
 
@@ -90,7 +95,7 @@ def _ct2_options(config: EngineConfig, model: Model | Path, dtype: str, calibrat
     if config.threads is not None and weights.exists():
         threads = choose_threads(weights.stat().st_size, config.threads)
     stored = folder.path.name.removeprefix("ct2-")
-    return {"folder": folder.path, "model_name": folder.name(stored), "dtype": dtype, "threads": threads}
+    return folder.options(folder.name(stored)) | {"dtype": dtype, "threads": threads}
 
 
 def _measured(config: EngineConfig, model: Model, otherwise: _Folder, calibrations: Path) -> tuple[_Folder, str]:
@@ -130,4 +135,4 @@ def _on_cuda(config: EngineConfig) -> bool:
 
 def _hf_options(config: EngineConfig, model: Model | Path, dtype: str) -> dict[str, Any]:
     folder = _Folder(model, fallback=model.name) if isinstance(model, Path) else _Folder(model.hf, model)
-    return {"folder": folder.path, "model_name": folder.name, "dtype": dtype, "threads": config.threads}
+    return folder.options(folder.name) | {"dtype": dtype, "threads": config.threads}

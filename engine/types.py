@@ -182,6 +182,8 @@ class EngineInfo:
     max_logprobs: int = 0
     """The most alternatives a token that can be reported."""
     seed_honoured: bool = False
+    weights: str = ""
+    """The model folder's id and a short hash of the weights; empty where there are none to hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

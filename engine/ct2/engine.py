@@ -48,7 +48,7 @@ LONG_PROMPT = 10_000
 class Ct2Engine:
     """Samples with a converted model folder. Made by `load`, on the event loop that then uses it."""
 
-    def __init__(self, model: Model, *, model_name: str, max_waiting: int) -> None:
+    def __init__(self, model: Model, *, model_name: str, max_waiting: int, weights: str = "") -> None:
         self._model = model
         self._info = EngineInfo(
             engine="ctranslate2",
@@ -59,6 +59,7 @@ class Ct2Engine:
             honours=frozenset({"top_k", "min_tokens", "repetition_penalty", "logprobs"}),
             chat=model.tokenizer.chat,
             max_logprobs=min(MAX_LOGPROBS, len(model.tokens)),
+            weights=weights,
         )
         self._most_characters = model.context_length * max(map(len, model.texts))
         self._jobs: set[Job] = set()
@@ -84,14 +85,16 @@ class Ct2Engine:
         device: str = "auto",
         threads: Threads | None = None,
         max_waiting: int = 256,
+        weights: str = "",
     ) -> Ct2Engine:
         """Load a converted folder off the event loop.
 
-        `dtype` "auto" keeps the type the weights are stored in, where the host can; `max_waiting` counts requests.
+        `dtype` "auto" keeps the type the weights are stored in, where the host can; `max_waiting` counts requests;
+        `weights` is what `info` says of them.
         Raises `ModelNotConverted`, `ModelNotFound`, `UnsupportedDtype`, `UnsupportedModel`, `EngineFailed`.
         """
         model = await asyncio.to_thread(Model.load, folder, dtype=dtype, device=device, threads=threads)
-        return cls(model, model_name=model_name, max_waiting=max_waiting)
+        return cls(model, model_name=model_name, max_waiting=max_waiting, weights=weights)
 
     @property
     def info(self) -> EngineInfo:

@@ -35,7 +35,9 @@ Result = TypeVar("Result")
 class TransformersEngine:
     """See `Engine`. Make it with `load`."""
 
-    def __init__(self, loaded: Loaded, worker: ThreadPoolExecutor, *, model_name: str, max_waiting: int) -> None:
+    def __init__(
+        self, loaded: Loaded, worker: ThreadPoolExecutor, *, model_name: str, max_waiting: int, weights: str = ""
+    ) -> None:
         self._loaded: Loaded | None = loaded
         self._worker = worker
         self._turns = Turns(max_running=1, max_waiting=max_waiting)
@@ -51,6 +53,7 @@ class TransformersEngine:
             chat=loaded.tokenizer.chat,
             max_logprobs=MAX_LOGPROBS,
             seed_honoured=True,
+            weights=weights,
         )
 
     @property
@@ -131,8 +134,10 @@ async def load(
     max_waiting: int = 256,
     model_name: Callable[[str], str] | str | None = None,
     device: str = "auto",
+    weights: str = "",
 ) -> TransformersEngine:
-    """Load an `hf` folder off the event loop. `model_name` may depend on the type that is computed in.
+    """Load an `hf` folder off the event loop. `model_name` may depend on the type that is computed in;
+    `weights` is what `info` says of them.
 
     Raises `MissingExtra`, `UnsupportedDtype`, `UnsupportedModel` or `ModelNotFound`.
     """
@@ -144,7 +149,7 @@ async def load(
         worker.shutdown(wait=False)
         raise
     name = model_name(loaded.dtype) if callable(model_name) else model_name or folder.parent.name
-    return TransformersEngine(loaded, worker, model_name=name, max_waiting=max_waiting)
+    return TransformersEngine(loaded, worker, model_name=name, max_waiting=max_waiting, weights=weights)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ class Models:
             "root": info.model,
             "engine": info.engine,
             "effective_dtype": info.dtype,
+            "weights": info.weights,
             "context_length": info.context_length,
             "fim": info.fim,
             "max_logprobs": info.max_logprobs,

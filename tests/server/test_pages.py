@@ -20,7 +20,7 @@ async def test_models_lists_every_usable_name_the_plain_one_first(server: Setup)
     assert names[0] == "scripted:1m-none.r2"
     assert {f"{names[0]}+{end}" for end in ("off", "auto", "likelihood8", "examples8")} <= set(names)
     assert data[0]["round"] == 2
-    assert {"engine", "effective_dtype", "context_length", "fim", "max_logprobs"} <= set(data[0])
+    assert {"engine", "effective_dtype", "weights", "context_length", "fim", "max_logprobs"} <= set(data[0])
     for name in names:
         entry = (await server.client.get(f"/v1/models/{name}")).json()
         assert (entry["id"], entry["object"]) == (name, "model")
