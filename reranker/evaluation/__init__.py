@@ -7,6 +7,7 @@ from reranker.evaluation.compare import Comparison, Difference, compare
 from reranker.evaluation.errors import (
     DifferentRun,
     EvaluationError,
+    IncompleteSampling,
     InvalidProblem,
     InvalidSamples,
     InvalidSetting,
@@ -23,7 +24,7 @@ from reranker.evaluation.measures import Estimate, best_of_k, difference, estima
 from reranker.evaluation.problem import Problem, StdioCase, Tag
 from reranker.evaluation.record import GREEDY, ORACLE, RANDOM, Record
 from reranker.evaluation.remote import ServerSource, open_server
-from reranker.evaluation.report import Counts, Group, Host, Measure, Report, make_report
+from reranker.evaluation.report import ByTag, Counts, Host, Measure, Report, make_report
 from reranker.evaluation.run import evaluate
 from reranker.evaluation.settings import Settings, SourceInfo, SuiteInfo, default_ks
 from reranker.evaluation.sources import EngineSource, GivenSource, Sampled, Source, canonical, read_samples
@@ -33,6 +34,7 @@ __all__ = [
     "GREEDY",
     "ORACLE",
     "RANDOM",
+    "ByTag",
     "Comparison",
     "Counts",
     "Difference",
@@ -41,9 +43,9 @@ __all__ = [
     "Estimate",
     "EvaluationError",
     "GivenSource",
-    "Group",
     "Header",
     "Host",
+    "IncompleteSampling",
     "InvalidProblem",
     "InvalidSamples",
     "InvalidSetting",

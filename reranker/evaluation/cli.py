@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +26,7 @@ app = typer.Typer(
 Json = Annotated[Path | None, typer.Option("--json", help="Write everything to this file, records too.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a page with plots that needs nothing else.")]
 _INTERRUPTED = 130
+_KEY = "--api-key"
 
 
 @app.callback(invoke_without_command=True)
@@ -54,7 +55,7 @@ def measure(
     threads: Annotated[int | None, typer.Option(help="Cores to compute with.")] = None,
     config: Annotated[Path | None, typer.Option(help="Its [engine] counts; ./touchstone.toml if it is there.")] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of models.")] = None,
-    test_cpu_s: Annotated[float | None, typer.Option(help="CPU seconds a hidden test may take.  [default: 5]")] = None,
+    test_cpu_s: Annotated[float | None, typer.Option(help="CPU seconds a hidden test may take.  [default: 10]")] = None,
     concurrency: Annotated[
         int | None, typer.Option(help="Problems at a time.  [default: one a core, at least 2]")
     ] = None,
@@ -86,6 +87,7 @@ def measure(
         run=run,
     )
     with _told():
+        _check_outputs(as_json, html)
         _finish(_measure(asked), as_json, html)
 
 
@@ -97,6 +99,7 @@ def show(
     from reranker.evaluation.files import read_report
 
     with _told():
+        _check_outputs(as_json, html)
         _finish(read_report(file), as_json, html)
 
 
@@ -113,6 +116,7 @@ def compare(
     from reranker.evaluation.table import print_comparison
 
     with _told():
+        _check_outputs(as_json, html)
         comparison = paired(read_report(before), read_report(after))
         print_comparison(comparison)
         if as_json is not None:
@@ -121,6 +125,14 @@ def compare(
             from reranker.evaluation.page import write_page
 
             write_page(html, comparison.after, comparison)
+
+
+def _check_outputs(as_json: Path | None, html: Path | None) -> None:
+    """What cannot be written is said before hours of measuring, not after."""
+    from reranker.evaluation.files import check_writable
+
+    check_writable("json", as_json)
+    check_writable("html", html)
 
 
 def _refuse_options_of(context: typer.Context) -> None:
@@ -165,7 +177,14 @@ def _measure(asked: Asked) -> Report:
 def _how_to_go_on(asked: Asked) -> str:
     if asked.run is None:
         return "nothing is kept without --run FILE"
-    return f"to go on: touchstone {shlex.join(sys.argv[1:])}"
+    key = "" if asked.api_key is None else f" {_KEY} ..."
+    return f"to go on: touchstone {shlex.join(_without_key(sys.argv[1:]))}{key}"
+
+
+def _without_key(words: Sequence[str]) -> list[str]:
+    """A command line without the API key, which is nobody's to print."""
+    kept = [word for word in words if not word.startswith(f"{_KEY}=")]
+    return [word for at, word in enumerate(kept) if word != _KEY and (at == 0 or kept[at - 1] != _KEY)]
 
 
 def _finish(report: Report, as_json: Path | None, html: Path | None) -> None:

@@ -7,6 +7,7 @@ EvaluationError
     InvalidSetting        an option cannot be used, or not with this source; carries its name
     InvalidSamples        given completions cannot be read
     ServerFailed          the server measured answered with an error, or not at all
+    IncompleteSampling    a source gave fewer samples than asked for, or a part of one; says why
     ProblemFailed         something broke while a problem was sampled or judged; names the problem
     UnreadableFile        a file of records or a report is not what it must be
     DifferentRun          a file of records belongs to another run; names what differs
@@ -58,6 +59,10 @@ class InvalidSamples(EvaluationError):
 
 class ServerFailed(EvaluationError):
     """The server that is measured gave no answer that could be used."""
+
+
+class IncompleteSampling(EvaluationError):
+    """A problem was not sampled as asked: too few samples, or one that was broken off."""
 
 
 class ProblemFailed(EvaluationError):

@@ -14,9 +14,9 @@ from typing import IO, Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from reranker.evaluation.errors import DifferentRun, UnreadableFile
+from reranker.evaluation.errors import DifferentRun, InvalidSetting, UnreadableFile
 from reranker.evaluation.measures import Estimate
-from reranker.evaluation.record import Record
+from reranker.evaluation.record import Record, miscounted
 from reranker.evaluation.report import SCHEMA_VERSION, Host, Measure, Report
 from reranker.evaluation.settings import Settings, SourceInfo, SuiteInfo
 
@@ -158,6 +158,19 @@ def estimate_data(estimate: Estimate) -> dict[str, float]:
     return {name: round(value, 6) for name, value in asdict(estimate).items()}
 
 
+def check_writable(option: str, path: Path | None) -> None:
+    """Refuse, before anything is measured, a file that could not be written. Raises `InvalidSetting`."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise InvalidSetting(option, f"{path} is a folder")
+    if not path.parent.is_dir():
+        raise InvalidSetting(option, f"{path.parent} is no folder")
+    # `write_json` puts a draft beside the file, so that its folder must be writable even where the file is there.
+    if not os.access(path.parent, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise InvalidSetting(option, f"{path} cannot be written")
+
+
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write a file of JSON; it is replaced only once it is complete."""
     draft = path.with_name(path.name + ".part")
@@ -193,6 +206,9 @@ def _parse_run(data: bytes, path: Path) -> tuple[Header, tuple[Record, ...]]:
     for number, line in enumerate(lines, 2):
         where = f"{path}:{number}"
         record = _validated(Record, _object(line, where), where)
+        fault = "" if record.unjudged else miscounted(len(record.samples), header.settings.n, header.source.kind)
+        if fault:
+            raise UnreadableFile(where, f"samples: {fault}")
         found[record.task_id] = record
     return header, tuple(sorted(found.values(), key=lambda record: record.position))
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from engine import Fim, Text
 from reranker.errors import JudgeFailed
 from reranker.evaluation.errors import UnsupportedProblem
 from reranker.evaluation.problem import Problem
-from reranker.extract import extract
+from reranker.extract import Extracted, extract
 from reranker.off_loop import off_loop
 from reranker.types import Task
-from sandbox import AssertSuite, InvalidSuite, Limits, Outcome, Sandbox, SandboxError
+from sandbox import AssertSuite, InvalidSuite, Limits, Outcome, Program, Sandbox, SandboxError
 
 
 def check_supported(problem: Problem) -> None:
@@ -45,30 +45,39 @@ def task_of(problem: Problem) -> Task:
     )
 
 
-async def judge(problem: Problem, completions: Iterable[str], sandbox: Sandbox, limits: Limits) -> dict[str, Outcome]:
-    """The hidden outcome of each distinct completion, by its text.
-
-    A completion is cut at the end of the function, as the reranker cuts what it returns (cutting twice changes
-    nothing); the sandbox bounds how many run at a time. Raises `UnsupportedProblem`, also for a test that cannot be
-    run, and `JudgeFailed`.
-    """
+async def cut(problem: Problem, text: str) -> Extracted:
+    """A completion as the reranker cuts what it returns, with its program. Raises `UnsupportedProblem`."""
     task = task_of(problem)
+    return await off_loop(extract, task, text, size=len(problem.prompt) + len(text) + len(task.suffix))
+
+
+async def judge(problem: Problem, completions: Iterable[str], sandbox: Sandbox, limits: Limits) -> dict[str, Outcome]:
+    """The hidden outcome of each distinct completion, by its text; each is cut once. Raises as `judge_programs`."""
+    programs = {text: (await cut(problem, text)).program for text in dict.fromkeys(completions)}
+    return await judge_programs(problem, programs, sandbox, limits)
+
+
+async def judge_programs(
+    problem: Problem, programs: Mapping[str, Program], sandbox: Sandbox, limits: Limits
+) -> dict[str, Outcome]:
+    """The hidden outcome of each program as it stands, by its key; the sandbox bounds how many run at a time.
+
+    Raises `UnsupportedProblem`, also for a test that cannot be run, and `JudgeFailed`.
+    """
+    check_supported(problem)
     suite = AssertSuite(problem.test or "", visible=False)
 
-    async def outcome(text: str) -> Outcome:
-        size = len(problem.prompt) + len(text) + len(task.suffix)
-        extracted = await off_loop(extract, task, text, size=size)
+    async def outcome(program: Program) -> Outcome:
         try:
-            return await sandbox.run(extracted.program, suite, limits)
+            return await sandbox.run(program, suite, limits)
         except InvalidSuite as error:
             raise UnsupportedProblem(problem.task_id, "test", str(error)) from error
         except SandboxError as error:
             raise JudgeFailed(f"{problem.task_id}: {error}") from error
 
-    texts = tuple(dict.fromkeys(completions))
-    running = [asyncio.create_task(outcome(text)) for text in texts]
+    running = [asyncio.create_task(outcome(program)) for program in programs.values()]
     try:
-        return dict(zip(texts, await asyncio.gather(*running), strict=True))
+        return dict(zip(programs, await asyncio.gather(*running), strict=True))
     finally:
         for one in running:
             one.cancel()

@@ -44,13 +44,18 @@ def curves(series: Sequence[Series], name: str, description: str) -> Markup:
     """Shares against k, each line in its band. A series of one point is a level that all k can be held against."""
     ks = sorted({k for line in series for k, _ in line.points})
     estimates = [estimate for line in series for _, estimate in line.points]
-    frame = _Frame(
-        ks[-1],
-        max(0.0, floor(10 * min(estimate.low for estimate in estimates)) / 10),
-        min(1.0, ceil(10 * max(estimate.high for estimate in estimates)) / 10),
-    )
+    frame = _Frame(ks[-1], *_reach(estimates))
     parts = [_axes(frame, ks), *(_band(line, frame) for line in series), *(_line(line, frame) for line in series)]
     return _svg(parts, name, description)
+
+
+def _reach(estimates: Sequence[Estimate]) -> tuple[float, float]:
+    """The tenths that hold every interval, and at least one tenth between them."""
+    low = max(0, floor(10 * min(estimate.low for estimate in estimates)))
+    high = min(10, ceil(10 * max(estimate.high for estimate in estimates)))
+    if low == high:
+        low, high = max(0, low - 1), min(10, high + 1)
+    return low / 10, high / 10
 
 
 def bar(estimate: Estimate, style: str) -> Markup:

@@ -14,13 +14,20 @@ GREEDY, RANDOM, ORACLE = "greedy", "random", "oracle"
 """What every method is held against: the sample at temperature 0, any sample, and a judge that is always right."""
 
 
+def miscounted(samples: int, n: int, kind: str) -> str:
+    """What is wrong with a problem's number of samples; empty where nothing is. Only given ones may be more than n."""
+    if samples < n or (samples > n and kind != "samples"):
+        return f"{samples} where {n} were asked for"
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One problem, sampled and judged. Samples are counted from 0, without the greedy one."""
 
     task_id: str
     position: int = 0
-    """Its place in the suite."""
+    """Its place among the problems that were chosen: those of the suite that the source has, in its order."""
     tags: Mapping[str, Tag] = field(default_factory=dict)
     texts: tuple[str, ...] = ()
     """Each distinct text that was judged, cut as the reranker cuts."""

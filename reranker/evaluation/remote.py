@@ -71,7 +71,9 @@ class ServerSource:
 async def open_server(
     url: str, *, api_key: str | None = None, model: str | None = None, first_pause_s: float = 0.5
 ) -> ServerSource:
-    """Connect to `http://host:port/v1` and ask what it serves. Raises `ServerFailed`."""
+    """Connect to `http://host:port/v1` and ask what it serves. Raises `ServerFailed`, `InvalidSetting` for a key."""
+    if api_key and not all("!" <= character <= "~" for character in api_key):
+        raise InvalidSetting("api_key", "must be ASCII without spaces")  # the key itself is not for printing
     headers = {"X-Purpose": "eval"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
     try:
         client = httpx.AsyncClient(base_url=url.rstrip("/") + "/", headers=headers, timeout=_TIMEOUT)
@@ -82,6 +84,7 @@ async def open_server(
             engine=str(served["engine"]),
             model=str(model or served["id"]),
             dtype=str(served["effective_dtype"]),
+            weights=str(served.get("weights", "")),
             place=url,
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 
+from engine import available_cores
 from reranker.evaluation.measures import Estimate, difference, estimate
 from reranker.evaluation.problem import Tag
-from reranker.evaluation.record import GREEDY, ORACLE, RANDOM, Record
+from reranker.evaluation.record import GREEDY, ORACLE, RANDOM, Record, miscounted
 from reranker.evaluation.settings import Settings, SourceInfo, SuiteInfo
 from reranker.evaluation.sources import AUTO
 from sandbox import ProgramClass
@@ -34,7 +35,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class ByTag:
     """The problems that share a tag's value, measured by themselves."""
 
     tag: str
@@ -67,6 +68,8 @@ class Host:
     """Those this process could use."""
     system: str
     python: str
+    touchstone: str = ""
+    """Its version; empty in files that are older than this field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,12 @@ class Report:
     host: Host
     records: tuple[Record, ...] = field(repr=False)
     """In the order of the suite."""
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a record that has too few samples, or too many, to be measured at these settings."""
+        for record in self.judged:
+            if fault := miscounted(len(record.samples), self.settings.n, self.source.kind):
+                raise ValueError(f"records: samples of {record.task_id}: {fault}")
 
     @property
     def judged(self) -> tuple[Record, ...]:
@@ -141,7 +150,7 @@ class Report:
                 found.append(Measure(name=name, k=k, estimate=gain, problems=len(both)))
         return tuple(found)
 
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[ByTag, ...]:
         """The same by each tag that has at least two values and not more than `MOST_GROUPS`."""
         found = []
         for tag in sorted({name for record in self.judged for name in record.tags}):
@@ -151,7 +160,7 @@ class Report:
                 for value in values:
                     part = [record for record in tagged if record.tags[tag] == value]
                     measures = tuple(_measures(part, self.settings.ks, self.methods))
-                    found.append(Group(tag=tag, value=value, problems=len(part), measures=measures))
+                    found.append(ByTag(tag=tag, value=value, problems=len(part), measures=measures))
         return tuple(found)
 
     def _is_double(self, name: str) -> bool:
@@ -174,8 +183,20 @@ def make_report(
 
 def this_host() -> Host:
     """What this machine tells of itself."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Host(cpu=_cpu(), cores=cores, system=platform.platform(terse=True), python=platform.python_version())
+    return Host(
+        cpu=_cpu(),
+        cores=available_cores(),
+        system=platform.platform(terse=True),
+        python=platform.python_version(),
+        touchstone=_version(),
+    )
+
+
+def _version() -> str:
+    try:
+        return version("touchstone")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"
 
 
 def _cpu() -> str:

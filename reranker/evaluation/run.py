@@ -7,23 +7,26 @@ problem; nothing of that problem is recorded, and nothing that was not run count
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from engine import EngineError
+from engine import EngineError, available_cores
 from reranker.errors import RerankError
-from reranker.evaluation.errors import EvaluationError, InvalidSetting, ProblemFailed, UnsupportedProblem
-from reranker.evaluation.judging import check_supported, judge, task_of
+from reranker.evaluation.errors import (
+    EvaluationError,
+    IncompleteSampling,
+    InvalidSetting,
+    ProblemFailed,
+    UnsupportedProblem,
+)
+from reranker.evaluation.judging import check_supported, cut, judge_programs
 from reranker.evaluation.problem import Problem
-from reranker.evaluation.record import Record
+from reranker.evaluation.record import Record, miscounted
 from reranker.evaluation.report import Report, make_report
 from reranker.evaluation.settings import Settings, SuiteInfo
 from reranker.evaluation.sources import Sampled, Source
 from reranker.evaluation.suite import ProblemSuite
-from reranker.extract import extract
-from reranker.off_loop import off_loop
 from sandbox import Sandbox, SandboxError, classify
 
 OnRecord = Callable[[Record], None]
@@ -51,7 +54,7 @@ async def evaluate(
     known = {record.task_id: record for record in done}
     work = _Work(source, settings, sandbox, on_record or (lambda record: None), time.monotonic())
     todo = iter([(at, problem) for at, problem in enumerate(problems) if problem.task_id not in known])
-    workers = concurrency or max(2, _cores())
+    workers = concurrency or max(2, available_cores())
     try:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(work.through(todo)) for _ in range(workers)]
@@ -101,6 +104,8 @@ class _Work:
         try:
             check_supported(problem)
             sampled = await self.source.sample(problem, self.settings)
+            if fault := miscounted(len(sampled.texts), self.settings.n, self.source.info.kind):
+                raise IncompleteSampling(f"samples: {fault}")
             return await self._judged(problem, sampled, time.monotonic() - began)
         except (EngineError, EvaluationError, RerankError, SandboxError, ExceptionGroup) as error:
             first = _first(error)
@@ -113,18 +118,18 @@ class _Work:
     async def _judged(self, problem: Problem, sampled: Sampled, generate_s: float) -> Record:
         """Judge each distinct text once; two samples that are the same once they are cut are one text."""
         began = time.monotonic()
-        cut = [await _cut(problem, text) for text in sampled.texts]
-        greedy = None if sampled.greedy is None else await _cut(problem, sampled.greedy)
-        texts = list(dict.fromkeys(cut if greedy is None else [*cut, greedy]))
-        outcomes = await judge(problem, texts, self.sandbox, self.settings.limits)
-        place = {text: index for index, text in enumerate(texts)}
+        samples = [await cut(problem, text) for text in sampled.texts]
+        greedy = None if sampled.greedy is None else await cut(problem, sampled.greedy)
+        programs = {each.text: each.program for each in (samples if greedy is None else [*samples, greedy])}
+        outcomes = await judge_programs(problem, programs, self.sandbox, self.settings.limits)
+        place = {text: index for index, text in enumerate(programs)}
         return Record(
             task_id=problem.task_id,
             tags=problem.tags,
-            texts=tuple(texts),
-            classes=tuple(classify(outcomes[text]) for text in texts),
-            samples=tuple(place[text] for text in cut),
-            greedy=None if greedy is None else place[greedy],
+            texts=tuple(programs),
+            classes=tuple(classify(outcomes[text]) for text in programs),
+            samples=tuple(place[each.text] for each in samples),
+            greedy=None if greedy is None else place[greedy.text],
             orders=sampled.orders,
             logprobs=tuple(None if value is None else round(value, 6) for value in sampled.logprobs),
             tokens=sampled.tokens,
@@ -138,17 +143,8 @@ class _Work:
         return round(self.last_s - before, 4)
 
 
-async def _cut(problem: Problem, text: str) -> str:
-    size = len(problem.prompt) + len(text)
-    return (await off_loop(extract, task_of(problem), text, size=size)).text
-
-
 def _first(error: BaseException) -> BaseException:
     """The first single error of a group, which is why the others were cancelled."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Protocol
 
 from engine import Engine, Priority, Sampling
 from reranker.best_of_n import best_of_n
-from reranker.evaluation.errors import InvalidSamples, InvalidSetting
+from reranker.evaluation.errors import IncompleteSampling, InvalidSamples, InvalidSetting
 from reranker.evaluation.judging import task_of
 from reranker.evaluation.problem import Problem
 from reranker.evaluation.settings import Settings, SourceInfo
@@ -64,7 +65,9 @@ class EngineSource:
         """The sandbox runs the visible suites; neither is closed here."""
         self._engine, self._sandbox = engine, sandbox
         info = engine.info
-        self._info = SourceInfo(kind="engine", engine=info.engine, model=info.model, dtype=info.dtype)
+        self._info = SourceInfo(
+            kind="engine", engine=info.engine, model=info.model, dtype=info.dtype, weights=info.weights
+        )
 
     @property
     def info(self) -> SourceInfo:
@@ -100,7 +103,17 @@ class EngineSource:
             priority=Priority.BATCH,
         )
         ranking = await best_of_n(task_of(problem), options, engine=self._engine, sandbox=self._sandbox)
+        _check_complete(ranking)
         return _sampled(ranking)
+
+
+def _check_complete(ranking: Ranking) -> None:
+    """Raise `IncompleteSampling`: `on_error` is about the sandbox, an engine that breaks off degrades the ranking."""
+    if ranking.status != "complete":
+        raise IncompleteSampling(f"the ranking is {ranking.status}: {ranking.reason}")
+    finished = sum(candidate.finish_reason != "cancelled" for candidate in ranking.candidates)
+    if finished != ranking.options.num_candidates:
+        raise IncompleteSampling(f"samples: {finished} of {ranking.options.num_candidates} were finished")
 
 
 def _sampled(ranking: Ranking) -> Sampled:
@@ -175,8 +188,8 @@ def read_samples(path: Path, suite: ProblemSuite) -> GivenSource:
     found: dict[str, tuple[str, ...]] = {}
     try:
         data = path.read_bytes()
-        lines = (gzip.decompress(data) if path.suffix == ".gz" else data).decode().splitlines()
-    except (OSError, EOFError, ValueError) as error:
+        lines = (gzip.decompress(data) if path.suffix == ".gz" else data).decode().split("\n")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InvalidSamples(str(path), str(error)) from error
     for number, line in enumerate(lines, 1):
         if line.strip():

@@ -48,7 +48,8 @@ def described(report: Report) -> str:
     """What tells one measurement of a suite from another."""
     source, settings = report.source, report.settings
     drawn = "" if settings.temperature is None else f"temperature {settings.temperature:g}"
-    what = source.model or source.place, source.dtype, f"{settings.n} samples", drawn, report.created_at
+    named = source.model or source.place, source.weights, source.dtype
+    what = *named, f"{settings.n} samples", drawn, report.created_at
     return ", ".join(filter(None, what))
 
 
@@ -70,7 +71,7 @@ def facts(report: Report) -> list[str]:
     lines = [
         f"{counts.judged} of {report.suite.problems} problems judged{unjudged}; {counts.samples} samples, "
         f"{counts.distinct} distinct: {classes}",
-        "  ".join(filter(None, (source.kind, source.engine, source.model, source.dtype, source.place))),
+        "  ".join(filter(None, (source.kind, source.engine, source.model, source.weights, source.dtype, source.place))),
     ]
     if settings.temperature is not None and source.kind != "samples":
         tokens = "" if settings.max_tokens is None else f", at most {settings.max_tokens} tokens"

@@ -3,17 +3,33 @@
 import asyncio
 import gzip
 import json
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from engine import Scripted, ScriptedEngine
+import reranker
+from engine import (
+    EngineError,
+    EngineFailed,
+    EngineInfo,
+    Event,
+    Finished,
+    GenerationRequest,
+    Overloaded,
+    Prompt,
+    ScoredCompletion,
+    Scripted,
+    ScriptedEngine,
+    available_cores,
+)
 from reranker.evaluation import (
     GREEDY,
     ORACLE,
     RANDOM,
     EngineSource,
+    GivenSource,
     InvalidSamples,
     InvalidSetting,
     NotComparable,
@@ -29,7 +45,8 @@ from reranker.evaluation import (
     evaluate,
     read_samples,
 )
-from sandbox import LaunchFailed, ProgramClass, ScriptedSandbox
+from reranker.evaluation.report import this_host
+from sandbox import LaunchFailed, Outcome, ProgramClass, ScriptedSandbox, Status
 
 from .evaluations import BARE, BY_HEART, FOUR, GAP, RIGHT, SCRIPT, SHOWN, SUITE, WRONG, confined, measure
 
@@ -139,6 +156,75 @@ async def test_a_failing_sandbox_is_an_error_that_names_the_problem() -> None:
     assert finished == []
 
 
+class Breaking:
+    """An engine that breaks off: sampling above temperature 0 raises after some candidates are finished."""
+
+    def __init__(self, after: int, error: EngineError) -> None:
+        self._inner, self._after, self._error = ScriptedEngine(SCRIPT), after, error
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._inner.info
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        finished = 0
+        async for event in self._inner.generate(request):
+            if request.sampling.temperature > 0 and isinstance(event, Finished):
+                if finished >= self._after:
+                    raise self._error
+                finished += 1
+            yield event
+
+    async def score(self, prompt: Prompt, completions: Sequence[str]) -> list[ScoredCompletion]:
+        return await self._inner.score(prompt, completions)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@pytest.mark.parametrize(("after", "error"), [(2, EngineFailed("out of memory")), (0, Overloaded(1.0))])
+async def test_an_engine_that_breaks_off_is_an_error_and_nothing_is_recorded(after: int, error: EngineError) -> None:
+    finished: list[Record] = []
+    async with confined() as sandbox:
+        source = EngineSource(Breaking(after, error), sandbox)
+        with pytest.raises(ProblemFailed, match=r"^bare: the ranking is degraded: the engine failed"):
+            await evaluate(replace(SUITE, problems=(BARE,)), source, FOUR, sandbox=sandbox, on_record=finished.append)
+    assert finished == []
+
+
+class Unchecked(GivenSource):
+    """Lets settings through that ask for more samples than there are."""
+
+    def check(self, settings: Settings) -> None:
+        """See `Source`."""
+
+
+async def test_a_source_that_gives_too_few_samples_is_an_error_that_names_the_problem() -> None:
+    sandbox = ScriptedSandbox(LaunchFailed("unused"))
+    with pytest.raises(ProblemFailed, match=r"^shown: samples: 1 where 4 were asked for"):
+        await evaluate(SUITE, Unchecked({"shown": (RIGHT,)}, "here"), FOUR, sandbox=sandbox)
+
+
+async def test_the_texts_of_a_record_are_the_programs_that_were_judged() -> None:
+    # Cut once, this ends after the second function; cut once more, it would end after the first.
+    text = "    return h(x)\n\ndef g(h):\n    return h\n\ndef h(x):\n    return x / 2\n\nprint(1)\n"
+    sandbox = ScriptedSandbox(Outcome(status=Status.PASSED))
+    settings = Settings(n=1, ks=(1,), greedy=False, temperature=None, top_p=None)
+    report = await evaluate(SUITE, GivenSource({"bare": (text,)}, "here"), settings, sandbox=sandbox)
+    assert tuple(program.completion for program, _, _ in sandbox.runs) == report.records[0].texts
+
+
+def test_a_hidden_test_may_take_ten_seconds() -> None:
+    limits = Settings().limits
+    assert (limits.test_cpu_s, limits.test_wall_s, limits.cpu_s, limits.wall_s) == (10, 40, 20, 80)
+
+
+def test_cores_are_counted_by_the_engine_that_knows_of_quotas() -> None:
+    assert this_host().cores == available_cores()
+    counted = [path for path in Path(reranker.__file__).parent.rglob("*.py") if "sched_getaffinity" in path.read_text()]
+    assert counted == []
+
+
 async def test_tests_that_cannot_run_are_named_and_count_in_nothing() -> None:
     broken = replace(BARE, task_id="broken", test="def check(candidate:\n")
     report = await measure(replace(SUITE, problems=(SHOWN, broken)))
@@ -176,6 +262,11 @@ async def test_cancelling_stops_the_engine_and_the_sandbox() -> None:
         ({"top_p": 0.0}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"test_cpu_s": 0.0}, "test_cpu_s"),
+        ({"test_cpu_s": float("nan")}, "test_cpu_s"),
+        ({"test_cpu_s": float("inf")}, "test_cpu_s"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": float("inf")}, "temperature"),
+        ({"top_p": float("nan")}, "top_p"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_by_name(settings: dict[str, float], named: str) -> None:
@@ -221,6 +312,22 @@ async def test_given_samples_are_read_joined_and_only_their_problems_measured(tm
     assert values(report) == pytest.approx({(RANDOM, 1): 2 / 3, (ORACLE, 3): 1})
     with pytest.raises(InvalidSetting, match=r"^n: .* only 3"):
         source.check(Settings(n=4, ks=(1,)))
+
+
+def test_a_separator_of_unicode_is_part_of_a_completion(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    text = "    return '\u2028\x85'"
+    path.write_text(json.dumps({"task_id": "shown", "completion": text}, ensure_ascii=False) + "\r\n")
+    assert read_samples(path, SUITE).least == 1
+
+
+def test_damaged_samples_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl.gz"
+    data = bytearray(gzip.compress(b'{"task_id": "shown", "completion": "x"}\n' * 9))
+    data[10] = 0xFF  # a block of a type that does not exist
+    path.write_bytes(data)
+    with pytest.raises(InvalidSamples, match=r"samples\.jsonl\.gz: "):
+        read_samples(path, SUITE)
 
 
 @pytest.mark.parametrize(

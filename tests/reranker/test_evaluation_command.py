@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -129,6 +131,56 @@ def test_ctrl_c_leaves_a_file_to_go_on_from_and_says_how(folder: Path) -> None:
     assert "n: 4 there, 8 here" in complained
 
 
+class Endless(BaseHTTPRequestHandler):
+    """A server that says what it serves, and answers nothing else until it is told to."""
+
+    asked, over = Event(), Event()
+
+    def do_GET(self) -> None:
+        body = json.dumps({"data": [{"id": "m", "engine": "none", "effective_dtype": "none"}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.asked.set()
+        self.over.wait(60)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class calls it so
+        """Say nothing."""
+
+
+@pytest.fixture
+def endless() -> Iterator[tuple[str, type[Endless]]]:
+    class Handler(Endless):
+        asked, over = Event(), Event()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", Handler
+    finally:
+        Handler.over.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("key", [("--api-key", "SECRET"), ("--api-key=SECRET",)])
+@pytest.mark.usefixtures("isolated")
+def test_ctrl_c_does_not_print_the_key(folder: Path, endless: tuple[str, type[Endless]], key: tuple[str, ...]) -> None:
+    url, server = endless
+    process = begin(folder, *key, "--suite", "small.jsonl", "--url", url, "--run", "run.jsonl")
+    assert server.asked.wait(60)
+    process.send_signal(signal.SIGINT)
+    _, complained = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "SECRET" not in complained
+    assert "touchstone eval --suite small.jsonl" in complained
+    assert complained.endswith("--run run.jsonl --api-key ...\n")
+
+
 @pytest.mark.usefixtures("isolated")
 def test_given_samples_are_judged(folder: Path) -> None:
     code, said, _ = run(folder, "--suite", "small.jsonl", "--samples", "canonical")
@@ -155,6 +207,11 @@ def test_given_samples_are_judged(folder: Path) -> None:
         (("--url", "http://127.0.0.1:9/v1", "--dtype", "int8"), "dtype: is about an engine in this process"),
         (("--url", "http://127.0.0.1:9/v1"), "http://127.0.0.1:9/v1 cannot be reached"),
         (("--api-key", "k"), "api_key: is for a server"),
+        (("--url", "http://127.0.0.1:9/v1", "--api-key", "clé"), "api_key: must be ASCII"),
+        (("--url", "http://127.0.0.1:9/v1", "--api-key", "k\n"), "api_key: must be ASCII"),
+        (("--json", "nowhere/x.json"), "json: nowhere is no folder"),
+        (("--html", "."), "html: . is a folder"),
+        (("--test-cpu-s", "nan"), "test_cpu_s: must be over 0"),
         (("--engine", "abacus"), "engine.type: no engine is called 'abacus'"),
         (("--config", "nowhere.toml"), "config: nowhere.toml: "),
         (("--engine", "ctranslate2", "--seed", "1"), "seed: the engine 'ctranslate2' does not honour it"),

@@ -32,9 +32,9 @@ from reranker.evaluation.table import print_comparison, print_report
 from sandbox import ProgramClass
 
 PASS, PARTIAL = ProgramClass.PASS, ProgramClass.PARTIAL
-HOST = Host(cpu="a <fast> one", cores=2, system="Linux", python="3.11")
+HOST = Host(cpu="a <fast> one", cores=2, system="Linux", python="3.11", touchstone="0.1.0")
 SUITE = SuiteInfo(name="small", source="memory", content_hash="sha256:0", problems=9)
-SOURCE = SourceInfo(kind="engine", engine="scripted", model="m<1>", dtype="none")
+SOURCE = SourceInfo(kind="engine", engine="scripted", model="m<1>", dtype="none", weights="a b2:0")
 FOUR = Settings(n=4, ks=(1, 4))
 HEADER = Header(created_at="2026-11-23T00:00:00+00:00", suite=SUITE, source=SOURCE, settings=FOUR, host=HOST)
 
@@ -94,6 +94,11 @@ def test_the_json_holds_every_number(tmp_path: Path) -> None:
     assert len(data["records"]) == 9
 
 
+def few(data: dict[str, Any]) -> dict[str, Any]:
+    """A record with one sample."""
+    return data | {"samples": [0], "orders": {}, "logprobs": []}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -105,6 +110,7 @@ def test_the_json_holds_every_number(tmp_path: Path) -> None:
         (lambda data: data | {"records": [{**data["records"][0], "orders": {"x": [0, 0, 1, 2]}}]}, "orders: 'x'"),
         (lambda data: data | {"records": [{**data["records"][0], "classes": ["good"]}]}, "classes"),
         (lambda data: data | {"records": [{}]}, "task_id"),
+        (lambda data: data | {"records": [few(data["records"][0])]}, "samples of t/0: 1 where 4 were asked for"),
         (lambda data: [data], "not a JSON object"),
     ],
 )
@@ -138,6 +144,24 @@ def test_a_run_goes_on_where_it_stopped_and_a_broken_line_is_dropped(tmp_path: P
     assert read_report(path).records == (record(0), record(1), record(2))
 
 
+def test_another_version_of_touchstone_goes_on_with_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    with RunFile.open(path, HEADER) as run:
+        run.append(record(0))
+    assert json.loads(path.read_bytes().splitlines()[0])["host"]["touchstone"] == "0.1.0"
+    with RunFile.open(path, replace(HEADER, host=replace(HOST, touchstone="0.2.0"))) as run:
+        assert run.records == (record(0),)
+
+
+def test_a_run_with_too_few_samples_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    with RunFile.open(path, HEADER) as run:
+        run.append(replace(record(0), samples=(0,), orders={}, logprobs=()))
+    for read in (read_report, lambda path: RunFile.open(path, HEADER)):
+        with pytest.raises(UnreadableFile, match=r"run.jsonl:2: samples: 1 where 4 were asked for"):
+            read(path)
+
+
 def test_a_header_that_was_cut_off_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     path.write_bytes(b'{"kind":"touchstone eval')
@@ -153,6 +177,7 @@ def test_a_header_that_was_cut_off_begins_anew(tmp_path: Path) -> None:
         (replace(HEADER, settings=replace(FOUR, n=8)), "n: 4 there, 8 here"),
         (replace(HEADER, suite=replace(SUITE, content_hash="sha256:1")), "suite: 'sha256:0' there"),
         (replace(HEADER, source=replace(SOURCE, dtype="int8")), "source.dtype: 'none' there, 'int8' here"),
+        (replace(HEADER, source=replace(SOURCE, weights="b b2:1")), "source.weights: 'a b2:0' there, 'b b2:1' here"),
     ],
 )
 def test_another_run_is_refused_naming_what_differs(tmp_path: Path, header: Header, said: str) -> None:
@@ -237,6 +262,10 @@ def test_a_page_without_a_choice_or_a_judged_problem_is_a_page(tmp_path: Path) -
     nothing = replace(report(), records=(Record(task_id="t/8", unjudged="t/8: no"),))
     write_page(path, nothing)
     assert "t/8: no" in Page(path).text
+    for classes in ((PASS, PASS), (PARTIAL, PARTIAL)):
+        write_page(path, replace(report(), records=(replace(record(0), classes=classes),)))
+        assert "svg" in Page(path).tags
+        assert "nan" not in path.read_text().partition("<svg")[2].partition("</svg>")[0]
     alone = Record(task_id="t/0", texts=("x",), classes=(PASS,), samples=(0,))
     write_page(path, replace(report(), records=(alone,), settings=replace(FOUR, n=1, ks=(1,))))
     assert "One sample solves" in Page(path).text
@@ -255,6 +284,7 @@ def test_the_tables_hold_every_measure(capsys: pytest.CaptureFixture[str]) -> No
         "8 of 9 problems judged; 1 with tests that could not run",
         "not judged: t/8",
         "8 problems in both",
+        "before: m<1>, a b2:0, none, 4 samples",
     ):
         assert expected in said
 
