@@ -13,8 +13,8 @@ from trainer.bundled.table import BY_KIND
 STEP_WEIGHTS = {1: 0.30, 2: 0.45, 3: 0.20, 4: 0.05}
 """Lengths of the chains in training."""
 
-HELD_OUT_WEIGHTS = {2: 0.60, 3: 0.25, 4: 0.15}
-"""Lengths of the chains of evaluation problems."""
+HELD_OUT_LENGTHS = (2, 3, 4)
+"""Lengths of the chains of evaluation problems, in turn: a suite of easy ones would leave nothing to choose."""
 
 START_WEIGHTS: dict[Kind, float] = {"ints": 0.36, "words": 0.20, "text": 0.22, "counts": 0.08, "int": 0.14}
 HELD_OUT_SHARE = 12  # one composition in so many is held out

@@ -4,7 +4,7 @@ A composition that a single step could answer just as well on every hidden test 
 it is left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -12,7 +12,7 @@ from reranker.evaluation import Problem as HeldOut
 from trainer.bundled.compose import Problem, compose, more_cases
 from trainer.bundled.gap import Place, cut
 from trainer.bundled.inputs import draw_input, edge_inputs
-from trainer.bundled.pipeline import HELD_OUT_WEIGHTS, UNDEFINED, draw_pipeline, is_held_out
+from trainer.bundled.pipeline import HELD_OUT_LENGTHS, UNDEFINED, draw_pipeline, is_held_out
 from trainer.bundled.step import apply
 from trainer.bundled.table import ALL
 
@@ -25,9 +25,9 @@ Cases = list[tuple[tuple[Any, ...], Any]]
 
 
 def held_out(n: int, seed: int) -> list[HeldOut]:
-    """Make `n` functions to write, of distinct compositions, mostly of two steps; each shows one or two doctests."""
+    """Make `n` functions to write, of distinct compositions of two to four steps; each shows one or two doctests."""
     random = Random(seed)  # noqa: S311  (a test set, not a secret)
-    drawn = _draw(random)
+    drawn = _draw(random, lambda problem: True)
     return [
         HeldOut(
             task_id=f"bundled/{seed}/{index}",
@@ -42,15 +42,13 @@ def held_out(n: int, seed: int) -> list[HeldOut]:
 
 
 def gaps(n: int, seed: int) -> list[HeldOut]:
-    """Make `n` gaps to fill, of one and two lines in turn, in functions that have at least a line more."""
+    """Make `n` gaps to fill, of one and two lines in turn, in functions that have at least three."""
     random = Random(seed)  # noqa: S311  (a test set, not a secret)
-    drawn = _draw(random)
+    drawn = _draw(random, lambda problem: problem.body.count("\n") > max(GAP_LINES))
     made: list[HeldOut] = []
     while len(made) < n:
         problem, test = next(drawn)
         lines = GAP_LINES[len(made) % len(GAP_LINES)]
-        if problem.body.count("\n") <= lines:
-            continue
         place = random.choice(GAP_PLACES)
         gap = cut(random, problem.body, lines=lines, place=place)
         made.append(
@@ -67,17 +65,18 @@ def gaps(n: int, seed: int) -> list[HeldOut]:
     return made
 
 
-def _draw(random: Random) -> Iterator[tuple[Problem, str]]:
-    """Yield held-out problems of distinct compositions with their hidden tests, for ever."""
+def _draw(random: Random, fits: Callable[[Problem], bool]) -> Iterator[tuple[Problem, str]]:
+    """Yield held-out problems that fit, of distinct compositions, with their hidden tests, for ever."""
     seen: set[tuple[str, ...]] = set()
     while True:
-        pipeline = draw_pipeline(random, HELD_OUT_WEIGHTS)
+        length = HELD_OUT_LENGTHS[len(seen) % len(HELD_OUT_LENGTHS)]
+        pipeline = draw_pipeline(random, {length: 1.0})
         composition = tuple(sorted(pipeline.keys))
         if not is_held_out(composition) or composition in seen:
             continue
         problem = compose(random, pipeline, shown=random.choice((1, 2)))
         cases = _draw_cases(problem, random) if problem else []
-        if problem is None or len(cases) < LEAST_TESTS or _is_one_step(problem, cases):
+        if problem is None or not fits(problem) or len(cases) < LEAST_TESTS or _is_one_step(problem, cases):
             continue
         seen.add(composition)
         yield problem, _write_test(cases)
