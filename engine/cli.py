@@ -115,11 +115,11 @@ def calibrate(
     if found is None:
         typer.echo(f"{model.id}: nothing to choose between (conversions: {_conversions(model)})")
         return
-    rows: list[tuple[str, ...]] = [("", "COMPUTED IN", "FROM", "US/TOKEN OF 1", "OF 16", "ROUNDS", "")]
+    rows: list[tuple[str, ...]] = [("", "COMPUTED IN", "FROM", "US/TOKEN OF 1", "OF 16", "TURNS", "")]
     for timing in found.timings:
         costs = ["" if cost is None else f"{cost:.1f}" for cost in (timing.one_us, timing.many_us)]
         mark = "*" if timing == found.chosen else ""
-        rows.append((mark, timing.dtype, f"ct2-{timing.conversion}", *costs, str(timing.rounds), timing.left_out))
+        rows.append((mark, timing.dtype, f"ct2-{timing.conversion}", *costs, str(timing.turns), timing.left_out))
     _print_table(rows)
 
 

@@ -32,7 +32,7 @@ class MemoryCollector(Collector):
             yield gpus
 
     def _host(self) -> GaugeMetricFamily:
-        psutil: Any = importlib.import_module("psutil")  # on the first scrape: serving does not need it
+        psutil: Any = importlib.import_module("psutil")  # here, so that importing this module is light
         family = GaugeMetricFamily("touchstone_host_memory_bytes", "Host memory.", labels=["process", "kind"])
         me = psutil.Process()
         mine = me.memory_info()

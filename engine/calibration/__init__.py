@@ -7,6 +7,6 @@ cache.py    the figures of earlier starts, in <state_dir>/calibration/
 """
 
 from engine.calibration.cache import Calibration, calibrated
-from engine.calibration.choice import Candidate, Timing, candidates_of, choose
+from engine.calibration.choice import Timing, Way, choose, ways_of
 
-__all__ = ["Calibration", "Candidate", "Timing", "calibrated", "candidates_of", "choose"]
+__all__ = ["Calibration", "Timing", "Way", "calibrated", "choose", "ways_of"]

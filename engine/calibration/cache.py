@@ -2,6 +2,7 @@
 
 The key is a hash of all that the figures depend on: another model, host, number of cores or library has another file. A
 file that cannot be read is measured again; a folder that cannot be written to costs a measurement at every start.
+Figures made while memory was short for one of the ways are served with and not kept.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from engine.calibration.choice import Candidate, Timing, candidates_of, choose
+from engine.calibration.choice import Timing, Way, choose, ways_of
 from engine.calibration.host import describe_host
 from engine.calibration.measure import measure
 from engine.ct2.model import choose_threads, library
 from engine.models import Model
 from engine.models.manifest import write_json
 
-_METHOD = 1
+_METHOD = 2
 """Raised whenever the figures change their meaning."""
 _log = logging.getLogger(__name__)
 
@@ -42,6 +43,11 @@ class Calibration:
     def chosen(self) -> Timing | None:
         """What `auto` serves; None where nothing could be measured."""
         return choose(self.timings)
+
+    @property
+    def passing(self) -> bool:
+        """Whether another start may find more than this one."""
+        return any(timing.passing for timing in self.timings)
 
     def __str__(self) -> str:
         chosen = self.chosen
@@ -69,10 +75,10 @@ def calibrated(
     None where there is nothing to choose between. Measuring blocks for about `budget_s` seconds (None: by the size).
     """
     conversions = {dtype: model.conversion(dtype) for dtype in model.manifest.conversions}
-    candidates = candidates_of(conversions, library().get_supported_compute_types("cpu"))
-    if len(candidates) < 2:
+    ways = ways_of(conversions, library().get_supported_compute_types("cpu"))
+    if len(ways) < 2:
         return None
-    key = _key(model, candidates, cores)
+    key = _key(model, ways, cores)
     digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
     path = folder / f"{model.id}-{digest}.json"
     kept = None if again else _read(path, key)
@@ -80,20 +86,22 @@ def calibrated(
         _log.info("dtype auto for %s, measured %s: %s", model.id, f"{kept.measured_at:%Y-%m-%d}", kept)
         return kept
     began_s = time.monotonic()
-    timings = measure(candidates, cores=cores, budget_s=budget_s)
+    timings = measure(ways, cores=cores, budget_s=budget_s)
     found = Calibration(timings, datetime.now(UTC).replace(microsecond=0), round(time.monotonic() - began_s, 3))
     _log.info("dtype auto for %s, measured in %.1f s: %s", model.id, found.spent_s, found)
-    if found.chosen is not None:
+    if found.passing:
+        _log.warning("memory was short, so these figures are not kept and the next start measures again")
+    elif found.chosen is not None:
         _keep(path, key, found)
     return found
 
 
-def _key(model: Model, candidates: Sequence[Candidate], cores: int) -> dict[str, Any]:
-    layouts = {candidate.conversion: choose_threads(candidate.file_bytes, cores) for candidate in candidates}
+def _key(model: Model, ways: Sequence[Way], cores: int) -> dict[str, Any]:
+    layouts = {way.conversion: choose_threads(way.file_bytes, cores) for way in ways}
     return {
         "method": _METHOD,
         "weights": {name: model.manifest.checksums.get(f"ct2-{name}/model.bin", "") for name in layouts},
-        "candidates": [[candidate.conversion, candidate.compute] for candidate in candidates],
+        "ways": [[way.conversion, way.compute] for way in ways],
         "device": "cpu",
         "cores": cores,
         "threads": {name: [layout.workers, layout.intra] for name, layout in layouts.items()},

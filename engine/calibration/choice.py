@@ -14,8 +14,8 @@ _MOST_PRECISE_FIRST = ("float32", "float16", "bfloat16", "int8", "int8_float16",
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A conversion and a type to compute it in."""
+class Way:
+    """One way to serve a model: a conversion and a type to compute it in."""
 
     conversion: str
     """The dtype in the folder's name."""
@@ -35,7 +35,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What a candidate costs on this host, or why that is not known."""
+    """What a way costs on this host, or why that is not known."""
 
     conversion: str
     compute: Literal["default", "float32"]
@@ -45,31 +45,33 @@ class Timing:
     """CPU microseconds a token, decoding one row."""
     many_us: float | None = None
     """The same of `measure.ROWS` rows, cut into calls as the engine cuts a request of that many candidates."""
-    rounds: int = 0
+    turns: int = 0
     """Repeats that the two are the minimum of."""
     left_out: str = ""
     """Why there are no figures."""
+    passing: bool = False
+    """Whether that reason may be gone at the next start: memory was short."""
 
 
-def candidates_of(conversions: Mapping[str, Path], supported: Collection[str]) -> tuple[Candidate, ...]:
+def ways_of(conversions: Mapping[str, Path], supported: Collection[str]) -> tuple[Way, ...]:
     """Everything that can be served without a loss of precision that nobody asked for, the smallest in memory first.
 
     Each conversion as it is stored, and float32 computed from the most precise one: it holds every stored value
     exactly, while a float conversion is never quantised. `supported`: CTranslate2's types on this CPU; of two ways to
-    one type one is a candidate.
+    one type one is taken.
     """
     known = [dtype for dtype in _MOST_PRECISE_FIRST if dtype in conversions]
-    found: dict[str, Candidate] = {}
+    found: dict[str, Way] = {}
     for stored in known:
         dtype = _computed(stored, supported)
-        found.setdefault(dtype, _candidate(stored, "default", dtype, conversions[stored]))
+        found.setdefault(dtype, _way(stored, "default", dtype, conversions[stored]))
     if known and "float32" not in found:
-        found["float32"] = _candidate(known[0], "float32", "float32", conversions[known[0]])
-    return tuple(sorted(found.values(), key=lambda candidate: candidate.memory_bytes))
+        found["float32"] = _way(known[0], "float32", "float32", conversions[known[0]])
+    return tuple(sorted(found.values(), key=lambda way: way.memory_bytes))
 
 
 def choose(timings: Sequence[Timing]) -> Timing | None:
-    """The candidate with the least CPU time a token at many rows; None where nothing was measured.
+    """The way with the least CPU time a token at many rows; None where nothing was measured.
 
     One request of this product is many candidates, so the figure for one row is shown and does not count. What costs
     less than `EQUAL_WITHIN` times the least is equal to it, and of equals the first is taken: they are given with the
@@ -82,10 +84,10 @@ def choose(timings: Sequence[Timing]) -> Timing | None:
     return next(timing for timing in timings if timing.many_us is not None and timing.many_us <= most)
 
 
-def _candidate(stored: str, compute: Literal["default", "float32"], dtype: str, folder: Path) -> Candidate:
+def _way(stored: str, compute: Literal["default", "float32"], dtype: str, folder: Path) -> Way:
     weights = folder / "model.bin"
-    # Whoever loads a folder without weights says so; here it is only one candidate less.
-    return Candidate(stored, compute, dtype, folder, weights.stat().st_size if weights.is_file() else 0)
+    # Whoever loads a folder without weights says so; here it is only one way less.
+    return Way(stored, compute, dtype, folder, weights.stat().st_size if weights.is_file() else 0)
 
 
 def _computed(stored: str, supported: Collection[str]) -> str:

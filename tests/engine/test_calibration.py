@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine import EngineConfig, EngineError, EngineInfo, ModelStore, build_engine, convert_model
-from engine.calibration import Calibration, Candidate, Timing, calibrated, candidates_of, choose
+from engine.calibration import Calibration, Timing, Way, calibrated, choose, ways_of
+from engine.calibration.host import free_memory_bytes, total_memory_bytes
 from engine.calibration.measure import measure
 from engine.models import Model
 from tests.engine.checkpoints import make_checkpoint
@@ -107,7 +110,7 @@ def test_one_row_does_not_count() -> None:
         (["unheard_of"], CPU, []),
     ],
 )  # fmt: skip
-def test_no_candidate_is_less_precise_than_what_is_stored(
+def test_no_way_is_less_precise_than_what_is_stored(
     stored: list[str], supported: set[str], expected: list[tuple[str, str, str]], tmp_path: Path
 ) -> None:
     for dtype in stored:
@@ -115,14 +118,14 @@ def test_no_candidate_is_less_precise_than_what_is_stored(
         (tmp_path / dtype / "model.bin").write_bytes(
             bytes(400 if dtype == "float32" else 200 if "bf" in dtype else 100)
         )
-    found = candidates_of({dtype: tmp_path / dtype for dtype in stored}, supported)
-    assert [(candidate.conversion, candidate.compute, candidate.dtype) for candidate in found] == expected
+    found = ways_of({dtype: tmp_path / dtype for dtype in stored}, supported)
+    assert [(way.conversion, way.compute, way.dtype) for way in found] == expected
 
 
 def test_memory_is_that_of_the_type_computed_in(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(bytes(1000))
-    found = candidates_of({"int8": tmp_path}, CPU)
-    assert [candidate.memory_bytes for candidate in found] == [1000, 4000]
+    found = ways_of({"int8": tmp_path}, CPU)
+    assert [way.memory_bytes for way in found] == [1000, 4000]
 
 
 def test_a_second_start_does_not_measure_again(store: ModelStore) -> None:
@@ -210,7 +213,7 @@ def test_a_path_to_one_conversion_is_served_as_it_is_stored(store: ModelStore) -
     assert kept(store) == []
 
 
-def test_a_candidate_that_cannot_be_loaded_is_left_out_with_its_reason(
+def test_a_way_that_cannot_be_loaded_is_left_out_with_its_reason(
     store: ModelStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     weights = store.get(NAME).conversion("int8") / "model.bin"
@@ -218,10 +221,10 @@ def test_a_candidate_that_cannot_be_loaded_is_left_out_with_its_reason(
     caplog.set_level(logging.INFO, "engine")
     assert served(store).dtype == "float32"
     broken, sound = figures(store).timings
-    assert (broken.one_us, broken.many_us, broken.rounds) == (None, None, 0)
+    assert (broken.one_us, broken.many_us, broken.turns) == (None, None, 0)
     assert "CTranslate2 cannot load" in broken.left_out
     assert broken.left_out in caplog.text
-    assert sound.rounds >= 1
+    assert sound.turns >= 1
 
 
 def test_where_nothing_can_be_loaded_the_engine_says_why_and_nothing_is_kept(store: ModelStore) -> None:
@@ -234,15 +237,68 @@ def test_where_nothing_can_be_loaded_the_engine_says_why_and_nothing_is_kept(sto
 
 def test_what_does_not_fit_is_not_loaded(store: ModelStore) -> None:
     folder = store.get(NAME).conversion("float32")
-    fits = Candidate("float32", "default", "float32", folder, (folder / "model.bin").stat().st_size)
+    fits = Way("float32", "default", "float32", folder, (folder / "model.bin").stat().st_size)
     sound, huge = measure([fits, replace(fits, file_bytes=2**60)], cores=1)
     assert sound.many_us is not None
     assert "of memory" in huge.left_out
+    assert not huge.passing, "it will not fit tomorrow either"
 
 
-def test_when_the_time_is_over_no_further_candidate_is_loaded(store: ModelStore) -> None:
+def test_when_the_time_is_over_no_further_way_is_loaded(store: ModelStore) -> None:
     folder = store.get(NAME).conversion("float32")
-    large = Candidate("float32", "default", "float32", folder, 65 * 2**20)
+    large = Way("float32", "default", "float32", folder, 65 * 2**20)
     first, second = measure([large, large], cores=1, budget_s=0.0)
-    assert (first.rounds, second.rounds) == (1, 0)
+    assert (first.turns, second.turns) == (1, 0)
     assert "loading takes about" in second.left_out
+
+
+def passing_shortage_bytes() -> int:
+    """What is too large for the memory that is free now, and not for this machine."""
+    free, total = free_memory_bytes(), total_memory_bytes()
+    assert free is not None
+    assert total is not None
+    return (free + total) // 4
+
+
+def pretend_size(store: ModelStore, dtype: str, size: int) -> None:
+    """Without taking any room on the disk."""
+    os.truncate(store.get(NAME).conversion(dtype) / "model.bin", size)
+
+
+def test_figures_made_while_memory_was_short_are_not_kept(store: ModelStore, caplog: pytest.LogCaptureFixture) -> None:
+    pretend_size(store, "float32", passing_shortage_bytes())
+    found = figures(store)
+    assert [timing.passing for timing in found.timings] == [False, True]
+    assert found.chosen is not None
+    assert found.chosen.dtype == "int8_float32"
+    assert kept(store) == []
+    assert "these figures are not kept" in caplog.text
+
+
+def test_what_this_machine_can_never_hold_is_kept(store: ModelStore) -> None:
+    total = total_memory_bytes()
+    assert total is not None
+    pretend_size(store, "float32", total)
+    assert "of memory" in figures(store).timings[1].left_out
+    assert len(kept(store)) == 1
+
+
+def test_what_there_was_no_time_for_is_kept(store: ModelStore) -> None:
+    pretend_size(store, "float32", 65 * 2**20)
+    folder = store.state_dir / "calibration"
+    found = calibrated(store.get(NAME), cores=1, folder=folder, budget_s=0.0)
+    assert found is not None
+    assert "loading takes about" in found.timings[1].left_out
+    assert len(kept(store)) == 1
+
+
+def test_without_proc_auto_measures_one_way_after_another(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", "/nonexistent")
+    assert served(store).dtype in CPU
+    if free_memory_bytes() is not None:
+        pytest.skip("a container's limit tells here how much is free")
+    folder = store.get(NAME).conversion("float32")
+    small = Way("float32", "default", "float32", folder, (folder / "model.bin").stat().st_size)
+    first, second = measure([small, small], cores=1, budget_s=0.0)
+    assert (first.turns, second.turns) == (1, 0)
+    assert "loading takes about" in second.left_out, "both were loaded at once"
