@@ -29,9 +29,27 @@ def test_the_command_writes_them(tmp_path: Path, fim: bool) -> None:
     assert list(read_problems(out)) == (gaps if fim else held_out)(3, 5)
 
 
-def test_the_bundled_model_is_whole_and_small(tmp_path: Path) -> None:
+def test_the_bundled_models_are_whole_and_small(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
-    model = store.champion()
-    assert model is not None
-    assert (model.id, store.verify(model)) == ("touchstone-3m", ())
-    assert sum(path.stat().st_size for path in BUNDLED.rglob("*") if path.is_file()) <= MOST_BYTES
+    champion = store.champion()
+    assert champion is not None
+    early = store.get("touchstone-3.8m-early")
+    assert (champion.id, champion.manifest.conversions) == ("touchstone-3.8m", ("int8",))
+    for model in (champion, early):
+        assert store.verify(model) == ()
+        assert model.manifest.evaluation is not None
+        assert sum(path.stat().st_size for path in model.hf.iterdir()) <= MOST_BYTES
+    assert sum(path.stat().st_size for path in BUNDLED.rglob("*") if path.is_file()) <= 2 * MOST_BYTES
+
+
+def test_the_card_and_the_manifest_tell_the_same_scores(tmp_path: Path) -> None:
+    champion = ModelStore(tmp_path).champion()
+    assert champion is not None
+    evaluation = champion.manifest.evaluation
+    assert evaluation is not None
+    assert evaluation["suite_hash"] == load_suite("bundled").content_hash
+    assert evaluation["fim"]["suite_hash"] == load_suite("bundled-fim").content_hash
+    card = (BUNDLED / "README.md").read_text(encoding="utf-8")
+    for measures in (evaluation["measures"], evaluation["fim"]["measures"]):
+        for name in ("greedy@1", "random@1", "examples@16", "oracle@16"):
+            assert f"| {100 * measures[name]:.1f} [" in card, name
