@@ -1,4 +1,4 @@
-"""The bundled model: a Llama of 4 M parameters trained from nothing on a synthetic corpus of small Python functions.
+"""The bundled model: a Llama of 3.8 M parameters trained from nothing on a synthetic corpus of small Python functions.
 
 Problems are chains of typed steps told in words, with examples; everything up to the held-out problems is plain Python.
 `tokenizer` needs tokenizers; `model`, `batches`, `train`, `export` and `make` need torch, so they are not
