@@ -10,6 +10,7 @@ from typing import Any
 from engine.base import Engine
 from engine.config import EngineConfig
 from engine.convert import check_convertible, conversion_of
+from engine.ct2.model import available_cores, choose_threads, library
 from engine.errors import InvalidModel, ModelNotFound
 from engine.models import MANIFEST_NAME, Model, ModelName, ModelStore, read_manifest
 from engine.registry import load_engine
@@ -53,7 +54,7 @@ async def build_engine(config: EngineConfig, store: ModelStore) -> Engine:
     else:
         model, dtype = await asyncio.to_thread(find_model, config, store)
         if config.type == "ctranslate2":
-            options = await asyncio.to_thread(_ct2_options, config, model, dtype, store.state_dir / "calibration")
+            options = await asyncio.to_thread(_ct2_options, config, model, dtype, store.calibrations)
         else:
             options = await asyncio.to_thread(_hf_options, config, model, dtype)
         options |= {"device": config.device, "max_waiting": config.max_waiting}
@@ -85,8 +86,6 @@ def _dtype_of_name(config: EngineConfig) -> str:
 
 
 def _ct2_options(config: EngineConfig, model: Model | Path, dtype: str, calibrations: Path) -> dict[str, Any]:
-    from engine.ct2.model import choose_threads
-
     folder = _converted(config, model, dtype)
     if dtype == "auto" and isinstance(model, Model) and not _on_cuda(config):
         folder, dtype = _measured(config, model, folder, calibrations)
@@ -101,7 +100,6 @@ def _ct2_options(config: EngineConfig, model: Model | Path, dtype: str, calibrat
 def _measured(config: EngineConfig, model: Model, otherwise: _Folder, calibrations: Path) -> tuple[_Folder, str]:
     """The conversion that costs least on this CPU and the type to compute it in; `otherwise` if none was measured."""
     from engine.calibration import calibrated
-    from engine.ct2.model import available_cores
 
     found = calibrated(model, cores=config.threads or available_cores(), folder=calibrations)
     if found is None or found.chosen is None:
@@ -127,8 +125,6 @@ def _converted(config: EngineConfig, model: Model | Path, dtype: str) -> _Folder
 
 def _on_cuda(config: EngineConfig) -> bool:
     if config.device == "auto":
-        from engine.ct2.model import library
-
         return bool(library().get_cuda_device_count())
     return config.device == "cuda"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engine.ct2.model import available_cores
 from engine.errors import EngineError, ModelNotFound
 from engine.models import Model, ModelStore
 
@@ -143,10 +144,9 @@ def verify(
 
 def _measure(store: ModelStore, model: Model, threads: int | None) -> Calibration | None:
     from engine.calibration import calibrated
-    from engine.ct2.model import available_cores
 
-    cores, folder = threads or available_cores(), store.state_dir / "calibration"
-    return calibrated(model, cores=cores, folder=folder, again=True, budget_s=CALIBRATE_BUDGET_S)
+    cores = threads or available_cores()
+    return calibrated(model, cores=cores, folder=store.calibrations, again=True, budget_s=CALIBRATE_BUDGET_S)
 
 
 def _store(state_dir: Path | None) -> ModelStore:

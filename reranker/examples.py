@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from sandbox import PARSER_ERRORS, Call, CallSuite
@@ -47,8 +48,12 @@ def find_examples(prefix: str, entry_point: str | None) -> CallSuite | None:
     return CallSuite(tuple(calls.values()), visible=True) if calls else None
 
 
+@lru_cache(maxsize=32)
 def called_in_examples(prefix: str) -> str | None:
-    """The function that the examples call: how a request in plain words says what the answer must be called."""
+    """The function that the examples call: how a request in plain words says what the answer must be called.
+
+    Kept for the last few prompts, as each candidate of a request asks again.
+    """
     if len(prefix) > MAX_PROMPT_CHARS:
         return None
     names = list(dict.fromkeys(_CALLED.findall(prefix)))[:MAX_NAMES]

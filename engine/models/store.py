@@ -81,6 +81,8 @@ class ModelStore:
     def __init__(self, state_dir: Path | str, *, bundled_dir: Path | None = None) -> None:
         self.state_dir = Path(state_dir)
         self.root = self.state_dir / "models"
+        self.calibrations = self.state_dir / "calibration"
+        """Folder of what `engine.calibration` has measured."""
         self._bundled = Path(str(files("engine"))) / "bundled" if bundled_dir is None else bundled_dir
         self._pointer = self.root / "champion.json"
         self._lock = self.root / ".lock"

@@ -18,10 +18,11 @@ from sandbox import (
     LaunchFailed,
     NamespaceSandbox,
     Outcome,
-    SandboxUnavailable,
     ScriptedSandbox,
     Status,
 )
+
+from .evaluations import confined
 
 HEADER = 'def f(x):\n    """Add one."""\n'
 PROBLEM = Problem(
@@ -111,14 +112,8 @@ def test_cutting_twice_changes_nothing(text: str) -> None:
 
 @pytest_asyncio.fixture
 async def sandbox() -> AsyncIterator[NamespaceSandbox]:
-    sandbox = NamespaceSandbox()
-    try:
-        await sandbox.probe()
-        yield sandbox
-    except SandboxUnavailable as error:
-        pytest.skip(f"no isolation here: {error}")
-    finally:
-        await sandbox.aclose()
+    async with confined() as granted:
+        yield granted
 
 
 @pytest.mark.isolation

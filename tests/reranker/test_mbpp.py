@@ -18,7 +18,9 @@ import pytest_asyncio
 
 from reranker.evaluation import Problem, Settings, judge, load_suite, read_problems, write_problems
 from reranker.evaluation.mbpp import mend
-from sandbox import NamespaceSandbox, Outcome, SandboxUnavailable, Status
+from sandbox import NamespaceSandbox, Outcome, Status
+
+from .evaluations import confined
 
 BROKEN = "    return object()\n"
 LIMITS = Settings(test_cpu_s=20).limits
@@ -34,14 +36,8 @@ def problems() -> tuple[Problem, ...]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sandbox() -> AsyncIterator[NamespaceSandbox]:
-    sandbox = NamespaceSandbox()
-    try:
-        await sandbox.probe()
-        yield sandbox
-    except SandboxUnavailable as error:
-        pytest.skip(f"no isolation here: {error}")
-    finally:
-        await sandbox.aclose()
+    async with confined() as granted:
+        yield granted
 
 
 async def cpython_passes(problem: Problem, completion: str, gate: asyncio.Semaphore) -> bool:
