@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from feedback.errors import InvalidExchange
-from sandbox import AssertSuite, Call, CallSuite, Suite, read_literal, suite_hash, write_literal
+from sandbox import (
+    AssertSuite,
+    Call,
+    CallSuite,
+    ObserveSuite,
+    StdioCase,
+    StdioSuite,
+    Suite,
+    read_literal,
+    suite_hash,
+    write_literal,
+)
 
 
 def suite_to_data(suite: Suite) -> dict[str, Any]:
@@ -14,7 +25,13 @@ def suite_to_data(suite: Suite) -> dict[str, Any]:
     Raises `InvalidExchange`, naming the call, where a value is not plain data or too deep to be read back.
     """
     if isinstance(suite, AssertSuite):
-        return {"form": "asserts", "body": suite.code, "visible": suite.visible, "hash": suite_hash(suite)}
+        form = "asserts_in_process" if suite.in_process else "asserts"
+        return {"form": form, "body": suite.code, "visible": suite.visible, "hash": suite_hash(suite)}
+    if isinstance(suite, StdioSuite):
+        cases = [[case.stdin, case.expected] for case in suite.cases]
+        return {"form": "stdio", "body": cases, "visible": suite.visible, "hash": suite_hash(suite)}
+    if isinstance(suite, ObserveSuite):
+        raise InvalidExchange("suite: inputs to observe judge nothing and are not logged as a suite")
     body = [_call_to_data(number, call) for number, call in enumerate(suite.calls)]  # first: it names a faulty call
     return {"form": "calls", "body": body, "visible": suite.visible, "hash": suite_hash(suite)}
 
@@ -22,13 +39,16 @@ def suite_to_data(suite: Suite) -> dict[str, Any]:
 def suite_from_data(data: dict[str, Any]) -> Suite:
     """The suite that `suite_to_data` was given. Raises `InvalidExchange` for data that is no suite."""
     try:
-        if data["form"] == "asserts":
-            return AssertSuite(code=data["body"], visible=data["visible"])
+        if data["form"] in ("asserts", "asserts_in_process"):
+            weak = data["form"] == "asserts_in_process"
+            return AssertSuite(code=data["body"], visible=data["visible"], in_process=weak)
+        if data["form"] == "stdio":
+            return StdioSuite(tuple(StdioCase(*case) for case in data["body"]), visible=data["visible"])
         if data["form"] == "calls":
             return CallSuite(calls=tuple(map(_call_from_data, data["body"])), visible=data["visible"])
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidExchange(f"suite: {error}") from error
-    raise InvalidExchange(f"suite.form: {data['form']!r} is neither asserts nor calls")
+    raise InvalidExchange(f"suite.form: {data['form']!r} is no form of suite")
 
 
 def _call_to_data(number: int, call: Call) -> dict[str, Any]:

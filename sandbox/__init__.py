@@ -1,9 +1,10 @@
 """Runs untrusted programs against tests, confined, and says what they did."""
 
 from sandbox.base import Sandbox
-from sandbox.errors import InvalidSuite, LaunchFailed, SandboxError, SandboxUnavailable
+from sandbox.errors import InvalidSuite, LaunchFailed, SandboxBusy, SandboxError, SandboxUnavailable
 from sandbox.literals import read_literal, write_literal
-from sandbox.namespace import NamespaceSandbox, Tier
+from sandbox.local import LocalSandbox, Tier
+from sandbox.outcome import OnTest, Outcome, ProgramClass, Status, TestOutcome, classify
 from sandbox.scripted import ScriptedSandbox
 from sandbox.types import (
     MAX_SOURCE_BYTES,
@@ -11,15 +12,13 @@ from sandbox.types import (
     AssertSuite,
     Call,
     CallSuite,
+    Input,
     Limits,
-    OnTest,
-    Outcome,
+    ObserveSuite,
     Program,
-    ProgramClass,
-    Status,
+    StdioCase,
+    StdioSuite,
     Suite,
-    TestOutcome,
-    classify,
     suite_hash,
 )
 
@@ -29,19 +28,24 @@ __all__ = [
     "AssertSuite",
     "Call",
     "CallSuite",
+    "Input",
     "InvalidSuite",
     "LaunchFailed",
     "Limits",
-    "NamespaceSandbox",
+    "LocalSandbox",
+    "ObserveSuite",
     "OnTest",
     "Outcome",
     "Program",
     "ProgramClass",
     "Sandbox",
+    "SandboxBusy",
     "SandboxError",
     "SandboxUnavailable",
     "ScriptedSandbox",
     "Status",
+    "StdioCase",
+    "StdioSuite",
     "Suite",
     "TestOutcome",
     "Tier",

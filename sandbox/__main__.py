@@ -10,8 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sandbox.errors import InvalidSuite, LaunchFailed, SandboxUnavailable
-from sandbox.namespace import NamespaceSandbox
-from sandbox.types import AssertSuite, Limits, Program, Status
+from sandbox.local import LocalSandbox
+from sandbox.outcome import Status
+from sandbox.types import AssertSuite, Limits, Program
 
 ALL_PASSED, NOT_ALL_PASSED, BAD_INPUT, NO_SANDBOX = 0, 1, 2, 3
 
@@ -48,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _probe() -> int:
-    sandbox = NamespaceSandbox()
+    sandbox = LocalSandbox()
     try:
         tier = await sandbox.probe()
     finally:
@@ -66,7 +67,7 @@ async def _run(args: argparse.Namespace) -> int:
         memory_bytes=args.memory_mib << 20,
         stop_on_failure=args.stop_on_failure,
     )
-    sandbox = NamespaceSandbox()
+    sandbox = LocalSandbox()
     try:
         outcome = await sandbox.run(program, suite, limits)
     finally:

@@ -11,9 +11,10 @@ from typing import Any
 
 from sandbox.confined import Confined
 from sandbox.errors import InvalidSuite
+from sandbox.outcome import OnTest, Outcome, Status, TestOutcome
 from sandbox.process import Run, text
 from sandbox.tally import Tally
-from sandbox.types import MAX_SOURCE_BYTES, AssertSuite, OnTest, Outcome, Program, Status, TestOutcome
+from sandbox.types import MAX_SOURCE_BYTES, AssertSuite, Program
 from sandbox.watch import Stopped
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sandbox.types import Limits, OnTest, Outcome, Program, Suite
+from sandbox.outcome import OnTest, Outcome
+from sandbox.types import Limits, Program, Suite
 
 
 class Sandbox(Protocol):
     """Runs one untrusted program against one suite."""
 
-    async def run(self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None) -> Outcome:
+    async def run(
+        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
+    ) -> Outcome:
         """Run it and say what it did.
 
         `on_test` is called on the event loop as each test finishes, and again for a test whose verdict changed since.
+        `request` names whose run it is: those who wait take turns, whatever the number of each one's runs.
         Cancelling the awaiting task kills the run.
-        Raises `SandboxUnavailable`, `LaunchFailed` or `InvalidSuite`; never for what the candidate did.
+        Raises `SandboxUnavailable`, `SandboxBusy`, `LaunchFailed` or `InvalidSuite`; never for what the candidate did.
         """
         ...
 

@@ -11,9 +11,10 @@ from sandbox.compare import equal
 from sandbox.confined import Confined
 from sandbox.errors import InvalidSuite
 from sandbox.inside.codec import BadFrame, Unsupported, decode, encode, short_repr
+from sandbox.outcome import OnTest, Outcome, Status, TestOutcome
 from sandbox.process import Run, raised_status, text
 from sandbox.tally import Tally
-from sandbox.types import Call, CallSuite, OnTest, Outcome, Program, Status, TestOutcome
+from sandbox.types import Call, CallSuite, Program
 from sandbox.watch import Stopped
 
 

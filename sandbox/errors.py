@@ -3,6 +3,7 @@
 SandboxError
 ├── SandboxUnavailable     the kernel refuses the isolation; carries the reasons and the fixes
 ├── LaunchFailed           the isolation could not be set up this time, or its process died
+├── SandboxBusy            too many runs wait already; try again later
 └── InvalidSuite           the suite cannot be run as it is: names what is wrong with it
 """
 
@@ -27,6 +28,10 @@ class SandboxUnavailable(SandboxError):
 
 class LaunchFailed(SandboxError):
     """The isolated process could not be started or died before it could answer."""
+
+
+class SandboxBusy(SandboxError):
+    """As many runs wait already as may wait."""
 
 
 class InvalidSuite(SandboxError):

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from sandbox.confined import Confined, Exit
 from sandbox.errors import LaunchFailed
 from sandbox.launcher import Launcher
-from sandbox.types import MAX_SOURCE_BYTES, Limits, Program, Status
+from sandbox.outcome import Status
+from sandbox.types import MAX_SOURCE_BYTES, Limits, Program
 from sandbox.watch import Stopped, Watch
 
 

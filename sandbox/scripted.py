@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sandbox.errors import SandboxError
-from sandbox.types import Limits, OnTest, Outcome, Program, Suite
+from sandbox.outcome import OnTest, Outcome
+from sandbox.types import Limits, Program, Suite
 
 Answer = Outcome | SandboxError
 """An error is raised, not returned."""
@@ -25,7 +26,9 @@ class ScriptedSandbox:
         self.runs: list[tuple[Program, Suite, Limits]] = []
         self.closed = False
 
-    async def run(self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None) -> Outcome:
+    async def run(
+        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
+    ) -> Outcome:
         """Give the scripted outcome, its tests reported first; raise the scripted error."""
         self.runs.append((program, suite, limits))
         answer = self._answer(program, suite, limits)

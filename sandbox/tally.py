@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sandbox.types import OnTest, Outcome, Status, TestOutcome
+from sandbox.outcome import OnTest, Outcome, Status, TestOutcome
 
 
 class Tally:

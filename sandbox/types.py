@@ -1,4 +1,4 @@
-"""The nouns of the sandbox: what is run, against what, under which limits, and what it did.
+"""The nouns of a run: what is run, against what, under which limits. What came of it is in `outcome`.
 
 Frozen records only; nothing here runs anything. Standard library only, like the whole package.
 """
@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 from sandbox.literals import write_literal
 
@@ -22,33 +20,6 @@ PARSER_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError, SystemErr
 parse inside another (by the garbage collector reporting something) makes the outer one fail."""
 
 
-class Status(StrEnum):
-    """What one test, or one whole run, came to. Only `PASSED` is a pass."""
-
-    PASSED = "passed"
-    WRONG_ANSWER = "wrong_answer"
-    RUNTIME_ERROR = "runtime_error"
-    COMPILE_ERROR = "compile_error"
-    EARLY_EXIT = "early_exit"
-    TIMEOUT_CPU = "timeout_cpu"
-    TIMEOUT_WALL = "timeout_wall"
-    MEMORY_LIMIT = "memory_limit"
-    OUTPUT_LIMIT = "output_limit"
-    KILLED = "killed"
-    PROTOCOL_ERROR = "protocol_error"
-    UNSUPPORTED_VALUE = "unsupported_value"
-    NOT_RUN = "not_run"
-
-
-class ProgramClass(StrEnum):
-    """The RRTF ladder (PanGu-Coder2, section 3.2), lowest first; see `classify`."""
-
-    SYNTAX_ERROR = "syntax_error"
-    RUNTIME_ERROR = "runtime_error"
-    PARTIAL = "partial"
-    PASS = "pass"  # noqa: S105  a class, not a word to enter by
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """A candidate's program, its parts kept apart: the judge may run the prompt, never the completion."""
@@ -57,6 +28,9 @@ class Program:
     completion: str
     suffix: str = ""
     entry_point: str | None = None
+    language: str = "python"
+    files: tuple[tuple[str, str], ...] = ()
+    """Further files of the program: relative path and text. Never the tests' secrets: the candidate can read them."""
 
     @property
     def source(self) -> str:
@@ -88,6 +62,40 @@ class CallSuite:
 
 
 @dataclass(frozen=True, slots=True)
+class StdioCase:
+    """One test of a program that reads its input and prints its answer: all it prints is compared, outside."""
+
+    stdin: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class StdioSuite:
+    """Tests as whole runs of the program, a fresh process each."""
+
+    cases: tuple[StdioCase, ...]
+    visible: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One input to observe: of a function, or, where no function is named, of the whole program by its stdin."""
+
+    function: str | None = None
+    args: tuple[Any, ...] = ()
+    kwargs: tuple[tuple[str, Any], ...] = ()
+    stdin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveSuite:
+    """Inputs without expected values: each outcome says what came back, and judges nothing."""
+
+    inputs: tuple[Input, ...]
+    visible: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class AssertSuite:
     """Arbitrary Python test code, run by a confined judge that calls the candidate through a proxy.
 
@@ -97,9 +105,12 @@ class AssertSuite:
 
     code: str
     visible: bool = True
+    in_process: bool = False
+    """Run the tests inside the candidate's own process, which can forge them: integrity `weak`, never a label for
+    training. For tests that need live objects."""
 
 
-Suite = CallSuite | AssertSuite
+Suite = CallSuite | StdioSuite | AssertSuite | ObserveSuite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,92 +135,21 @@ class Limits:
         return 0.75 * self.test_wall_s if self.test_cpu_s is None else self.test_cpu_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestOutcome:
-    """What one test did."""
-
-    __test__ = False  # not a pytest class
-
-    index: int
-    status: Status
-    name: str = ""
-    cpu_s: float | None = None
-    wall_s: float | None = None
-    value: str | None = None
-    """repr of the value got, capped; None where there is none."""
-    exception_type: str | None = None
-    exception_message: str | None = None
-    stdout_tail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What one sandboxed run did. A failing candidate is data; a failing sandbox raises `SandboxError` instead."""
-
-    status: Status
-    """`passed` when every test passed, else the status of the first test or phase that did not."""
-    tests: tuple[TestOutcome, ...] = ()
-    cpu_s: float = 0.0
-    wall_s: float = 0.0
-    peak_memory_bytes: int | None = None
-    tier: str = ""
-    integrity: Literal["strong", "weak"] = "strong"
-    message: str = ""
-
-    def count(self, *statuses: Status) -> int:
-        """How many tests have one of the statuses."""
-        return sum(test.status in statuses for test in self.tests)
-
-    @property
-    def passed(self) -> int:
-        return self.count(Status.PASSED)
-
-    @property
-    def failed(self) -> int:
-        """Tests that ran to an answer, a wrong one."""
-        return self.count(Status.WRONG_ANSWER, Status.UNSUPPORTED_VALUE)
-
-    @property
-    def not_run(self) -> int:
-        return self.count(Status.NOT_RUN)
-
-    @property
-    def errored(self) -> int:
-        """Tests that raised, timed out or were killed."""
-        return len(self.tests) - self.passed - self.failed - self.not_run
-
-
-OnTest = Callable[[TestOutcome], None]
-
-
-def classify(outcome: Outcome) -> ProgramClass | None:
-    """Place an outcome on the RRTF ladder; None when nothing ran to say so.
-
-    Does not parse -> syntax_error; does not load -> runtime_error; all tests passed -> pass; some -> partial;
-    none passed and at least one raised or timed out -> runtime_error; none passed and none raised -> partial.
-    """
-    if outcome.status is Status.COMPILE_ERROR:
-        return ProgramClass.SYNTAX_ERROR
-    ran = len(outcome.tests) - outcome.not_run
-    if ran == 0:
-        return None if outcome.status in (Status.NOT_RUN, Status.PASSED) else ProgramClass.RUNTIME_ERROR
-    if outcome.status is Status.PASSED and outcome.passed == len(outcome.tests):
-        return ProgramClass.PASS
-    if outcome.passed or not outcome.errored:
-        return ProgramClass.PARTIAL
-    return ProgramClass.RUNTIME_ERROR
-
-
 def suite_hash(suite: Suite) -> str:
     """Content hash of a suite, tagged with its algorithm: `b2:` and 32 hexadecimal digits of BLAKE2b.
 
     The same in every process. Raises `ValueError` for a value that is not plain data.
     """
-    if isinstance(suite, AssertSuite):
-        body: list[Any] = ["asserts", suite.code]
-    else:
-        body = ["calls"] + [
-            [c.function, *map(write_literal, (c.args, c.kwargs, c.expected)), c.tolerance] for c in suite.calls
-        ]
+    match suite:
+        case AssertSuite():
+            body: list[Any] = ["asserts", suite.code] + (["in_process"] if suite.in_process else [])
+        case StdioSuite():
+            body = ["stdio"] + [[case.stdin, case.expected] for case in suite.cases]
+        case ObserveSuite():
+            body = ["observe"] + [[i.function, *map(write_literal, (i.args, i.kwargs)), i.stdin] for i in suite.inputs]
+        case CallSuite():
+            body = ["calls"] + [
+                [c.function, *map(write_literal, (c.args, c.kwargs, c.expected)), c.tolerance] for c in suite.calls
+            ]
     digest = hashlib.blake2b(json.dumps(body).encode("utf-8", "surrogatepass"), digest_size=16)
     return "b2:" + digest.hexdigest()

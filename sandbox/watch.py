@@ -15,7 +15,8 @@ from typing import Any
 from sandbox.confined import Confined
 from sandbox.errors import LaunchFailed
 from sandbox.inside.codec import BadFrame
-from sandbox.types import Limits, Status
+from sandbox.outcome import Status
+from sandbox.types import Limits
 
 _SLICE_S = 0.01
 _SETUP_S = 60.0

@@ -13,7 +13,7 @@ from typing import Any
 
 from engine import Engine, GenerationRequest, ModelStore, Sampling, Text, build_engine
 from feedback import FeedbackStore
-from sandbox import NamespaceSandbox, Sandbox, SandboxError, SandboxUnavailable
+from sandbox import LocalSandbox, Sandbox, SandboxError, SandboxUnavailable
 from server.config import Config
 from server.service import Isolation, Parts
 
@@ -68,7 +68,7 @@ async def build_sandbox(config: Config) -> tuple[Sandbox | None, Isolation]:
     """The sandbox of this host, or None with the reasons. A host that cannot isolate still serves."""
     if not config.sandbox.enabled:
         return None, Isolation(tier=None, reasons=("switched off by sandbox.enabled",))
-    sandbox = NamespaceSandbox(concurrency=config.sandbox.slots)
+    sandbox = LocalSandbox(concurrency=config.sandbox.slots)
     try:
         found = await sandbox.probe()
     except SandboxError as error:

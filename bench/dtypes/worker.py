@@ -74,14 +74,14 @@ async def measure_quality(
     import ctranslate2
 
     from reranker.evaluation import EngineSource, Record, Settings, evaluate, load_suite, report_data, write_json
-    from sandbox import NamespaceSandbox
+    from sandbox import LocalSandbox
 
     ctranslate2.set_random_seed(seed)  # of every thread that starts to draw from now on: there will be one
     alone = Threads(intra=1, workers=1, reserved=0)
     engine = await load_engine(
         "ctranslate2", folder=Path(folder), model_name=name, dtype=dtype, device="cpu", threads=alone
     )
-    sandbox, done = NamespaceSandbox(), 0
+    sandbox, done = LocalSandbox(), 0
 
     def show(record: Record) -> None:
         nonlocal done

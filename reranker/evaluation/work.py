@@ -24,7 +24,7 @@ from reranker.evaluation.run import chosen, evaluate, info_of
 from reranker.evaluation.settings import DEFAULT_N, Settings, default_ks
 from reranker.evaluation.sources import EngineSource, GivenSource, Source, canonical, read_samples
 from reranker.evaluation.suite import ProblemSuite, load_suite
-from sandbox import NamespaceSandbox, Sandbox
+from sandbox import LocalSandbox, Sandbox
 
 DEFAULT_CONFIG = Path("touchstone.toml")
 OnStart = Callable[[int, int], None]
@@ -73,7 +73,7 @@ async def work(asked: Asked, on_start: OnStart, on_record: Callable[[Record], No
     """Measure what is asked. Raises `EvaluationError`s, `EngineError`s and `SandboxUnavailable`."""
     asked.check()
     suite = load_suite(asked.suite)
-    sandbox = NamespaceSandbox()
+    sandbox = LocalSandbox()
     try:
         await sandbox.probe()
         async with _source(asked, suite, sandbox) as source:

@@ -22,7 +22,7 @@ from reranker.evaluation import (
     evaluate,
     open_server,
 )
-from sandbox import NamespaceSandbox
+from sandbox import LocalSandbox
 
 from .conftest import Served, Start
 
@@ -50,7 +50,7 @@ FOUR = Settings(n=4, ks=(1, 2, 4))
 
 
 async def measure(url: str, settings: Settings = FOUR, **options: Any) -> Report:
-    sandbox = NamespaceSandbox()
+    sandbox = LocalSandbox()
     try:
         source = await open_server(f"{url}/v1", first_pause_s=0.01)
         try:
@@ -95,7 +95,7 @@ async def test_the_servers_ranking_is_measured_and_logged_as_an_evaluation(small
 async def test_the_method_asked_for_decides(small: Served) -> None:
     settings = Settings(n=4, ks=(4,), method="likelihood", greedy=False)
     suite = ProblemSuite(name="shown", problems=(SHOWN,), source="memory")
-    sandbox = NamespaceSandbox()
+    sandbox = LocalSandbox()
     source = await open_server(f"{small.url}/v1")
     report = await evaluate(suite, source, settings, sandbox=sandbox)
     await source.aclose()

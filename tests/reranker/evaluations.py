@@ -7,7 +7,7 @@ import pytest
 
 from engine import Scripted, ScriptedEngine
 from reranker.evaluation import EngineSource, Problem, ProblemSuite, Record, Report, Settings, evaluate
-from sandbox import NamespaceSandbox, SandboxUnavailable
+from sandbox import LocalSandbox, SandboxUnavailable
 
 SHOWN = Problem(
     task_id="shown",
@@ -56,9 +56,9 @@ FOUR = Settings(n=4, ks=(1, 2, 4))
 
 
 @asynccontextmanager
-async def confined() -> AsyncIterator[NamespaceSandbox]:
+async def confined() -> AsyncIterator[LocalSandbox]:
     """A real sandbox; the test is skipped where this host grants none."""
-    sandbox = NamespaceSandbox()
+    sandbox = LocalSandbox()
     try:
         await sandbox.probe()
         yield sandbox

@@ -36,7 +36,9 @@ class Judge:
         self.cancelled: list[str] = []
         self._error, self._hang = error, hang
 
-    async def run(self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None) -> Outcome:
+    async def run(
+        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
+    ) -> Outcome:
         self.ran.append(program.completion)
         if self._error is not None:
             raise self._error

@@ -16,7 +16,7 @@ from sandbox import (
     AssertSuite,
     InvalidSuite,
     LaunchFailed,
-    NamespaceSandbox,
+    LocalSandbox,
     Outcome,
     ScriptedSandbox,
     Status,
@@ -111,13 +111,13 @@ def test_cutting_twice_changes_nothing(text: str) -> None:
 
 
 @pytest_asyncio.fixture
-async def sandbox() -> AsyncIterator[NamespaceSandbox]:
+async def sandbox() -> AsyncIterator[LocalSandbox]:
     async with confined() as granted:
         yield granted
 
 
 @pytest.mark.isolation
-async def test_a_verdict_of_the_real_judge(sandbox: NamespaceSandbox) -> None:
+async def test_a_verdict_of_the_real_judge(sandbox: LocalSandbox) -> None:
     problem = replace(PROBLEM, prompt="def f(x):\n    y = ", suffix="\n    return y\n")
     outcomes = await judge(problem, ["x + 1", "x", "1 /"], sandbox, LIMITS)
     found = {text: outcome.status for text, outcome in outcomes.items()}
@@ -126,7 +126,7 @@ async def test_a_verdict_of_the_real_judge(sandbox: NamespaceSandbox) -> None:
 
 @pytest.mark.slow
 @pytest.mark.isolation
-async def test_the_bundled_reference_solutions_pass(sandbox: NamespaceSandbox) -> None:
+async def test_the_bundled_reference_solutions_pass(sandbox: LocalSandbox) -> None:
     problems = load_suite("bundled").problems
     solutions = [problem.canonical_solution or "" for problem in problems]
     judged = await asyncio.gather(*(judge(p, [s], sandbox, LIMITS) for p, s in zip(problems, solutions, strict=True)))

@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from reranker.evaluation import Problem, Settings, judge, load_suite, read_problems, write_problems
 from reranker.evaluation.mbpp import mend
-from sandbox import NamespaceSandbox, Outcome, Status
+from sandbox import LocalSandbox, Outcome, Status
 
 from .evaluations import confined
 
@@ -35,7 +35,7 @@ def problems() -> tuple[Problem, ...]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sandbox() -> AsyncIterator[NamespaceSandbox]:
+async def sandbox() -> AsyncIterator[LocalSandbox]:
     async with confined() as granted:
         yield granted
 
@@ -50,7 +50,7 @@ async def cpython_passes(problem: Problem, completion: str, gate: asyncio.Semaph
 
 
 async def both(
-    problems: tuple[Problem, ...], completions: list[str], sandbox: NamespaceSandbox
+    problems: tuple[Problem, ...], completions: list[str], sandbox: LocalSandbox
 ) -> tuple[set[str], dict[str, Outcome]]:
     """The tasks that CPython passes, and what came of each here."""
     gate = asyncio.Semaphore(2)
@@ -65,7 +65,7 @@ async def both(
 @pytest.mark.isolation
 @pytest.mark.asyncio(loop_scope="module")
 async def test_what_cpython_passes_passes_and_nothing_else(
-    problems: tuple[Problem, ...], sandbox: NamespaceSandbox
+    problems: tuple[Problem, ...], sandbox: LocalSandbox
 ) -> None:
     solutions = [problem.canonical_solution or "" for problem in problems]
     plain, ours = await both(problems, solutions, sandbox)
@@ -78,7 +78,7 @@ async def test_what_cpython_passes_passes_and_nothing_else(
 @pytest.mark.isolation
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_solution_of_the_problem_before_passes_nothing_it_should_not(
-    problems: tuple[Problem, ...], sandbox: NamespaceSandbox
+    problems: tuple[Problem, ...], sandbox: LocalSandbox
 ) -> None:
     """Wrong programs: the same verdict as CPython's, whatever it is (two problems ask for the same function)."""
     others = [problem.canonical_solution or "" for problem in (problems[-1], *problems[:-1])]
@@ -91,7 +91,7 @@ async def test_the_solution_of_the_problem_before_passes_nothing_it_should_not(
 @pytest.mark.slow
 @pytest.mark.isolation
 @pytest.mark.asyncio(loop_scope="module")
-async def test_an_object_passes_nothing(problems: tuple[Problem, ...], sandbox: NamespaceSandbox) -> None:
+async def test_an_object_passes_nothing(problems: tuple[Problem, ...], sandbox: LocalSandbox) -> None:
     judged = await asyncio.gather(*(judge(problem, [BROKEN], sandbox, LIMITS) for problem in problems))
     assert [p.task_id for p, o in zip(problems, judged, strict=True) if o[BROKEN].status is Status.PASSED] == []
 

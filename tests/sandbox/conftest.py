@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from sandbox import NamespaceSandbox, SandboxUnavailable
+from sandbox import LocalSandbox, SandboxUnavailable
 
 
 @functools.cache
@@ -17,7 +17,7 @@ def refusal() -> str | None:
     """Why this host cannot isolate; None when it can."""
 
     async def ask() -> str | None:
-        sandbox = NamespaceSandbox()
+        sandbox = LocalSandbox()
         try:
             await sandbox.probe()
         except SandboxUnavailable as error:
@@ -35,9 +35,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sandbox() -> AsyncIterator[NamespaceSandbox]:
+async def sandbox() -> AsyncIterator[LocalSandbox]:
     """One sandbox and one event loop for the tests of a file; they are marked with the loop scope `module`."""
-    sandbox = NamespaceSandbox()
+    sandbox = LocalSandbox()
     yield sandbox
     await sandbox.aclose()
 

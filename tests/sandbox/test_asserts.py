@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import MAX_SOURCE_BYTES, AssertSuite, InvalidSuite, Limits, NamespaceSandbox, Outcome, Program, Status
+from sandbox import MAX_SOURCE_BYTES, AssertSuite, InvalidSuite, Limits, LocalSandbox, Outcome, Program, Status
 
 pytestmark = [pytest.mark.isolation, pytest.mark.asyncio(loop_scope="module")]
 
@@ -17,7 +17,7 @@ INCREMENT = "def f(x):\n    return x + 1\n"
 
 
 async def run(
-    sandbox: NamespaceSandbox, tests: str, source: str = INCREMENT, *, prompt: str = "", entry_point: str | None = "f"
+    sandbox: LocalSandbox, tests: str, source: str = INCREMENT, *, prompt: str = "", entry_point: str | None = "f"
 ) -> Outcome:
     program = Program(prompt=prompt, completion=source, entry_point=entry_point)
     return await sandbox.run(program, AssertSuite(tests), Limits(test_cpu_s=0.5, test_wall_s=30, wall_s=60))
@@ -32,7 +32,7 @@ FORMS = dict(section.split(": ", 1) for section in Path(__file__).with_name("for
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_each_statement_with_an_assertion_is_a_test(sandbox: NamespaceSandbox, form: str) -> None:
+async def test_each_statement_with_an_assertion_is_a_test(sandbox: LocalSandbox, form: str) -> None:
     expected, _, code = FORMS[form].partition("\n")
     outcome = await run(sandbox, code)
     assert [f"{test.name} {test.status}" for test in outcome.tests] == expected.split(", ")
@@ -50,17 +50,17 @@ async def test_each_statement_with_an_assertion_is_a_test(sandbox: NamespaceSand
         ("x = " + "(" * 5000, "does not parse"),
     ],
 )
-async def test_a_suite_at_fault_is_refused_by_name(sandbox: NamespaceSandbox, code: str, names: str) -> None:
+async def test_a_suite_at_fault_is_refused_by_name(sandbox: LocalSandbox, code: str, names: str) -> None:
     with pytest.raises(InvalidSuite, match=names):
         await run(sandbox, code)
 
 
-async def test_check_needs_an_entry_point(sandbox: NamespaceSandbox) -> None:
+async def test_check_needs_an_entry_point(sandbox: LocalSandbox) -> None:
     with pytest.raises(InvalidSuite, match="entry point"):
         await run(sandbox, "def check(c):\n    assert c(1) == 2", entry_point=None)
 
 
-async def test_names_the_tests_mention_are_the_candidates(sandbox: NamespaceSandbox) -> None:
+async def test_names_the_tests_mention_are_the_candidates(sandbox: LocalSandbox) -> None:
     source = "def f(x): return g(x)\ndef g(x): return x + 1\ndef abs(x): return 0\n"
     outcome = await run(sandbox, "assert f(1) == g(1) == 2\nassert abs(f(-5)) == 4\n", source, entry_point=None)
     assert statuses(outcome) == [PASSED, PASSED]  # a builtin is the tests' own
@@ -78,23 +78,23 @@ ENCODED = "enc = encode('abc')\nassert f(enc) == 'abc'\nassert f(1) == 1\n"
     ],
 )
 async def test_a_function_that_one_candidate_lacks_fails_it_and_leaves_the_suite(
-    sandbox: NamespaceSandbox, source: str, expected: list[Status]
+    sandbox: LocalSandbox, source: str, expected: list[Status]
 ) -> None:
     outcome = await run(sandbox, ENCODED, source)
     assert statuses(outcome) == expected, outcome
 
 
-async def test_a_module_that_tests_forgot_to_import_is_never_the_candidates(sandbox: NamespaceSandbox) -> None:
+async def test_a_module_that_tests_forgot_to_import_is_never_the_candidates(sandbox: LocalSandbox) -> None:
     code = "rows = copy.copy([1])\nassert f(rows[0]) == copy.copy(2)\n"
     assert statuses(await run(sandbox, code, INCREMENT + "from copy import copy\n")) == [PASSED]
 
 
-async def test_a_function_of_the_program_may_bear_the_name_of_a_module(sandbox: NamespaceSandbox) -> None:
+async def test_a_function_of_the_program_may_bear_the_name_of_a_module(sandbox: LocalSandbox) -> None:
     assert statuses(await run(sandbox, "assert f(bisect(1)) == 3", INCREMENT + "bisect = f\n")) == [PASSED]
 
 
 @pytest.mark.parametrize("source", [INCREMENT, INCREMENT + "LIMIT = lambda: 2\n", INCREMENT + "LIMIT = 2\n"])
-async def test_of_a_name_that_tests_do_not_call_only_a_call_is_known(sandbox: NamespaceSandbox, source: str) -> None:
+async def test_of_a_name_that_tests_do_not_call_only_a_call_is_known(sandbox: LocalSandbox, source: str) -> None:
     code = "assert f(1) == 2\nassert LIMIT\nassert LIMIT != 3\nassert callable(LIMIT)\nassert [*map(f, [1])] == [2]\n"
     expected = [PASSED, UNSUPPORTED, UNSUPPORTED, UNSUPPORTED, PASSED]
     assert statuses(await run(sandbox, code, source)) == expected
@@ -105,7 +105,7 @@ async def test_of_a_name_that_tests_do_not_call_only_a_call_is_known(sandbox: Na
         await run(sandbox, "rows = LIMIT[0]\nassert f(1) == 2", source)
 
 
-async def test_what_the_prompt_defines_is_never_the_candidates(sandbox: NamespaceSandbox) -> None:
+async def test_what_the_prompt_defines_is_never_the_candidates(sandbox: LocalSandbox) -> None:
     prompt = "def double(x):\n    return x * 2\n\ndef f(x):\n    '''Add one.'''\n"
     cheat = "    return 0\n\ndef double(x):\n    return -1\n"
     outcome = await run(sandbox, "assert f(1) == double(1)\nassert double(1) == 2\n", cheat, prompt=prompt)
@@ -113,13 +113,13 @@ async def test_what_the_prompt_defines_is_never_the_candidates(sandbox: Namespac
 
 
 @pytest.mark.parametrize("prompt", ["def f(x):\n", "# write it\ndef f(x):\n    y = (x +", "Please write f.\n#"])
-async def test_any_beginning_of_a_program_is_a_prompt(sandbox: NamespaceSandbox, prompt: str) -> None:
+async def test_any_beginning_of_a_program_is_a_prompt(sandbox: LocalSandbox, prompt: str) -> None:
     completion = {"def f(x):\n": "    return x + 1\n"}.get(prompt, " 1)\n    return y\n")
     outcome = await run(sandbox, "assert f(1) == 2", completion, prompt=prompt)
     assert outcome.status is (Status.COMPILE_ERROR if prompt.startswith("Please") else PASSED)
 
 
-async def test_changes_of_arguments_come_back(sandbox: NamespaceSandbox) -> None:
+async def test_changes_of_arguments_come_back(sandbox: LocalSandbox) -> None:
     source = """
 def f(rows, table, seen=None):
     rows.sort()
@@ -137,7 +137,7 @@ def check(c):
     assert statuses(await run(sandbox, code, source)) == [PASSED, PASSED]
 
 
-async def test_arguments_are_fresh_for_every_call(sandbox: NamespaceSandbox) -> None:
+async def test_arguments_are_fresh_for_every_call(sandbox: LocalSandbox) -> None:
     source = "def f(x, memory=[]):\n    x.append(1)\n    return len(x)\n"
     assert statuses(await run(sandbox, "assert f([]) == 1\nassert f([]) == 1\n", source)) == [PASSED, PASSED]
 
@@ -157,7 +157,7 @@ async def test_arguments_are_fresh_for_every_call(sandbox: NamespaceSandbox) -> 
     ],
 )
 async def test_exceptions_cross_by_their_builtin_name(
-    sandbox: NamespaceSandbox, body: str, caught: str, expected: Status
+    sandbox: LocalSandbox, body: str, caught: str, expected: Status
 ) -> None:
     code = f"try:\n    f(1)\n    assert False\nexcept {caught} as e:\n    pass\n"
     outcome = await run(sandbox, code, f"def f(x):\n    {body}\n")
@@ -175,7 +175,7 @@ async def test_exceptions_cross_by_their_builtin_name(
         ("while True: pass", "assert f(1) == 2", Status.TIMEOUT_CPU),
     ],
 )
-async def test_what_crosses(sandbox: NamespaceSandbox, body: str, test: str, expected: Status) -> None:
+async def test_what_crosses(sandbox: LocalSandbox, body: str, test: str, expected: Status) -> None:
     outcome = await run(sandbox, test, f"def f(x):\n    {body}\n")
     assert statuses(outcome) == [expected], outcome
 
@@ -212,9 +212,7 @@ def f(x): return Yes()
         ("y, z = f('a'), f('a')\nassert y", UNSUPPORTED),
     ],
 )
-async def test_a_value_that_cannot_cross_is_true_or_false(
-    sandbox: NamespaceSandbox, test: str, expected: Status
-) -> None:
+async def test_a_value_that_cannot_cross_is_true_or_false(sandbox: LocalSandbox, test: str, expected: Status) -> None:
     outcome = await run(sandbox, test, MATCH)
     assert statuses(outcome) == [expected], outcome
 
@@ -266,7 +264,7 @@ async def test_a_value_that_cannot_cross_is_true_or_false(
         ),
     ],
 )
-async def test_an_object_that_lies_passes_nothing_but_for_its_truth(sandbox: NamespaceSandbox, test: str) -> None:
+async def test_an_object_that_lies_passes_nothing_but_for_its_truth(sandbox: LocalSandbox, test: str) -> None:
     kept = "y = f(1)\ndef check(c):\n    assert y\n"
     kept = "import collections.abc\n" + kept
     outcome = await run(sandbox, f"{kept}    assert {test}\n", YES)
@@ -275,12 +273,12 @@ async def test_an_object_that_lies_passes_nothing_but_for_its_truth(sandbox: Nam
     assert statuses(await run(sandbox, kept + swallowed, YES)) == [PASSED, UNSUPPORTED]
 
 
-async def test_no_two_values_that_cannot_cross_are_of_one_type(sandbox: NamespaceSandbox) -> None:
+async def test_no_two_values_that_cannot_cross_are_of_one_type(sandbox: LocalSandbox) -> None:
     code = "y, z = f('a'), f('a')\ndef check(c):\n    assert y and z and type(y) is type(z)\n"
     assert statuses(await run(sandbox, code, MATCH)) == [WRONG]
 
 
-async def test_many_values_that_cannot_cross_can_be_kept(sandbox: NamespaceSandbox) -> None:
+async def test_many_values_that_cannot_cross_can_be_kept(sandbox: LocalSandbox) -> None:
     code = "kept = [f(i) for i in range(20000)]\nassert all(kept)\n"
     program = Program(completion="def f(x): return object()\n", entry_point="f")
     limits = Limits(memory_bytes=2**27, test_cpu_s=30, cpu_s=60, test_wall_s=60, wall_s=90)
@@ -301,21 +299,21 @@ async def test_many_values_that_cannot_cross_can_be_kept(sandbox: NamespaceSandb
     ],
 )
 async def test_a_value_that_cannot_cross_blames_the_statement_that_may_ask(
-    sandbox: NamespaceSandbox, code: str, expected: list[Status]
+    sandbox: LocalSandbox, code: str, expected: list[Status]
 ) -> None:
     source = "def g(x): return object()\ndef f(x): return x + 1 if x == 2 else object()\n"
     assert statuses(await run(sandbox, code, source)) == expected
 
 
 @pytest.mark.parametrize("body", ["raise ValueError", "raise SystemExit"])
-async def test_a_truth_that_cannot_be_told_is_unknown(sandbox: NamespaceSandbox, body: str) -> None:
+async def test_a_truth_that_cannot_be_told_is_unknown(sandbox: LocalSandbox, body: str) -> None:
     source = f"class C:\n    def __bool__(self):\n        {body}\ndef f(x): return C() if x else 2\n"
     outcome = await run(sandbox, "r = f(1)\nassert f(0) == 2\nassert r\nassert not f(1)\n", source)
     assert statuses(outcome) == [PASSED, UNSUPPORTED, UNSUPPORTED]
 
 
 @pytest.mark.parametrize("body", ["raise ValueError", "while True: pass", "return 2", "import os; os._exit(0)"])
-async def test_a_truth_that_cannot_be_told_passes_nothing(sandbox: NamespaceSandbox, body: str) -> None:
+async def test_a_truth_that_cannot_be_told_passes_nothing(sandbox: LocalSandbox, body: str) -> None:
     source = f"class C:\n    def __bool__(self):\n        {body}\ndef f(x): return C()\n"
     assert (await run(sandbox, "assert f(1)", source)).passed == 0
 
@@ -349,7 +347,7 @@ async def test_a_truth_that_cannot_be_told_passes_nothing(sandbox: NamespaceSand
     ],
 )
 async def test_dictionaries_of_the_standard_library_cross(
-    sandbox: NamespaceSandbox, body: str, test: str, expected: Status
+    sandbox: LocalSandbox, body: str, test: str, expected: Status
 ) -> None:
     imports = "from collections import Counter, OrderedDict, defaultdict\n"
     source = f"class Yes(int):\n    __eq__ = lambda *a: True\ndef f(x):\n    {body}\n"
@@ -357,33 +355,33 @@ async def test_dictionaries_of_the_standard_library_cross(
     assert set(statuses(outcome)) == {expected}, outcome
 
 
-async def test_a_test_met_again_may_only_get_worse(sandbox: NamespaceSandbox) -> None:
+async def test_a_test_met_again_may_only_get_worse(sandbox: LocalSandbox) -> None:
     code = "def check(c):\n    assert c(1) == 2\nfor function in (f, f, lambda x: 0, f):\n    check(function)\n"
     outcome = await run(sandbox, code)
     assert statuses(outcome) == [WRONG]
 
 
-async def test_a_judge_that_lies_is_no_pass_and_no_crash(sandbox: NamespaceSandbox) -> None:
+async def test_a_judge_that_lies_is_no_pass_and_no_crash(sandbox: LocalSandbox) -> None:
     forge = "import os\nassert f(1) == 2\nos.write(3, b'\\0\\0\\0\\x0c' + b'{\"test\": 99}')\nassert f(1) == 2\n"
     outcome = await run(sandbox, forge)
     assert statuses(outcome) == [PASSED, Status.PROTOCOL_ERROR]
 
 
-async def test_a_failed_preparation_fails_only_its_own_tests(sandbox: NamespaceSandbox) -> None:
+async def test_a_failed_preparation_fails_only_its_own_tests(sandbox: LocalSandbox) -> None:
     code = "def test_a():\n    y = f('a')\n    assert y\ndef test_b():\n    assert f(1) == 2\n"
     outcome = await run(sandbox, code)
     assert statuses(outcome) == [RAISED, PASSED]
     assert outcome.tests[0].exception_type == "TypeError"
 
 
-async def test_tells_what_was_seen(sandbox: NamespaceSandbox) -> None:
+async def test_tells_what_was_seen(sandbox: LocalSandbox) -> None:
     outcome = await run(sandbox, "assert f(1) == 3, 'not three'", "def f(x):\n    print('hello')\n    return x + 1\n")
     (test,) = outcome.tests
     assert (test.value, test.stdout_tail) == ("2", "hello\n")
     assert (test.exception_type, test.exception_message) == ("AssertionError", "not three")
 
 
-async def test_the_judge_is_confined_too(sandbox: NamespaceSandbox) -> None:
+async def test_the_judge_is_confined_too(sandbox: LocalSandbox) -> None:
     code = (
         "import os\nassert f(1) == 2\nassert os.getpid() == 1 and os.getuid() != 0\nassert not os.path.exists('/etc')\n"
     )
@@ -391,7 +389,7 @@ async def test_the_judge_is_confined_too(sandbox: NamespaceSandbox) -> None:
     assert statuses(outcome) == [PASSED, PASSED, PASSED, RAISED]
 
 
-async def test_a_test_that_never_ends_is_a_timeout(sandbox: NamespaceSandbox) -> None:
+async def test_a_test_that_never_ends_is_a_timeout(sandbox: LocalSandbox) -> None:
     outcome = await run(sandbox, "assert f(1) == 2\nassert [1 for _ in iter(int, 1)]\nassert f(2) == 3\n")
     assert statuses(outcome)[0] is PASSED
     assert statuses(outcome)[1] in (Status.TIMEOUT_CPU, Status.MEMORY_LIMIT)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox import AssertSuite, Call, CallSuite, NamespaceSandbox, Outcome, Program, Status
+from sandbox import AssertSuite, Call, CallSuite, LocalSandbox, Outcome, Program, Status
 from tests.sandbox.attacks import FORGERIES, HARMS, Attack
 
 pytestmark = [pytest.mark.isolation, pytest.mark.asyncio(loop_scope="module")]
@@ -17,7 +17,7 @@ def came_to(outcome: Outcome) -> Status:
 
 
 @pytest.mark.parametrize("attack", FORGERIES + HARMS, ids=lambda attack: attack.name)
-async def test_no_attack_passes_a_call(sandbox: NamespaceSandbox, attack: Attack) -> None:
+async def test_no_attack_passes_a_call(sandbox: LocalSandbox, attack: Attack) -> None:
     outcome = await sandbox.run(Program(completion=attack.source, entry_point="f"), CALLS, attack.limits)
     assert came_to(outcome) in attack.expected, outcome
     assert attack.raises in (None, outcome.tests[0].exception_type)
@@ -25,7 +25,7 @@ async def test_no_attack_passes_a_call(sandbox: NamespaceSandbox, attack: Attack
 
 
 @pytest.mark.parametrize("attack", FORGERIES, ids=lambda attack: attack.name)
-async def test_no_forgery_passes_a_judge(sandbox: NamespaceSandbox, attack: Attack) -> None:
+async def test_no_forgery_passes_a_judge(sandbox: LocalSandbox, attack: Attack) -> None:
     outcome = await sandbox.run(Program(completion=attack.source, entry_point="f"), ASSERTS, attack.limits)
     assert came_to(outcome) in attack.expected, outcome
     assert outcome.passed == 0

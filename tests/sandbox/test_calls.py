@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from sandbox import Call, CallSuite, InvalidSuite, Limits, NamespaceSandbox, Outcome, Program, Status
+from sandbox import Call, CallSuite, InvalidSuite, Limits, LocalSandbox, Outcome, Program, Status
 
 pytestmark = [pytest.mark.isolation, pytest.mark.asyncio(loop_scope="module")]
 
 
-async def call(sandbox: NamespaceSandbox, source: str, *calls: Call, limits: Limits | None = None) -> Outcome:
+async def call(sandbox: LocalSandbox, source: str, *calls: Call, limits: Limits | None = None) -> Outcome:
     return await sandbox.run(Program(completion=source), CallSuite(calls), limits or Limits())
 
 
@@ -26,12 +26,12 @@ async def call(sandbox: NamespaceSandbox, source: str, *calls: Call, limits: Lim
     ],
     ids=lambda value: type(value).__name__,
 )
-async def test_any_plain_value_goes_there_and_back(sandbox: NamespaceSandbox, value: Any) -> None:
+async def test_any_plain_value_goes_there_and_back(sandbox: LocalSandbox, value: Any) -> None:
     outcome = await call(sandbox, "def f(x): return x", Call(function="f", args=(value,), expected=value))
     assert outcome.status is Status.PASSED, outcome
 
 
-async def test_takes_keywords_and_tolerance(sandbox: NamespaceSandbox) -> None:
+async def test_takes_keywords_and_tolerance(sandbox: LocalSandbox) -> None:
     outcome = await call(
         sandbox,
         "def f(a, *, b): return a / b",
@@ -43,31 +43,31 @@ async def test_takes_keywords_and_tolerance(sandbox: NamespaceSandbox) -> None:
     assert outcome.tests[2].exception_type == "NameError"
 
 
-async def test_a_changed_argument_does_not_reach_the_next_test(sandbox: NamespaceSandbox) -> None:
+async def test_a_changed_argument_does_not_reach_the_next_test(sandbox: LocalSandbox) -> None:
     calls = [Call(function="f", args=([1],), expected=2)] * 3
     outcome = await call(sandbox, "def f(x):\n    x.append(1)\n    return len(x)", *calls)
     assert outcome.status is Status.PASSED
 
 
-async def test_a_value_that_cannot_cross_is_not_asked_for_its_truth(sandbox: NamespaceSandbox) -> None:
+async def test_a_value_that_cannot_cross_is_not_asked_for_its_truth(sandbox: LocalSandbox) -> None:
     source = "class C:\n    def __bool__(self): raise ValueError\ndef f(): return C()\n"
     outcome = await call(sandbox, source, Call(function="f", expected=2))
     assert outcome.status is Status.UNSUPPORTED_VALUE, outcome
 
 
-async def test_a_factory_that_stays_behind_is_no_failure(sandbox: NamespaceSandbox) -> None:
+async def test_a_factory_that_stays_behind_is_no_failure(sandbox: LocalSandbox) -> None:
     table = collections.defaultdict(lambda: 5, a=1)
     source = "def f(x, key): return x[key]"
     outcome = await call(sandbox, source, *(Call(function="f", args=(table, k), expected=1) for k in ("z", "a")))
     assert [test.status for test in outcome.tests] == [Status.UNSUPPORTED_VALUE, Status.PASSED]
 
 
-async def test_expected_values_must_be_plain(sandbox: NamespaceSandbox) -> None:
+async def test_expected_values_must_be_plain(sandbox: LocalSandbox) -> None:
     with pytest.raises(InvalidSuite, match="type object"):
         await call(sandbox, "", Call(function="f", expected=object()))
 
 
-async def test_output_stays_with_its_test_and_is_cut(sandbox: NamespaceSandbox) -> None:
+async def test_output_stays_with_its_test_and_is_cut(sandbox: LocalSandbox) -> None:
     source = "import sys\nprint('at import')\ndef f(x):\n    print(x)\n    print(x, file=sys.stderr)\n    return x"
     outcome = await call(
         sandbox, source, *(Call(function="f", args=(x,), expected=x) for x in ("one", "two", "x" * 9999))
@@ -77,7 +77,7 @@ async def test_output_stays_with_its_test_and_is_cut(sandbox: NamespaceSandbox) 
     assert len(tails[2]) == 2000
 
 
-async def test_measures_each_test(sandbox: NamespaceSandbox) -> None:
+async def test_measures_each_test(sandbox: LocalSandbox) -> None:
     source = (
         "import time\ndef f(x):\n    if x: time.sleep(0.1)\n    else:\n        while time.process_time() < 0.15: pass\n"
     )
@@ -105,7 +105,7 @@ async def test_measures_each_test(sandbox: NamespaceSandbox) -> None:
         (Limits(file_bytes=2**16), "open('/tmp/a', 'wb').write(bytes(2**17))", Status.RUNTIME_ERROR),
     ],
 )
-async def test_holds_to_every_limit(sandbox: NamespaceSandbox, limits: Limits, body: str, status: Status) -> None:
+async def test_holds_to_every_limit(sandbox: LocalSandbox, limits: Limits, body: str, status: Status) -> None:
     twice = [Call(function="f", args=(1,), expected=0)] * 2
     started = time.monotonic()
     outcome = await call(sandbox, f"def f(x):\n    {body}", *twice, limits=limits)
@@ -115,7 +115,7 @@ async def test_holds_to_every_limit(sandbox: NamespaceSandbox, limits: Limits, b
     assert time.monotonic() - started < 30
 
 
-async def test_threads_are_counted(sandbox: NamespaceSandbox) -> None:
+async def test_threads_are_counted(sandbox: LocalSandbox) -> None:
     source = """
 import threading
 def f():
@@ -133,7 +133,7 @@ def f():
 
 
 async def test_runs_no_more_at_once_than_told() -> None:
-    sandbox = NamespaceSandbox(concurrency=2)
+    sandbox = LocalSandbox(concurrency=2)
     source = "import time\ndef f(): time.sleep(0.2)"
 
     async def one() -> None:
@@ -148,7 +148,7 @@ async def test_runs_no_more_at_once_than_told() -> None:
         await sandbox.aclose()
 
 
-async def test_verdicts_repeat(sandbox: NamespaceSandbox) -> None:
+async def test_verdicts_repeat(sandbox: LocalSandbox) -> None:
     source = "import random\ndef f(): return random.random(), list({'a', 'b', 'c', 'd'})"
     first, second = [await call(sandbox, source, Call(function="f", expected=None)) for _ in range(2)]
     assert first.tests[0].value == second.tests[0].value

@@ -8,7 +8,7 @@ from sandbox import (
     InvalidSuite,
     LaunchFailed,
     Limits,
-    NamespaceSandbox,
+    LocalSandbox,
     Outcome,
     Program,
     Sandbox,
@@ -25,7 +25,7 @@ from tests.contracts.sandbox import ASSERTS, BROKEN, CALLS, EXPECTED, RIGHT, Run
 class TestNamespaces(RunnerContract):
     @pytest.fixture
     async def sandbox(self) -> AsyncIterator[Sandbox]:
-        sandbox = NamespaceSandbox()
+        sandbox = LocalSandbox()
         yield sandbox
         await sandbox.aclose()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import AssertSuite, Limits, NamespaceSandbox, Outcome, Program, Status
+from sandbox import AssertSuite, Limits, LocalSandbox, Outcome, Program, Status
 
 pytestmark = [pytest.mark.isolation, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -23,7 +23,7 @@ def problems(folder: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
-async def run_all(sandbox: NamespaceSandbox, data: Path, body: str | None) -> dict[str, Outcome]:
+async def run_all(sandbox: LocalSandbox, data: Path, body: str | None) -> dict[str, Outcome]:
     async def one(problem: dict[str, Any]) -> Outcome:
         completion = problem["canonical_solution"] if body is None else body
         program = Program(prompt=problem["prompt"], completion=completion, entry_point=problem["entry_point"])
@@ -35,11 +35,11 @@ async def run_all(sandbox: NamespaceSandbox, data: Path, body: str | None) -> di
     return dict(zip([row["task_id"] for row in rows], outcomes, strict=True))
 
 
-async def test_every_canonical_solution_passes(sandbox: NamespaceSandbox, data: Path) -> None:
+async def test_every_canonical_solution_passes(sandbox: LocalSandbox, data: Path) -> None:
     outcomes = await run_all(sandbox, data, None)
     assert {name: outcome for name, outcome in outcomes.items() if outcome.status is not Status.PASSED} == {}
 
 
-async def test_no_empty_body_passes(sandbox: NamespaceSandbox, data: Path) -> None:
+async def test_no_empty_body_passes(sandbox: LocalSandbox, data: Path) -> None:
     outcomes = await run_all(sandbox, data, "    return None\n")
     assert [name for name, outcome in outcomes.items() if outcome.status is Status.PASSED] == []

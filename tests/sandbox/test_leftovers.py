@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import AssertSuite, Call, CallSuite, LaunchFailed, Limits, NamespaceSandbox, Program, Status, launcher
+from sandbox import AssertSuite, Call, CallSuite, LaunchFailed, Limits, LocalSandbox, Program, Status, launcher
 
 pytestmark = pytest.mark.isolation
 
@@ -81,8 +81,8 @@ async def until_running(sandbox_processes: int) -> set[int]:
 
 
 @pytest.fixture
-async def sandbox() -> AsyncIterator[NamespaceSandbox]:
-    sandbox = NamespaceSandbox()
+async def sandbox() -> AsyncIterator[LocalSandbox]:
+    sandbox = LocalSandbox()
     await sandbox.run(RIGHT, ONE, Limits())
     yield sandbox
     await sandbox.aclose()
@@ -90,7 +90,7 @@ async def sandbox() -> AsyncIterator[NamespaceSandbox]:
 
 
 @pytest.mark.parametrize("suite", [ONE, JUDGED], ids=["calls", "asserts"])
-async def test_runs_leave_nothing(sandbox: NamespaceSandbox, suite: CallSuite | AssertSuite) -> None:
+async def test_runs_leave_nothing(sandbox: LocalSandbox, suite: CallSuite | AssertSuite) -> None:
     programs = [RIGHT, SLEEPER, Program(completion="import os\nos._exit(0)"), Program(completion="def f(: pass")]
     programs += [Program(completion="def f(): open('/tmp/left', 'w').write('x')", entry_point="f")]
     await asyncio.gather(*(sandbox.run(program, suite, Limits(test_wall_s=0.3)) for program in programs))
@@ -113,7 +113,7 @@ async def settled() -> tuple[int, int, str, list[str]]:
 
 
 @pytest.mark.parametrize("suite", [ONE, JUDGED], ids=["calls", "asserts"])
-async def test_a_cancelled_run_leaves_nothing(sandbox: NamespaceSandbox, suite: CallSuite | AssertSuite) -> None:
+async def test_a_cancelled_run_leaves_nothing(sandbox: LocalSandbox, suite: CallSuite | AssertSuite) -> None:
     before = await settled()
     for delay_s in (0.0, 0.001, 0.005, 0.02, 0.3):
         task = asyncio.create_task(sandbox.run(SLEEPER, suite, LONG))
@@ -124,14 +124,14 @@ async def test_a_cancelled_run_leaves_nothing(sandbox: NamespaceSandbox, suite: 
         assert await settled() == before
 
 
-async def test_a_file_in_tmp_is_not_there_for_the_next(sandbox: NamespaceSandbox) -> None:
+async def test_a_file_in_tmp_is_not_there_for_the_next(sandbox: LocalSandbox) -> None:
     source = "import os\ndef f():\n    seen = os.listdir('/tmp')\n    open('/tmp/left', 'w').close()\n    return seen"
     suite = CallSuite((Call(function="f", expected=[]),))
     for _ in range(2):
         assert (await sandbox.run(Program(completion=source), suite, Limits())).status is Status.PASSED
 
 
-async def test_a_candidate_dies_with_its_keeper(sandbox: NamespaceSandbox) -> None:
+async def test_a_candidate_dies_with_its_keeper(sandbox: LocalSandbox) -> None:
     task = asyncio.create_task(sandbox.run(SLEEPER, ONE, LONG))
     for _ in range(2):  # it is tried twice
         (launcher_pid,) = {child for child, parent in parents() if parent == os.getpid()} - OTHERS
@@ -143,7 +143,7 @@ async def test_a_candidate_dies_with_its_keeper(sandbox: NamespaceSandbox) -> No
         await task
 
 
-async def test_survives_the_death_of_its_launcher(sandbox: NamespaceSandbox) -> None:
+async def test_survives_the_death_of_its_launcher(sandbox: LocalSandbox) -> None:
     await settled()
     (launcher_pid,) = descendants(os.getpid())
     os.kill(launcher_pid, signal.SIGKILL)
@@ -151,7 +151,7 @@ async def test_survives_the_death_of_its_launcher(sandbox: NamespaceSandbox) -> 
     assert {outcome.status for outcome in outcomes} == {Status.PASSED}
 
 
-async def test_closing_ends_what_runs(sandbox: NamespaceSandbox) -> None:
+async def test_closing_ends_what_runs(sandbox: LocalSandbox) -> None:
     tasks = [asyncio.create_task(sandbox.run(SLEEPER, suite, LONG)) for suite in (ONE, JUDGED)]
     running = await until_running(5)
     await sandbox.aclose()
@@ -168,7 +168,7 @@ async def test_everything_dies_with_the_server() -> None:
 import asyncio
 from sandbox import *
 async def main():
-    sandbox = NamespaceSandbox()
+    sandbox = LocalSandbox()
     await sandbox.probe()
     print("up", flush=True)
     program = Program(completion={SLEEPER.completion!r}, entry_point="f")
@@ -222,7 +222,7 @@ async def test_the_namespace_alone_ends_every_descendant(name: str, monkeypatch:
     bundle = launcher._bundle().replace(b"build_program() if available() else None", b"None")
     assert bundle != launcher._bundle()
     monkeypatch.setattr(launcher, "_bundle", lambda: bundle)
-    sandbox = NamespaceSandbox()
+    sandbox = LocalSandbox()
     try:
         assert "without seccomp" in (await sandbox.probe()).name
         (launcher_pid,) = {child for child, parent in parents() if parent == os.getpid()} - OTHERS

@@ -1,4 +1,4 @@
-"""`NamespaceSandbox`: every run in fresh Linux namespaces, its verdict made outside the candidate's process.
+"""`LocalSandbox`: every run in fresh Linux namespaces, its verdict made outside the candidate's process.
 
 Guarantees: no network, a read-only root holding the standard library only, a private capped `/tmp`, bounded CPU, wall,
 memory, output and threads, no new processes, no capabilities, an allow-list of system calls; all of a
@@ -17,19 +17,11 @@ from dataclasses import dataclass, replace
 
 from sandbox.asserts import run_asserts
 from sandbox.calls import run_calls
-from sandbox.errors import LaunchFailed, SandboxUnavailable
+from sandbox.errors import InvalidSuite, LaunchFailed, SandboxUnavailable
 from sandbox.launcher import Launcher, how_to_fix
+from sandbox.outcome import OnTest, Outcome, Status
 from sandbox.process import Run
-from sandbox.types import (
-    Call,
-    CallSuite,
-    Limits,
-    OnTest,
-    Outcome,
-    Program,
-    Status,
-    Suite,
-)
+from sandbox.types import AssertSuite, Call, CallSuite, Limits, Program, Suite
 
 _PROBE = """
 import os, socket
@@ -73,7 +65,7 @@ class Tier:
     """What the probe did inside, and what came of it."""
 
 
-class NamespaceSandbox:
+class LocalSandbox:
     """Runs candidates in fresh namespaces. Implements `Sandbox`; belongs to one event loop.
 
     `concurrency` bounds the runs at a time (default: the cores this process may use); more wait in order of arrival.
@@ -94,7 +86,9 @@ class NamespaceSandbox:
         """Perform the real operations once and say what holds. Raises `SandboxUnavailable` and `LaunchFailed`."""
         return (await self._ready())[1]
 
-    async def run(self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None) -> Outcome:
+    async def run(
+        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
+    ) -> Outcome:
         """See `Sandbox.run`. A run the isolation failed is tried once more, and then reports its tests again."""
         async with self._slots:
             try:
@@ -152,8 +146,10 @@ async def _drive(run: Run, program: Program, suite: Suite, on_test: OnTest | Non
     try:
         if isinstance(suite, CallSuite):
             outcome = await run_calls(run, program, suite, on_test)
-        else:
+        elif isinstance(suite, AssertSuite):
             outcome = await run_asserts(run, program, suite, on_test)
+        else:
+            raise InvalidSuite(f"{type(suite).__name__} is not run yet")
     finally:
         ends = await run.stop()
     candidate = ends[0]
