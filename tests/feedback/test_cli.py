@@ -151,7 +151,7 @@ FAULTS = [
     ("UPDATE exchanges SET prompt_hash = 'b2:0' WHERE id LIKE 'cmpl-000001%'", "prompt hash is b2:0"),
     ("UPDATE exchanges SET prompt = replace(prompt, 'f2', 'g2')", "cmpl-000002"),
     ("UPDATE exchanges SET suite = replace(suite, 'f(1)', 'f(2)')", "suite hash is b2:"),
-    ("UPDATE exchanges SET suite = replace(suite, 'calls', 'stdio')", "suite.form: 'stdio'"),
+    ("UPDATE exchanges SET suite = replace(suite, 'calls', 'riddle')", "suite.form: 'riddle'"),
     ("UPDATE candidates SET rank = 0", "ranks [0, 0, 0] are not a permutation"),
     ("UPDATE candidates SET duplicate_of = 9 WHERE candidate = 2", "duplicates 9, which is not there"),
     ("UPDATE candidates SET choice = 4 WHERE choice = 0", "choices [4] are not numbered from 0"),
