@@ -1,92 +1,153 @@
 """The *asserts* form: a confined judge runs the test code and calls the candidate, each in a process of its own.
 
-The two talk over a channel of their own; this process holds both to their limits and takes the judge's reports, which
-the candidate has no way to write.
+The two talk over a channel of their own; the zygote holds both to their limits and relays the judge's reports, which
+the candidate has no way to write. In the weak kind, on request only, the candidate's own process runs the tests.
 """
 
 from __future__ import annotations
 
-import socket
+import functools
+import json
 from typing import Any
 
-from sandbox.confined import Confined
+from sandbox.drive import Drive, Lap, load_failure, text, too_long
 from sandbox.errors import InvalidSuite
-from sandbox.outcome import OnTest, Outcome, Status, TestOutcome
-from sandbox.process import Run, text
+from sandbox.inside.codec import BadFrame, loads
+from sandbox.inside.suite import BadSuite, plan_suite
+from sandbox.outcome import Outcome, Status, TestOutcome
 from sandbox.tally import Tally
 from sandbox.types import MAX_SOURCE_BYTES, AssertSuite, Program
-from sandbox.watch import Stopped
+from sandbox.zygote import Box, End, Frame
+
+_REPORTS_A_TEST = 4
+"""A test in a function called often is reported once more when it fails; the cap is a guard, not a count."""
 
 
-async def run_asserts(run: Run, program: Program, suite: AssertSuite, on_test: OnTest | None) -> Outcome:
-    """Run every test of the code. Raises `InvalidSuite` and `LaunchFailed`."""
-    if len(suite.code.encode("utf-8", "surrogatepass")) > MAX_SOURCE_BYTES:
+@functools.lru_cache(maxsize=256)
+def names_of(code: str) -> tuple[str, ...]:
+    """The names of the tests in test code, in the order they run. Raises `InvalidSuite`."""
+    if len(code.encode("utf-8", "surrogatepass")) > MAX_SOURCE_BYTES:
         raise InvalidSuite(f"the test code is larger than {MAX_SOURCE_BYTES} bytes")
-    ours, theirs = socket.socketpair()
     try:
-        candidate = run.spawn("candidate", ours)
-        judge = run.spawn("judge", theirs)
-    finally:
-        ours.close()
-        theirs.close()
-    tally = Tally(await _list_tests(run, judge, program, suite), on_test)
-    try:
-        await run.load(candidate, program)
-    except Stopped as stopped:
-        return tally.outcome((stopped.status, stopped.message))
-    try:
-        await run.watch.send(judge, {"begin": True})
-        await _take_reports(run, candidate, judge, tally)
-    except Stopped as stopped:
+        return tuple(plan_suite(code).names)
+    except BadSuite as error:
+        raise InvalidSuite(str(error)[:500]) from error
+
+
+async def run_asserts(drive: Drive, program: Program, suite: AssertSuite, tally: Tally) -> Outcome:
+    """Run every test of the code. Raises `InvalidSuite` and `LaunchFailed`."""
+    if too_long(program):
+        return tally.outcome((Status.COMPILE_ERROR, f"the source is larger than {MAX_SOURCE_BYTES} bytes"))
+    while True:
+        attempt = _Attempt(drive, tally, judge=0 if suite.in_process else 1)
+        end = await drive.attempt(_boxes(drive, program, suite, tally), attempt.take)
+        if attempt.invalid is not None:
+            raise InvalidSuite(attempt.invalid)
+        if attempt.load_failure is not None:
+            return tally.outcome(attempt.load_failure)
         index = tally.next_index
-        if index is None:
-            return tally.outcome((stopped.status, stopped.message))
-        found = {"status": stopped.status, "exception_message": stopped.message}
-        tally.add(_test(run, candidate, tally, index, found))
-    return tally.outcome()
+        if attempt.ended or attempt.halted or index is None:
+            return tally.outcome()
+        status, message = attempt.broken or _why(drive, attempt, end)
+        if not attempt.loaded:
+            return tally.outcome((status, message))
+        spent = attempt.lap.rest(end)
+        found = {"status": status, "exception_message": message, "stdout_tail": drive.take_tail()}
+        tally.add(TestOutcome(index=index, name=tally.name(index), **spent, **found))
+        if tally.next_index is None or not drive.may_go_on(status):
+            return tally.outcome()
 
 
-async def _list_tests(run: Run, judge: Confined, program: Program, suite: AssertSuite) -> list[str]:
-    job = {
+def _boxes(drive: Drive, program: Program, suite: AssertSuite, tally: Tally) -> list[Box]:
+    tests = {
         "code": suite.code,
         "prompt": program.prompt,
         "entry_point": program.entry_point,
-        "stop_on_failure": run.limits.stop_on_failure,
+        "stop_on_failure": drive.limits.stop_on_failure,
+        "skip": tally.decided,
     }
-    try:
-        answer = await run.list_tests(judge, job)
-    except Stopped as stopped:
-        raise InvalidSuite(f"the test code cannot be analysed: {stopped.message}") from stopped
-    _refuse_invalid(answer)
-    names = answer.get("tests")
-    if not isinstance(names, list):
-        raise InvalidSuite("the test code's analysis came to nothing")
-    return [str(name)[:200] for name in names]
+    frames = _REPORTS_A_TEST * tally.size + 8
+    if suite.in_process:
+        return [_box("candidate", {"mode": "weak", "source": program.source, **tests}, frames)]
+    return [_box("candidate", {"mode": "serve", "source": program.source}, 3), _box("judge", tests, frames)]
 
 
-def _refuse_invalid(answer: dict[str, Any]) -> None:
-    if "invalid" in answer:
-        raise InvalidSuite(str(answer["invalid"])[:500])
+def _box(role: str, job: dict[str, Any], frames: int) -> Box:
+    return Box(role=role, job=json.dumps(job).encode(), frames=frames)
 
 
-async def _take_reports(run: Run, candidate: Confined, judge: Confined, tally: Tally) -> None:
-    while "end" not in (report := await run.watch.receive(judge)):
-        _refuse_invalid(report)
+def _why(drive: Drive, attempt: _Attempt, end: End) -> tuple[Status, str]:
+    if not attempt.gone and end.why == "exit" and len(end.boxes) > 1:
+        # A judge is confined like a candidate; test code that kills it is the suite's fault.
+        raise InvalidSuite(f"the test code ended its own process (exit code {end.boxes[1].exit})")
+    if attempt.gone:  # the judge said so and ended; how the candidate did is the answer
+        end = End("exit", "", end.wall_s, end.boxes)
+    return drive.why(end)
+
+
+class _Attempt:
+    """The frames of one candidate and its judge."""
+
+    def __init__(self, drive: Drive, tally: Tally, judge: int) -> None:
+        self.loaded = False
+        self.load_failure: tuple[Status, str] | None = None
+        self.invalid: str | None = None
+        self.broken: tuple[Status, str] | None = None
+        self.gone = False
+        """The judge found the candidate's end of their channel closed."""
+        self.ended = False
+        self.halted = False
+        self.lap = Lap()
+        self._drive = drive
+        self._tally = tally
+        self._judge = judge
+
+    def take(self, frame: Frame) -> bool:
+        """One frame of either; whether to go on."""
+        try:
+            message = loads(frame.body)
+            if frame.box == 0 and not self.loaded:
+                return self._take_loading(message, frame)
+            if frame.box != self._judge:
+                raise BadFrame("spoke without being asked")
+            return self._take_report(message, frame)
+        except BadFrame as error:
+            self.broken = Status.PROTOCOL_ERROR, str(error)
+            return False
+
+    def _take_loading(self, message: dict[str, Any], frame: Frame) -> bool:
+        self.load_failure = load_failure(message)
+        self.loaded = self.load_failure is None
+        self.lap.end(frame.cpu_s, frame.wall_s)
+        self._drive.take_tail()
+        return self.loaded
+
+    def _take_report(self, report: dict[str, Any], frame: Frame) -> bool:
+        if "invalid" in report:
+            self.invalid = str(report["invalid"])[:500]
+            return False
+        if "planned" in report:
+            self.lap.end(frame.cpu_s, frame.wall_s)
+            return True
+        if "end" in report:
+            self.ended = True
+            return False
         index, status = report.get("test"), report.get("status")
         if status == "gone":
-            raise await run.watch.why_ended(candidate)
-        if type(index) is not int or not tally.holds(index) or status not in set(Status):
-            raise Stopped(Status.PROTOCOL_ERROR, "the judge's report is malformed")
+            self.gone = True
+            return True  # until the judge is done, which is at once
+        if type(index) is not int or not self._tally.holds(index) or status not in set(Status):
+            raise BadFrame("the judge's report is malformed")
         found = {
             "status": Status(status),
             "exception_type": text(report.get("raised")),
             "exception_message": text(report.get("message")),
             "value": text(report.get("value")),
         }
-        tally.add(_test(run, candidate, tally, index, found))
+        spent = self.lap.end(frame.cpu_s, frame.wall_s)
+        tail = self._drive.take_tail()
+        self._tally.add(TestOutcome(index=index, name=self._tally.name(index), stdout_tail=tail, **spent, **found))
+        self.halted = self._drive.limits.stop_on_failure and status != Status.PASSED
+        return not self.halted
 
 
-def _test(run: Run, candidate: Confined, tally: Tally, index: int, found: dict[str, Any]) -> TestOutcome:
-    cpu_s, wall_s = run.watch.lap()
-    tail = candidate.take_output()
-    return TestOutcome(index=index, name=tally.name(index), cpu_s=cpu_s, wall_s=wall_s, stdout_tail=tail, **found)

@@ -1,82 +1,147 @@
-"""The *calls* form: this process asks, the candidate answers with plain data, this process compares.
+"""The *calls* form: the candidate answers calls with plain data, this process compares. And *observe*: it only looks.
 
-The expected values stay here. Arguments are encoded afresh for every test.
+The expected values stay here. All calls of an attempt go in at once and come back one by one; arguments are built
+afresh for every call.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sandbox.compare import equal
-from sandbox.confined import Confined
+from sandbox.drive import Drive, Lap, load_failure, raised_status, text, too_long
 from sandbox.errors import InvalidSuite
-from sandbox.inside.codec import BadFrame, Unsupported, decode, encode, short_repr
-from sandbox.outcome import OnTest, Outcome, Status, TestOutcome
-from sandbox.process import Run, raised_status, text
+from sandbox.inside.codec import BadFrame, Unsupported, decode, encode, loads, short_repr
+from sandbox.outcome import Outcome, Status, TestOutcome
 from sandbox.tally import Tally
-from sandbox.types import Call, CallSuite, Program
-from sandbox.watch import Stopped
+from sandbox.types import MAX_SOURCE_BYTES, Call, Input, Program
+from sandbox.zygote import Box, Frame
+
+Verdict = Callable[[int, Any], dict[str, Any]]
+"""From a test's number and the plain value that came back to fields of a `TestOutcome`."""
 
 
-def check_calls(suite: CallSuite) -> list[dict[str, Any]]:
-    """The requests of a suite, without their numbers. Raises `InvalidSuite` for none, or for what is not plain data."""
-    if not suite.calls:
-        raise InvalidSuite("the suite holds no call")
+def requests_of(calls: Iterable[Call | Input]) -> list[dict[str, Any]]:
+    """The calls as a candidate is asked them. Raises `InvalidSuite` for what is not plain data."""
     requests = []
-    for number, call in enumerate(suite.calls):
+    for number, call in enumerate(calls):
         try:
-            encode(call.expected)
+            if isinstance(call, Call):
+                encode(call.expected)
             requests.append({"call": call.function, "args": encode(call.args), "kwargs": encode(dict(call.kwargs))})
         except Unsupported as error:
             raise InvalidSuite(f"call {number} of {call.function} holds {error}; only plain data can cross") from error
     return requests
 
 
-async def run_calls(run: Run, program: Program, suite: CallSuite, on_test: OnTest | None) -> Outcome:
-    """Run every call. Raises `InvalidSuite` and `LaunchFailed`."""
-    requests = check_calls(suite)
-    tally = Tally([call.function for call in suite.calls], on_test)
-    candidate = run.spawn("candidate")
-    try:
-        await run.load(candidate, program)
-    except Stopped as stopped:
-        return tally.outcome((stopped.status, stopped.message))
-    for index, (call, request) in enumerate(zip(suite.calls, requests, strict=True)):
-        stopped_here = False
+def compare_with(calls: Sequence[Call]) -> Verdict:
+    """The verdict of the *calls* form."""
+
+    def verdict(index: int, value: Any) -> dict[str, Any]:
+        right = equal(value, calls[index].expected, calls[index].tolerance)
+        return {"status": Status.PASSED if right else Status.WRONG_ANSWER, "value": short_repr(value)}
+
+    return verdict
+
+
+async def run_calls(
+    drive: Drive, program: Program, requests: dict[int, dict[str, Any]], verdict: Verdict, tally: Tally
+) -> Outcome:
+    """Ask the requests, by test number, in their order. Raises `LaunchFailed`."""
+    if too_long(program):
+        return tally.outcome((Status.COMPILE_ERROR, f"the source is larger than {MAX_SOURCE_BYTES} bytes"))
+    pending = list(requests)
+    while True:
+        attempt = _Attempt(drive, pending, verdict, tally)
+        job = {"mode": "calls", "source": program.source, "ids": pending, "calls": [requests[i] for i in pending]}
+        box = Box(role="candidate", job=json.dumps(job).encode(), frames=len(pending) + 3)
+        end = await drive.attempt([box], attempt.take)
+        if attempt.failure is not None and not attempt.loaded:
+            return tally.outcome(attempt.failure)
+        pending = pending[attempt.answered :]
+        if not pending or attempt.halted:
+            return tally.outcome()
+        status, message = attempt.failure or drive.why(end)
+        if not attempt.loaded:
+            return tally.outcome((status, message))
+        tally.add(
+            TestOutcome(
+                index=pending[0],
+                name=tally.name(pending[0]),
+                status=status,
+                exception_message=message,
+                stdout_tail=drive.take_tail(),
+                **attempt.lap.rest(end),
+            )
+        )
+        pending = pending[1:]
+        if not pending or not drive.may_go_on(status):
+            return tally.outcome()
+
+
+class _Attempt:
+    """The frames of one process."""
+
+    def __init__(self, drive: Drive, pending: list[int], verdict: Verdict, tally: Tally) -> None:
+        self.loaded = False
+        self.answered = 0
+        self.halted = False
+        """It failed a test, and more was not asked for."""
+        self.failure: tuple[Status, str] | None = None
+        """Why it does not load, or how it broke the protocol."""
+        self.lap = Lap()
+        self._drive = drive
+        self._pending = pending
+        self._verdict = verdict
+        self._tally = tally
+
+    def take(self, frame: Frame) -> bool:
+        """One frame of the candidate's; whether to go on."""
         try:
-            found = await _ask(run, candidate, {"id": index, **request}, call)
-        except Stopped as stopped:
-            found = {"status": stopped.status, "exception_message": stopped.message}
-            stopped_here = True
-        cpu_s, wall_s = run.watch.lap()
-        tail = candidate.take_output()
-        tally.add(TestOutcome(index=index, name=call.function, cpu_s=cpu_s, wall_s=wall_s, stdout_tail=tail, **found))
-        if stopped_here or (run.limits.stop_on_failure and found["status"] is not Status.PASSED):
-            break
-    return tally.outcome()
+            message = loads(frame.body)
+            if self.loaded:
+                return self._take_answer(message, frame)
+        except BadFrame as error:
+            self.failure = Status.PROTOCOL_ERROR, str(error)
+            return False
+        self.failure = load_failure(message)
+        self.lap.end(frame.cpu_s, frame.wall_s)
+        self._drive.take_tail()
+        self.loaded = self.failure is None
+        return self.loaded
 
+    def _take_answer(self, message: dict[str, Any], frame: Frame) -> bool:
+        if self.answered == len(self._pending) or message.get("id") != self._pending[self.answered]:
+            raise BadFrame("answered another call")
+        index = self._pending[self.answered]
+        found = self._found(index, message)
+        self.answered += 1
+        tail = self._drive.take_tail()
+        spent = self.lap.end(frame.cpu_s, frame.wall_s)
+        self._tally.add(TestOutcome(index=index, name=self._tally.name(index), stdout_tail=tail, **spent, **found))
+        self.halted = self._drive.limits.stop_on_failure and found["status"] is not Status.PASSED
+        return not self.halted
 
-async def _ask(run: Run, candidate: Confined, request: dict[str, Any], call: Call) -> dict[str, Any]:
-    """One call and what it came to, as fields of a `TestOutcome`. Raises `Stopped`."""
-    if candidate.frames:
-        raise Stopped(Status.PROTOCOL_ERROR, "answered before it was asked")
-    await run.watch.send(candidate, request)
-    answer = await run.watch.receive(candidate)
-    if answer.get("id") != request["id"]:
-        raise Stopped(Status.PROTOCOL_ERROR, "answered another call")
-    if "raised" in answer:
-        return {
-            "status": raised_status(answer),
-            "exception_type": text(answer["raised"]),
-            "exception_message": text(answer.get("message")),
-        }
-    if "unsupported" in answer:
-        return {"status": Status.UNSUPPORTED_VALUE, "exception_message": text(answer["unsupported"])}
-    if "too_big" in answer:
-        return {"status": Status.OUTPUT_LIMIT, "exception_message": "the value returned is over the output limit"}
-    try:
+    def _found(self, index: int, answer: dict[str, Any]) -> dict[str, Any]:
+        """What a call came to, as fields of a `TestOutcome`. Raises `BadFrame`."""
+        if "raised" in answer:
+            return {
+                "status": raised_status(answer),
+                "exception_type": text(answer["raised"]),
+                "exception_message": text(answer.get("message")),
+            }
+        if "unsupported" in answer:
+            return {
+                "status": Status.UNSUPPORTED_VALUE,
+                "exception_message": text(answer["unsupported"]),
+                "value": text(answer.get("shown")),
+                "value_type": text(answer.get("type"), 80),
+            }
+        if "too_big" in answer:
+            return {"status": Status.OUTPUT_LIMIT, "exception_message": "the value returned is over the output limit"}
+        if "value" not in answer:
+            raise BadFrame("an answer without a value")
         value = decode(answer["value"])
-    except (BadFrame, KeyError) as error:
-        raise Stopped(Status.PROTOCOL_ERROR, f"no value: {error!s:.100}") from error
-    right = equal(value, call.expected, call.tolerance)
-    return {"status": Status.PASSED if right else Status.WRONG_ANSWER, "value": short_repr(value)}
+        return {"value_type": type(value).__name__, **self._verdict(index, value)}

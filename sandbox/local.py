@@ -1,178 +1,159 @@
-"""`LocalSandbox`: every run in fresh Linux namespaces, its verdict made outside the candidate's process.
+"""`LocalSandbox`: every run in processes of its own on this host, its verdict made outside the candidate's process.
 
-Guarantees: no network, a read-only root holding the standard library only, a private capped `/tmp`, bounded CPU, wall,
-memory, output and threads, no new processes, no capabilities, an allow-list of system calls; all of a
-candidate's processes are gone when `run` returns or is cancelled; expected values never reach the candidate.
+Guarantees: no network, nothing of the host's files but the interpreter's standard library, bounded CPU, wall, memory,
+output and threads, no new processes, no privileges, an allow-list of system calls; all of a candidate's processes are
+gone when `run` returns or is cancelled; expected values never reach the candidate. See `tiers` for what the host must
+grant; with less it refuses, and never runs anything unconfined instead.
 
 Not covered: a kernel exploit through the calls that stay allowed, timing between runs that share the machine, and a
-candidate that answers the tests by heart. Needs Linux 5.12 and user namespaces; refuses without, and never runs
-anything unconfined instead.
+candidate that answers the tests by heart.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 
-from sandbox.asserts import run_asserts
-from sandbox.calls import run_calls
-from sandbox.errors import InvalidSuite, LaunchFailed, SandboxUnavailable
-from sandbox.launcher import Launcher, how_to_fix
-from sandbox.outcome import OnTest, Outcome, Status
-from sandbox.process import Run
-from sandbox.types import AssertSuite, Call, CallSuite, Limits, Program, Suite
+from sandbox.asserts import names_of, run_asserts
+from sandbox.calls import compare_with, requests_of, run_calls
+from sandbox.compare import same_output
+from sandbox.drive import Drive
+from sandbox.errors import InvalidSuite, LaunchFailed
+from sandbox.observe import describe_value
+from sandbox.outcome import OnTest, Outcome
+from sandbox.pool import Pool, PoolStats, Slot
+from sandbox.stdio import compare_output, run_stdio
+from sandbox.tally import Tally
+from sandbox.tiers import TIERS, Tier, find_tier, own_user
+from sandbox.types import AssertSuite, CallSuite, Limits, ObserveSuite, Program, StdioSuite, Suite
+from sandbox.zygote import Zygote, ZygoteConfig
 
-_PROBE = """
-import os, socket
-def denied(action, *args):
-    try:
-        action(*args)
-    except OSError:
-        return True
-    return False
-def host_files_seen(): return [name for name in ("/etc", "/proc", "/sys", "/var") if os.path.exists(name)]
-def root_is_read_only(): return denied(open, "/x", "w") and denied(os.mkdir, "/dev/x")
-def files_in_own_tmp():
-    with open("/tmp/x", "w") as file:
-        file.write("x")
-    return os.listdir("/tmp")
-def network_denied(): return denied(socket.create_connection, ("192.0.2.1", 9), 1)
-def pid_and_parent(): return os.getpid(), os.getppid()
-def new_process_denied(): return denied(os.fork)
-def library_readable(): return __import__("colorsys").__name__
-def unprivileged(): return os.getuid() != 0 and denied(os.setuid, 0)
-"""
-_PROBED = (
-    Call(function="host_files_seen", expected=[]),
-    Call(function="root_is_read_only", expected=True),
-    Call(function="files_in_own_tmp", expected=["x"]),
-    Call(function="network_denied", expected=True),
-    Call(function="pid_and_parent", expected=(1, 0)),
-    Call(function="library_readable", expected="colorsys"),
-    Call(function="unprivileged", expected=True),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """What a probe found."""
-
-    name: str
-    """`A`: namespaces, limits and the system-call filter are all on; else it says what is not."""
-    seccomp: bool
-    facts: tuple[tuple[str, str], ...]
-    """What the probe did inside, and what came of it."""
+_MAX_WAITING = 10_000
+_RECYCLE_AFTER = 2_000
 
 
 class LocalSandbox:
-    """Runs candidates in fresh namespaces. Implements `Sandbox`; belongs to one event loop.
+    """Runs candidates in confined processes of this host. Implements `Sandbox`; belongs to one event loop.
 
-    `concurrency` bounds the runs at a time (default: the cores this process may use); more wait in order of arrival.
-    Call `probe()` early, from the main thread: it starts the launcher.
+    `concurrency` bounds the runs at a time (default: the cores this process may use); more wait, and those of different
+    requests take turns. `tiers` are those that are acceptable. `python` is the candidates' interpreter, 3.11 or later,
+    with whatever packages it has; by default it is this one's standard library alone. `max_waiting` runs may wait,
+    more raise `SandboxBusy`. A zygote is followed by a fresh one after `recycle_after` runs.
+    Call `probe()` early, from the main thread: it starts the first zygote.
     """
 
-    def __init__(self, *, concurrency: int | None = None) -> None:
-        self._slots = asyncio.Semaphore(concurrency or _cores())
-        self._starting = asyncio.Lock()
-        self._launcher: Launcher | None = None
+    def __init__(
+        self,
+        *,
+        concurrency: int | None = None,
+        tiers: Sequence[str] = TIERS,
+        python: str | None = None,
+        max_waiting: int = _MAX_WAITING,
+        recycle_after: int = _RECYCLE_AFTER,
+    ) -> None:
+        self._tiers = tuple(tiers)
+        self._python = python
+        self._pool = Pool(self._start, concurrency or _cores(), max_waiting, recycle_after)
+        self._probing = asyncio.Lock()
         self._tier: Tier | None = None
-        self._runs: set[Run] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._closed = False
 
     async def probe(self) -> Tier:
-        """Perform the real operations once and say what holds. Raises `SandboxUnavailable` and `LaunchFailed`."""
-        return (await self._ready())[1]
+        """Perform the real operations once and say what holds. Raises `SandboxUnavailable`."""
+        async with self._probing:
+            if self._closed:
+                raise LaunchFailed("the sandbox is closed")
+            if self._tier is None:
+                self._tier, zygote = await find_tier(self._start_bare, self._tiers)
+                self._pool.adopt("bare", zygote)
+            return self._tier
 
     async def run(
         self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
     ) -> Outcome:
         """See `Sandbox.run`. A run the isolation failed is tried once more, and then reports its tests again."""
-        async with self._slots:
+        tier = await self.probe()
+        names = _names(suite)
+        async with self._pool.slot(request) as slot:
             try:
-                return await self._attempt(program, suite, limits, on_test)
+                outcome = await self._attempt(slot, program, suite, limits, Tally(names, on_test))
             except LaunchFailed:
-                return await self._attempt(program, suite, limits, on_test)
+                self._pool.note_retry()
+                outcome = await self._attempt(slot, program, suite, limits, Tally(names, on_test))
+        return replace(outcome, tier=tier.name)
+
+    def stats(self) -> PoolStats:
+        """What the pool did so far and does now."""
+        return self._pool.stats()
 
     async def aclose(self) -> None:
-        """Kill what still runs, so that it raises `LaunchFailed`, and end the launcher; idempotent."""
+        """Kill what still runs, so that it raises `LaunchFailed`, and end every zygote; idempotent."""
         self._closed = True
-        for run in self._runs:
-            run.watch.abort()
-        await self._idle.wait()
-        async with self._starting:
-            if self._launcher is not None:
-                await self._launcher.close()
-                self._launcher = None
+        await self._pool.close()
 
-    async def _attempt(self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None) -> Outcome:
-        launcher, tier = await self._ready()
-        run = Run(launcher, limits)
-        self._runs.add(run)
-        self._idle.clear()
-        try:
-            return replace(await _drive(run, program, suite, on_test), tier=tier.name)
-        finally:
-            self._runs.discard(run)
-            if not self._runs:
-                self._idle.set()
+    async def _attempt(self, slot: Slot, program: Program, suite: Suite, limits: Limits, tally: Tally) -> Outcome:
+        zygote = await self._pool.zygote(slot, "bare")
+        drive = Drive(zygote, limits)
+        return drive.finish(await _drive(drive, program, suite, tally))
 
-    async def _ready(self) -> tuple[Launcher, Tier]:
-        """The launcher and what its probe found; started, or started again, when there is none."""
-        async with self._starting:
-            if self._closed:
-                raise LaunchFailed("the sandbox is closed")
-            if self._launcher is not None and not self._launcher.alive:
-                await self._launcher.close()
-                self._launcher = None
-            if self._launcher is None or self._tier is None:
-                launcher = await Launcher.start()
-                try:
-                    self._tier = await _probe(launcher)
-                except BaseException:
-                    await launcher.close()
-                    raise
-                self._launcher = launcher
-            return self._launcher, self._tier
+    async def _start(self, profile: str) -> Zygote:
+        assert self._tier is not None  # noqa: S101
+        return await self._start_zygote(self._tier.name, profile)
+
+    async def _start_bare(self, tier: str) -> Zygote:
+        return await self._start_zygote(tier, "bare")
+
+    async def _start_zygote(self, tier: str, profile: str) -> Zygote:
+        return await Zygote.start(
+            ZygoteConfig(
+                tier=tier,
+                python=self._python or sys.executable,
+                profile=profile,
+                packages=self._python is not None,
+                user=own_user(),
+            )
+        )
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-async def _drive(run: Run, program: Program, suite: Suite, on_test: OnTest | None) -> Outcome:
-    try:
-        if isinstance(suite, CallSuite):
-            outcome = await run_calls(run, program, suite, on_test)
-        elif isinstance(suite, AssertSuite):
-            outcome = await run_asserts(run, program, suite, on_test)
-        else:
-            raise InvalidSuite(f"{type(suite).__name__} is not run yet")
-    finally:
-        ends = await run.stop()
-    candidate = ends[0]
-    return replace(
-        outcome, cpu_s=candidate.cpu_s, wall_s=run.watch.wall_s(), peak_memory_bytes=candidate.peak_bytes or None
-    )
+def _names(suite: Suite) -> Sequence[str]:
+    """The names of a suite's tests. Raises `InvalidSuite`."""
+    match suite:
+        case CallSuite():
+            names: Sequence[str] = [call.function for call in suite.calls]
+        case StdioSuite():
+            names = [f"case {number}" for number in range(1, len(suite.cases) + 1)]
+        case ObserveSuite():
+            names = [each.function or f"input {number}" for number, each in enumerate(suite.inputs, 1)]
+        case AssertSuite():
+            names = names_of(suite.code)
+    if not names:
+        raise InvalidSuite("the suite holds no test")
+    return names
 
 
-async def _probe(launcher: Launcher) -> Tier:
-    try:
-        # Without the filter a process can be started; its number is limited, and it dies with the run.
-        calls = _PROBED + ((Call(function="new_process_denied", expected=True),) if launcher.seccomp else ())
-        outcome = await _drive(Run(launcher, Limits()), Program(completion=_PROBE), CallSuite(calls), None)
-    except LaunchFailed as error:
-        reason = str(error)
-        raise SandboxUnavailable((reason,), how_to_fix(reason.partition("confined: ")[2] or reason)) from error
-    wrong = tuple(
-        f"{test.name}: {test.status}, {test.value or test.exception_message}"
-        for test in outcome.tests
-        if test.status is not Status.PASSED
-    )
-    if wrong:
-        raise SandboxUnavailable((*wrong, outcome.message), how_to_fix(""))
-    name = "A" if launcher.seccomp else f"A without seccomp ({os.uname().machine} has no system-call table yet)"
-    facts = tuple((test.name, test.value or "") for test in outcome.tests)
-    return Tier(name=name, seccomp=launcher.seccomp, facts=facts)
+async def _drive(drive: Drive, program: Program, suite: Suite, tally: Tally) -> Outcome:
+    """Run a suite in its form. Raises `InvalidSuite` and `LaunchFailed`."""
+    match suite:
+        case CallSuite():
+            requests = dict(enumerate(requests_of(suite.calls)))
+            outcome = await run_calls(drive, program, requests, compare_with(suite.calls), tally)
+            return replace(outcome, form="calls")
+        case StdioSuite():
+            inputs = {index: case.stdin for index, case in enumerate(suite.cases)}
+            verdict = compare_output([case.expected for case in suite.cases], same_output)
+            return replace(await run_stdio(drive, program, inputs, verdict, tally), form="stdio")
+        case ObserveSuite():
+            requests = dict(enumerate(requests_of(suite.inputs)))
+            outcome = await run_calls(drive, program, requests, describe_value, tally)
+            return replace(outcome, form="observe")
+        case AssertSuite():
+            outcome = await run_asserts(drive, program, suite, tally)
+            integrity = "weak" if suite.in_process else "strong"
+            return replace(outcome, form="asserts", integrity=integrity)

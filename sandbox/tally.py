@@ -26,6 +26,16 @@ class Tally:
         """The first test without an outcome: the one that is running."""
         return next((index for index in range(len(self._names)) if index not in self._tests), None)
 
+    @property
+    def size(self) -> int:
+        """How many tests there are."""
+        return len(self._names)
+
+    @property
+    def decided(self) -> list[int]:
+        """The tests that have an outcome."""
+        return sorted(self._tests)
+
     def holds(self, index: int) -> bool:
         """Whether there is such a test."""
         return 0 <= index < len(self._names)

@@ -126,6 +126,8 @@ class Limits:
     output_bytes: int = 1024 * 1024
     file_bytes: int = 16 * 1024 * 1024
     processes: int = 64
+    max_timeouts: int = 3
+    """After a test met its own limit the rest go on in a fresh process; after so many the run gives up."""
     stop_on_failure: bool = False
     """Stop at the first test that does not pass; the rest are `not_run`."""
 

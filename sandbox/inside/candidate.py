@@ -6,9 +6,11 @@ process, and whatever it sends is only ever decoded as data by somebody else.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import sys
-from types import ModuleType
+import threading
+from types import CodeType, ModuleType
 from typing import Any
 
 from sandbox.inside.codec import (
@@ -17,47 +19,103 @@ from sandbox.inside.codec import (
     Unsupported,
     decode,
     describe,
-    dumps,
     encode,
+    finish,
+    frame,
     read_frame,
+    read_job,
+    write_all,
     write_frame,
 )
+from sandbox.inside.weak import run_weak
 
 _MODULE = "candidate"
 _ROOM_FOR_ENVELOPE = 1024
 
 
-def run_candidate(job_fd: int, call_fd: int, reply_cap_bytes: int) -> None:
-    """Read the source from `job_fd`, load it, say so there; then answer calls on `call_fd` until it ends."""
-    job = read_frame(job_fd)
-    if job is None:
+def run_candidate(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: int) -> None:
+    """Load the program of the job and say so; then do what its mode asks for.
+
+    `calls`: answer every call of the job on `result_fd`. `serve`: answer a judge on `link_fd` until it ends. `main`: run
+    the program as a script. `weak`: run the tests, too, in this very process.
+    """
+    job = read_job(job_fd)
+    mode = job["mode"]
+    if mode == "main":
+        _run_as_script(job["source"], result_fd)
         return
     namespace, said = _load(job["source"])
     _flush()
-    write_frame(job_fd, said)
+    write_frame(result_fd, said)
     if namespace is None:
-        return
-    while (request := read_frame(call_fd)) is not None:
-        reply = {"id": request["id"], **_answer(request, namespace)}
-        size = len(dumps(reply))
-        if size + _ROOM_FOR_ENVELOPE > reply_cap_bytes:
-            reply = {"id": request["id"], "too_big": size}
-        _flush()
-        write_frame(call_fd, reply)
+        finish(result_fd)
+    elif mode == "weak":
+        run_weak(namespace, job, lambda report: write_frame(result_fd, report))
+        finish(result_fd)
+    elif mode == "calls":
+        for index, request in zip(job["ids"], job["calls"], strict=True):
+            _reply(result_fd, index, _answer(request, namespace), reply_cap_bytes)
+        finish(result_fd)
+    else:
+        while (request := read_frame(link_fd)) is not None:
+            _reply(link_fd, request["id"], _answer(request, namespace), reply_cap_bytes)
+
+
+def _reply(fd: int, number: int, answer: dict[str, Any], cap_bytes: int) -> None:
+    raw = frame({"id": number, **answer})
+    if len(raw) + _ROOM_FOR_ENVELOPE > cap_bytes:
+        raw = frame({"id": number, "too_big": len(raw)})
+    _flush()
+    write_all(fd, raw)
+
+
+def _run_as_script(source: str, result_fd: int) -> None:
+    code, said = _compile(source)
+    write_frame(result_fd, said)
+    if code is not None:
+        module = sys.modules["__main__"] = ModuleType("__main__")
+        write_frame(result_fd, _run_to_its_end(code, module.__dict__))
+    finish(result_fd)
+
+
+def _run_to_its_end(code: CodeType, namespace: dict[str, Any]) -> dict[str, Any]:
+    """As the interpreter would: with its threads, its exit handlers and its exit code."""
+    said: dict[str, Any] = {"ended": True}
+    try:
+        try:
+            exec(code, namespace)  # noqa: S102  the purpose of this process
+            for thread in threading.enumerate():
+                if thread is not threading.main_thread() and not thread.daemon:
+                    thread.join()
+        finally:
+            atexit._run_exitfuncs()  # programs register the flush of their own output buffer there
+    except SystemExit as leaving:
+        if leaving.code not in (None, 0):
+            said = describe(leaving)
+    except BaseException as error:  # noqa: BLE001  untrusted code may raise anything; all of it is reported
+        said = describe(error)
+    _flush()
+    return said
+
+
+def _compile(source: str) -> tuple[CodeType | None, dict[str, Any]]:
+    try:
+        return compile(source, f"<{_MODULE}>", "exec", dont_inherit=True), {"loaded": True}
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        return None, {"does_not_compile": describe(error)}
 
 
 def _load(source: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    try:
-        code = compile(source, f"<{_MODULE}>", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        return None, {"does_not_compile": describe(error)}
+    code, said = _compile(source)
+    if code is None:
+        return None, said
     module = ModuleType(_MODULE)
     sys.modules[_MODULE] = module  # dataclasses and pickle look a class's module up by name
     try:
         exec(code, module.__dict__)  # noqa: S102  the purpose of this process
     except BaseException as error:  # noqa: BLE001  untrusted code may raise anything; all of it is reported
         return None, {"does_not_load": describe(error)}
-    return module.__dict__, {"loaded": True}
+    return module.__dict__, said
 
 
 def _answer(request: dict[str, Any], namespace: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +144,9 @@ def _value(value: Any, *, judged: bool) -> dict[str, Any]:
     try:
         return {"value": encode(value)}
     except Unsupported as error:
-        reply: dict[str, Any] = {"unsupported": str(error)}
+        reply: dict[str, Any] = {"unsupported": str(error), "type": type(value).__name__[:80]}
+        with contextlib.suppress(BaseException):  # its class may answer with anything
+            reply["shown"] = repr(value)[:200]
     if judged:
         reply["true"] = None
         with contextlib.suppress(BaseException):  # its class may answer with anything

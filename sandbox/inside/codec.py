@@ -190,9 +190,29 @@ def frame(message: Any) -> bytes:
 
 def write_frame(fd: int, message: Any) -> None:
     """Send one message on a blocking descriptor. Raises `OSError`."""
-    view = memoryview(frame(message))
+    write_all(fd, frame(message))
+
+
+def finish(fd: int) -> None:
+    """Say that nothing more will be said: a frame without a body. Raises `OSError`."""
+    write_all(fd, bytes(4))
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write everything to a blocking descriptor. Raises `OSError`."""
+    view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def read_job(fd: int) -> dict[str, Any]:
+    """Read the whole file that holds a process's job, and close it. Raises `OSError`."""
+    data = b""
+    while part := os.pread(fd, 1 << 20, len(data)):
+        data += part
+    os.close(fd)
+    job: dict[str, Any] = json.loads(data)
+    return job
 
 
 def read_frame(fd: int, cap_bytes: int = MAX_FRAME_BYTES) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
-from sandbox.inside.codec import Unsupported, describe, read_frame, write_frame
+from sandbox.inside.codec import Unsupported, describe, finish, read_job, write_frame
 from sandbox.inside.link import Link, NoAnswer
 from sandbox.inside.opaque import is_callable
 from sandbox.inside.suite import WRAPPER, BadSuite, Piece, Plan, plan_suite, stub_names
@@ -167,18 +167,13 @@ def _line(trace: TracebackType | None) -> str:
     return found
 
 
-def run_judge(job_fd: int, link_fd: int, reply_cap_bytes: int) -> None:
-    """Read the suite, list its tests, wait for the word to begin, run them and report each."""
-    job = read_frame(job_fd)
-    if job is None:
-        return
+def run_judge(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: int) -> None:
+    """Plan the suite of the job and say so; then run its tests and report each."""
+    job = read_job(job_fd)
+    entry_point = job["entry_point"]
     try:
         plan = plan_suite(job["code"])
-        entry_point = job["entry_point"]
         _check_entry_point(entry_point, plan)
-        write_frame(job_fd, {"tests": plan.names})
-        if read_frame(job_fd) is None:
-            return
         link = Link(link_fd, reply_cap_bytes)
         module = ModuleType("__judge__")
         sys.modules["__judge__"] = module
@@ -190,10 +185,12 @@ def run_judge(job_fd: int, link_fd: int, reply_cap_bytes: int) -> None:
         _import_what_tests_forgot(plan, module.__dict__)
         if candidate is not None:
             module.__dict__[entry_point] = module.__dict__["candidate"] = candidate
-        judge = Judge(plan, link, lambda message: write_frame(job_fd, message), stop=job["stop_on_failure"])
+        write_frame(result_fd, {"planned": True})
+        judge = Judge(plan, link, lambda message: write_frame(result_fd, message), stop=job["stop_on_failure"])
         judge.run(module.__dict__, candidate)
     except BadSuite as error:
-        write_frame(job_fd, {"invalid": str(error)[:500]})
+        write_frame(result_fd, {"invalid": str(error)[:500]})
+    finish(result_fd)
 
 
 def _names_of_the_program(plan: Plan, owned: set[str]) -> set[str]:

@@ -1,14 +1,14 @@
-"""The file system a candidate sees, and the way into fresh namespaces.
+"""The file system a candidate sees, and the way into the zygote's namespaces.
 
-A read-only root holding the interpreter's standard library, `/dev/null` and an empty `/tmp`; nothing else of the host.
-Installed packages are masked. It is built once, by the launcher; each run then covers `/tmp` with its own tmpfs.
+A read-only root holding the interpreter's standard library, `/dev/null` and an empty `/tmp`, and whatever else the
+zygote was told to show; nothing else of the host. It is built once; each run then covers `/tmp` with its own tmpfs.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sandbox.inside.system import (
@@ -30,15 +30,14 @@ from sandbox.inside.system import (
     pivot_root_here,
     prctl,
     seal_read_only,
+    set_host_name,
     unshare,
 )
 
 INSIDE_ID = 1000
-"""The user and group inside every namespace, without any privilege outside."""
+"""The user and group inside the namespaces, without any privilege outside."""
 
-SERVANT_ID = 65534
-"""What root becomes before anything untrusted exists: the kernel does not count the processes of uid 0."""
-
+_ALL = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 _STAGE = "/proc"  # a directory every host has and no interpreter lives under; covered in the own mount namespace only
 _MASKED = ("site-packages", "dist-packages")
 
@@ -47,35 +46,45 @@ class SetupRefused(Exception):
     """A step of the set-up failed: the step's name and why."""
 
 
-def enter_private_root() -> int:
-    """Move this process into the prepared root, as an unprivileged user.
+def enter_namespaces(user: int | None, shown: Sequence[str], *, packages: bool) -> None:
+    """Move this process into namespaces of its own with the prepared root, as an unprivileged user.
 
-    Returns a descriptor of the host's /proc, needed for the identity maps of later namespaces; it must not reach a
-    candidate. Raises `SetupRefused`.
+    Its next child is the first process of the new pid namespace. `user`: what root becomes. `shown`: further paths to
+    show. `packages`: whether installed packages stay visible. Raises `SetupRefused`.
     """
-    as_root = os.geteuid() == 0
     os.umask(0o022)  # the new root is read by another user than the one who builds it
     # Everything is looked up before the move: afterwards the host's paths are gone.
-    library = [path for path in sys.path if os.path.isdir(path)]
-    _step("mount namespace" if as_root else "user and mount namespaces", _enter_mount_namespace, as_root)
+    library = library_paths() + [path for path in shown if os.path.isdir(path)]
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
-    if not as_root:
-        _step("identity map", write_identity_maps, proc, os.geteuid(), os.getegid())
-    _step("private root", _build_root, library)
-    if as_root:
-        _step("unprivileged user", _become, SERVANT_ID)
-    return proc
+    if user is None:
+        _step("user and mount namespaces", unshare, _ALL)
+        _step("identity map", _write_identity_maps, proc, os.getuid(), os.getgid())
+        _step("private root", _build_root, library, packages)
+    else:
+        # As root the paths are bound first: the interpreter may live where only root may look.
+        _step("mount namespace", unshare, CLONE_NEWNS)
+        _step("private root", _build_root, library, packages)
+        _step("unprivileged user", become, user)
+        _step("user and mount namespaces", unshare, _ALL)
+        _step("identity map", _write_identity_maps, proc, user, user)
+    os.close(proc)
+    _step("host name", set_host_name, "sandbox")
 
 
-def enter_run_namespaces(proc: int) -> None:
-    """Fresh user, mount, pid (for the next child), net, ipc, uts and cgroup namespaces. Raises `SetupRefused`."""
-    flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
-    user, group = os.geteuid(), os.getegid()
-    _step("run namespaces", unshare, flags)
-    _step("identity map", write_identity_maps, proc, user, group)
+def library_paths() -> list[str]:
+    """The directories this interpreter imports from."""
+    return [path for path in sys.path if os.path.isdir(path)]
 
 
-def write_identity_maps(proc: int, user: int, group: int) -> None:
+def become(user: int) -> None:
+    """Give up root for an unprivileged user and group of that number. Raises `OSError`."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    prctl(PR_SET_DUMPABLE, 1)  # lost with the old user, and without it /proc/self/uid_map belongs to root
+
+
+def _write_identity_maps(proc: int, user: int, group: int) -> None:
     """Map the one outside user and group to `INSIDE_ID` in this process's user namespace."""
     maps = (("setgroups", "deny"), ("uid_map", f"{INSIDE_ID} {user} 1"), ("gid_map", f"{INSIDE_ID} {group} 1"))
     for name, text in maps:
@@ -86,37 +95,27 @@ def write_identity_maps(proc: int, user: int, group: int) -> None:
             os.close(fd)
 
 
-def _enter_mount_namespace(as_root: bool) -> None:
-    unshare(CLONE_NEWNS if as_root else CLONE_NEWUSER | CLONE_NEWNS)
+def _build_root(library: Sequence[str], packages: bool) -> None:
     mount("none", "/", None, MS_REC | MS_PRIVATE)
-
-
-def _build_root(library: list[str]) -> None:
     mount("tmpfs", _STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0755")
     for path in ("/tmp", "/dev", "/empty"):  # noqa: S108  directories of the new root
         os.mkdir(_STAGE + path)
     for path in library:
-        if any(path.startswith(other + "/") for other in library):
+        if any(path.startswith(other + "/") for other in library) or path in library[: library.index(path)]:
             continue  # it comes with its parent
         os.makedirs(_STAGE + path, exist_ok=True)
         mount(path, _STAGE + path, None, MS_BIND | MS_REC)
-        for name in _MASKED:
+        for name in () if packages else _MASKED:
             if os.path.isdir(f"{path}/{name}"):
                 mount(_STAGE + "/empty", f"{_STAGE}{path}/{name}", None, MS_BIND)
-    os.close(os.open(_STAGE + "/dev/null", os.O_WRONLY | os.O_CREAT, 0o666))
-    mount("/dev/null", _STAGE + "/dev/null", None, MS_BIND)
+    for name in ("null", "urandom"):
+        os.close(os.open(f"{_STAGE}/dev/{name}", os.O_WRONLY | os.O_CREAT, 0o666))
+        mount(f"/dev/{name}", f"{_STAGE}/dev/{name}", None, MS_BIND)
     os.chdir(_STAGE)
     pivot_root_here()
     detach(".")
     os.chdir("/")
     seal_read_only()
-
-
-def _become(user: int) -> None:
-    os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(user, user, user)
-    prctl(PR_SET_DUMPABLE, 1)  # lost with the old user, and without it /proc/self/uid_map belongs to root
 
 
 def _step(name: str, action: Callable[..., None], *arguments: Any) -> None:

@@ -1,7 +1,7 @@
-"""The launcher: a fresh interpreter that moves into the private root and forks one keeper a run.
+"""A zygote's start: loads what programs import, moves out of reach, becomes the zygote.
 
 It holds no secret (empty environment, no inherited descriptor, no module of the server's) and never runs anything of a
-candidate's, so every run starts from the same clean memory. It ends when the server's side of its socket closes.
+candidate's itself.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import json
 import os
 import signal
 import socket
-import traceback
+from typing import Any
 
-from sandbox.inside.keeper import keep
-from sandbox.inside.root import SetupRefused, enter_private_root
-from sandbox.inside.seccomp import available, build_program
+from sandbox.inside import landlock, seccomp
+from sandbox.inside.confine import Setup
+from sandbox.inside.root import SetupRefused, become, enter_namespaces, library_paths
+from sandbox.inside.system import PR_SET_PDEATHSIG, drop_bounding_set, fork, prctl
+from sandbox.inside.warm import warm_up
+from sandbox.inside.zygote import serve
 
 _PRELOADED = (
     "abc array ast base64 bisect bz2 calendar cmath collections collections.abc contextlib copy csv dataclasses "
@@ -26,48 +29,84 @@ _PRELOADED = (
 )
 """Modules loaded before the host's shared libraries are out of sight, and so that runs need not load them."""
 
-_MAX_ORDER_BYTES = 65536
-_MAX_FDS = 8
+_PACKAGES = {"numpy": ("numpy",), "pandas": ("numpy", "pandas", "scipy")}
+"""Packages loaded by import profile, where the interpreter has them."""
 
 
-def main(fd: int) -> None:
-    """Serve orders until the socket closes: each is a JSON object with the descriptors of its run."""
+def main(fd: int, config: dict[str, Any]) -> None:
+    """Set up as the configuration says, tell the server what holds, serve until it closes the socket.
+
+    `config`: `tier` A or B, `user` (what root becomes; None: not root), `profile`, `shown` (further paths),
+    `packages` (whether installed packages are there to import), `tools` (programs of the shown paths may be executed).
+    """
     control = socket.socket(fileno=fd)
-    for name in _PRELOADED.split():
-        with contextlib.suppress(ImportError):  # an interpreter may be built without some of them
-            importlib.import_module(name)
+    loaded = _preload(config["profile"])
+    setup = Setup(base_bytes=_address_space(), own_user=config["tier"] == "A" or config["user"] is not None)
     try:
-        proc = enter_private_root()
-    except SetupRefused as error:
+        _move(config, setup)
+    except (SetupRefused, OSError) as error:
         control.send(json.dumps({"refused": str(error)}).encode())
         return
-    program = build_program() if available() else None
-    base_bytes = _address_space(proc)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers report to the server; nobody waits for them here
+    if config["tier"] == "A":
+        _become_first_process(setup)
+    with contextlib.suppress(OSError):  # without the right to it there is nothing to give up
+        drop_bounding_set()
+    if seccomp.available():
+        kinds = ("python", "run", "compile") if config["tools"] else ("python",)
+        setup.filters = {kind: seccomp.build_program(kind) for kind in kinds}
+    warm_up()
     gc.collect()
     gc.disable()
     gc.freeze()  # a later collection in a child would copy every page
-    control.send(json.dumps({"ready": True, "seccomp": program is not None}).encode())
-    while True:
-        message, fds, _, _ = socket.recv_fds(control, _MAX_ORDER_BYTES, _MAX_FDS)
-        if not message:
-            return
-        if os.fork() == 0:
-            control.close()
-            try:
-                gc.enable()
-                keep({**json.loads(message), "base_bytes": base_bytes}, fds, proc, program)
-            except Exception:  # noqa: BLE001  to the launcher's log; the server sees a run without an end
-                traceback.print_exc()
-            finally:
-                os._exit(0)
-        for received in fds:
-            os.close(received)
+    facts = {"seccomp": bool(setup.filters), "landlock": landlock.abi(), "loaded": loaded}
+    control.send(json.dumps({"ready": True, **facts}).encode())
+    serve(control, setup)
 
 
-def _address_space(proc: int) -> int:
-    fd = os.open("self/statm", os.O_RDONLY, dir_fd=proc)
-    try:
-        return int(os.read(fd, 200).split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    finally:
-        os.close(fd)
+def _preload(profile: str) -> list[str]:
+    for name in _PRELOADED.split():
+        with contextlib.suppress(ImportError):  # an interpreter may be built without some of them
+            importlib.import_module(name)
+    loaded = []
+    for name in _PACKAGES.get(profile, ()):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+            loaded.append(name)
+    return loaded
+
+
+def _move(config: dict[str, Any], setup: Setup) -> None:
+    """Into namespaces (A), or to an own user only (B). Raises `SetupRefused` and `OSError`."""
+    shown = [path for path in config["shown"] if os.path.exists(path)]
+    setup.landlock = landlock.abi() > 0
+    if config["tier"] == "A":
+        setup.readable = ["/"]
+        enter_namespaces(config["user"], shown, packages=config["packages"])
+    else:
+        if not setup.landlock:
+            raise SetupRefused("Landlock: the kernel does not offer it")
+        if not seccomp.available():
+            raise SetupRefused(f"seccomp: there is no table of system calls for {os.uname().machine}")
+        setup.readable = [*library_paths(), *shown, "/dev/null", "/dev/urandom"]
+        if config["user"] is not None:
+            become(config["user"])
+        os.chdir("/")
+    if config["tools"]:
+        setup.executable = shown
+
+
+def _become_first_process(setup: Setup) -> None:
+    """Go on as the first process of the new pid namespace, whose end is the end of all in it; this one waits for it."""
+    pid = fork()
+    if pid:
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os.waitpid(pid, 0)
+        os._exit(0)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    setup.pid_namespace = os.pidfd_open(os.getpid())
+
+
+def _address_space() -> int:
+    """Bytes this process has mapped. Asked while /proc is in sight."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")

@@ -33,6 +33,9 @@ _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _CAPABILITY_VERSION_3 = 0x2008_0522
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_holding = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock during a call
+# glibc 2.34 and later have a fork without handlers, too.
+_fork = getattr(_holding, "_Fork", _holding.fork)
 
 
 def _check(result: int, what: str) -> None:
@@ -44,6 +47,31 @@ def _check(result: int, what: str) -> None:
 def unshare(flags: int) -> None:
     """Leave the namespaces named by the flags for new ones."""
     _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def fork() -> int:
+    """As `os.fork`, without the interpreter's own work after it: a fifth of the time that a run takes.
+
+    For a process with one thread that never uses what that work would mend: locks other threads hold, and random's
+    seed, which every run sets. Holds the interpreter's lock throughout. Raises `OSError`.
+    """
+    pid = int(_fork())
+    _check(pid, "fork")
+    return pid
+
+
+def fork_into_own_pids(back: int) -> int:
+    """`fork` whose child is the first process of a new pid namespace. `back`: a pidfd of this very process, by which
+    its next children belong to its own again; without that there is no second time.
+    """
+    unshare(CLONE_NEWPID)
+    pid = int(_fork())
+    if pid:
+        number = ctypes.get_errno()
+        _check(_libc.setns(ctypes.c_int(back), ctypes.c_int(CLONE_NEWPID)), "setns")
+        ctypes.set_errno(number)
+        _check(pid, "fork")
+    return pid
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
@@ -89,8 +117,8 @@ def prctl(option: int, *values: int) -> None:
     _check(_libc.prctl(ctypes.c_int(option), *(ctypes.c_ulong(value) for value in padded)), f"prctl {option}")
 
 
-def drop_capabilities() -> None:
-    """Empty the bounding, ambient, permitted, effective and inheritable sets."""
+def drop_bounding_set() -> None:
+    """Give up every capability that a later program file could bring."""
     for capability in range(64):
         try:
             prctl(PR_CAPBSET_DROP, capability)
@@ -99,6 +127,10 @@ def drop_capabilities() -> None:
                 raise
             break
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def empty_capabilities() -> None:
+    """Empty the permitted, effective and inheritable sets."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()
     _check(_libc.syscall(ctypes.c_long(_SYS_CAPSET[os.uname().machine]), header, nothing), "capset")

@@ -1,0 +1,143 @@
+"""One run of one program: the zygote it has, what it may still use, what it came to so far."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from typing import Any
+
+from sandbox.outcome import Outcome, Status
+from sandbox.types import MAX_SOURCE_BYTES, Limits, Program
+from sandbox.zygote import Box, End, Printed, Take, Zygote
+
+_TAIL_BYTES = 2000
+
+_WHY = {
+    "timeout_cpu": (Status.TIMEOUT_CPU, "out of CPU time"),
+    "timeout_wall": (Status.TIMEOUT_WALL, "out of wall time"),
+    "output_limit": (Status.OUTPUT_LIMIT, "printed more than the output limit"),
+    "protocol_error": (Status.PROTOCOL_ERROR, ""),
+    "done": (Status.PROTOCOL_ERROR, "ended before it had answered everything"),
+}
+
+
+class Drive:
+    """The attempts of one run on one zygote, under one set of limits for all of them together."""
+
+    def __init__(self, zygote: Zygote, limits: Limits, *, profile: str = "bare") -> None:
+        self.limits = limits
+        self.profile = profile
+        self.cpu_s = 0.0
+        """CPU seconds of the candidate so far."""
+        self.wall_s = 0.0
+        self._zygote = zygote
+        self._peak_bytes = 0
+        self._timeouts = 0
+        self._tail = b""
+
+    async def attempt(
+        self, boxes: list[Box], take: Take, *, printed: Printed | None = None, stdin: bytes | None = None
+    ) -> End:
+        """Start processes, the candidate first, and see them through. Raises `LaunchFailed`."""
+        end = await self._zygote.run(boxes, self._left(), take, printed or self._keep_tail, stdin)
+        candidate = end.boxes[0]
+        self.cpu_s += candidate.cpu_s
+        self.wall_s += end.wall_s
+        self._peak_bytes = max(self._peak_bytes, candidate.peak_bytes)
+        return end
+
+    def why(self, end: End) -> tuple[Status, str]:
+        """What an attempt came to that ended before it was done."""
+        if end.why in _WHY:
+            status, message = _WHY[end.why]
+            return status, end.message or message
+        code = end.boxes[0].exit
+        if code >= 0:
+            return Status.EARLY_EXIT, f"exited with code {code} before answering"
+        if code == -signal.SIGKILL:
+            if end.boxes[0].cpu_s >= self.limits.cpu_s:
+                return Status.TIMEOUT_CPU, f"used its {self.limits.cpu_s} s of CPU"
+            return Status.EARLY_EXIT, "closed its result channel"
+        return Status.KILLED, f"killed by {signal.Signals(-code).name}"
+
+    def may_go_on(self, status: Status) -> bool:
+        """Whether the tests after one that ended so are tried in a fresh process."""
+        if status not in (Status.TIMEOUT_CPU, Status.TIMEOUT_WALL) or self.limits.stop_on_failure:
+            return False
+        self._timeouts += 1
+        left = self._left()
+        return self._timeouts < self.limits.max_timeouts and left["cpu_s"] > 0 and left["wall_s"] > 0
+
+    def finish(self, outcome: Outcome) -> Outcome:
+        """The outcome with what it cost."""
+        peak = self._peak_bytes or None
+        return replace(outcome, cpu_s=self.cpu_s, wall_s=self.wall_s, peak_memory_bytes=peak)
+
+    def take_tail(self) -> str:
+        """The end of what was printed since the last time."""
+        text, self._tail = self._tail.decode("utf-8", "replace"), b""
+        return text
+
+    def _keep_tail(self, _box: int, _stream: int, data: bytes) -> None:
+        self._tail = (self._tail + data)[-_TAIL_BYTES:]
+
+    def _left(self) -> dict[str, Any]:
+        limits = self.limits
+        return {
+            "cpu_s": limits.cpu_s - self.cpu_s,
+            "wall_s": limits.wall_s - self.wall_s,
+            "test_cpu_s": limits.busy_test_s,
+            "test_wall_s": limits.test_wall_s,
+            "memory_bytes": limits.memory_bytes,
+            "output_bytes": limits.output_bytes,
+            "file_bytes": limits.file_bytes,
+            "processes": limits.processes,
+        }
+
+
+class Lap:
+    """The CPU and wall seconds between one frame and the next."""
+
+    def __init__(self) -> None:
+        self._cpu_s = self._wall_s = 0.0
+
+    def end(self, cpu_s: float, wall_s: float) -> dict[str, float]:
+        """End a test and begin the next; the seconds of the one that ended, as fields of a `TestOutcome`."""
+        spent = {"cpu_s": max(0.0, cpu_s - self._cpu_s), "wall_s": max(0.0, wall_s - self._wall_s)}
+        self._cpu_s, self._wall_s = cpu_s, wall_s
+        return spent
+
+    def rest(self, end: End) -> dict[str, float]:
+        """The same for the test during which everything ended."""
+        return self.end(sum(box.cpu_s for box in end.boxes), end.wall_s)
+
+
+def too_long(program: Program) -> bool:
+    """Whether the source is larger than is parsed at all."""
+    return len(program.source.encode("utf-8", "surrogatepass")) > MAX_SOURCE_BYTES
+
+
+def load_failure(answer: dict[str, Any]) -> tuple[Status, str] | None:
+    """What the answer to loading says went wrong; None when it loaded."""
+    if isinstance(answer.get("does_not_compile"), dict):
+        return Status.COMPILE_ERROR, said(answer["does_not_compile"])
+    if isinstance(answer.get("does_not_load"), dict):
+        return raised_status(answer["does_not_load"]), said(answer["does_not_load"])
+    if answer.get("loaded") is not True:
+        return Status.PROTOCOL_ERROR, "an unknown answer to loading"
+    return None
+
+
+def raised_status(answer: dict[str, Any]) -> Status:
+    """The status of an exception that left the candidate."""
+    return Status.MEMORY_LIMIT if answer.get("base") == "MemoryError" else Status.RUNTIME_ERROR
+
+
+def text(value: Any, cap: int = 200) -> str | None:
+    """A short text out of an untrusted message; None for anything else."""
+    return value[:cap] if type(value) is str else None
+
+
+def said(answer: dict[str, Any]) -> str:
+    """An exception as one line."""
+    return f"{text(answer.get('raised')) or 'Exception'}: {text(answer.get('message')) or ''}"

@@ -1,0 +1,132 @@
+"""What a freshly forked process does to itself before it may see anything untrusted."""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import os
+import random
+import resource
+import signal
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from sandbox.inside import landlock, seccomp
+from sandbox.inside.candidate import run_candidate
+from sandbox.inside.codec import write_frame
+from sandbox.inside.judge import run_judge
+from sandbox.inside.system import (
+    CLONE_NEWNS,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    PR_SET_DUMPABLE,
+    PR_SET_NO_NEW_PRIVS,
+    PR_SET_PDEATHSIG,
+    empty_capabilities,
+    install_filter,
+    mount,
+    prctl,
+    unshare,
+)
+
+RESULT_FD, JOB_FD, LINK_FD = 3, 4, 5
+_ABOVE = 100
+"""Descriptors to keep are moved above this before the low numbers are filled."""
+
+_OPEN_FILES = 64
+_INODES = 1024
+_NO_LIMIT = resource.RLIM_INFINITY
+_TMP = "/tmp"  # noqa: S108  the run's own
+_ROLES = {"candidate": run_candidate, "judge": run_judge}
+
+
+@dataclass
+class Setup:
+    """What the zygote knows once and every process of a run needs."""
+
+    pid_namespace: int | None = None
+    """A descriptor of the zygote itself, to come back to its own pid namespace; None in tier B."""
+    filters: dict[str, bytes] = field(default_factory=dict)
+    """System-call filters by kind; empty where the architecture has none."""
+    landlock: bool = False
+    readable: list[str] = field(default_factory=list)
+    executable: list[str] = field(default_factory=list)
+    own_user: bool = True
+    """The zygote's user is nobody else's, so that the kernel's count of its processes bounds a run's threads."""
+    base_bytes: int = 0
+    """Address space that the zygote has mapped already."""
+
+
+def run_confined(order: dict[str, Any], limits: dict[str, Any], setup: Setup, fds: list[int | None]) -> NoReturn:
+    """Confine this process, then play its role; never returns.
+
+    `fds`: input, output, errors, result, job and link, which come to have the numbers 0 to 5; input and link may be None.
+    """
+    try:
+        _arrange(fds)
+        try:
+            _confine(order, limits, setup)
+        except (OSError, ValueError) as error:
+            # Believed as the first frame only, which nothing untrusted can write.
+            write_frame(RESULT_FD, {"refused": f"{type(error).__name__}: {error}"})
+            os._exit(1)
+        write_frame(RESULT_FD, {"ready": True})  # from here on the time is the candidate's
+        gc.enable()
+        _ROLES[order["role"]](JOB_FD, RESULT_FD, LINK_FD, limits["output_bytes"])
+    finally:  # no handler: an exception here was provoked by the candidate, and the server sees the end of the channel
+        os._exit(0)
+
+
+def _arrange(fds: list[int | None]) -> None:
+    """The descriptors of a confined process at their numbers, every other one closed."""
+    if fds[0] is None:
+        fds[0] = os.open("/dev/null", os.O_RDONLY)
+    kept = [fcntl.fcntl(fd, fcntl.F_DUPFD, _ABOVE) for fd in fds if fd is not None]
+    for target, source in enumerate(kept):
+        os.dup2(source, target)
+    os.closerange(len(kept), os.sysconf("SC_OPEN_MAX"))
+
+
+def _confine(order: dict[str, Any], limits: dict[str, Any], setup: Setup) -> None:
+    writable = []
+    if setup.pid_namespace is not None:
+        unshare(CLONE_NEWNS)
+        options = f"size={limits['file_bytes']},nr_inodes={_INODES},mode=0777"
+        mount("tmpfs", _TMP, "tmpfs", MS_NOSUID | MS_NODEV | (0 if setup.executable else MS_NOEXEC), options)
+        os.chdir(_TMP)
+        writable = [_TMP]
+    os.setsid()
+    _limit(limits, setup)
+    empty_capabilities()
+    prctl(PR_SET_DUMPABLE, 0)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if setup.pid_namespace is None and os.getppid() == 1:
+        raise OSError("the zygote is gone")
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    random.seed(0)  # repeatable verdicts
+    if setup.landlock:  # after the mount: a rule made before would not cover the fresh /tmp
+        landlock.restrict(setup.readable, writable, setup.executable)
+    program = setup.filters.get(order.get("filter", "python"))
+    if program is not None:
+        install_filter(seccomp.for_process(program, os.getpid()))
+
+
+def _limit(limits: dict[str, Any], setup: Setup) -> None:
+    # Soft equals hard: the first process of a namespace ignores SIGXCPU, only the hard limit's SIGKILL reaches it.
+    # The address space counts what the zygote had mapped already; the zygote watches CPU time more finely.
+    for which, value in (
+        (resource.RLIMIT_AS, setup.base_bytes + limits["memory_bytes"] if limits["memory_bytes"] else _NO_LIMIT),
+        (resource.RLIMIT_CPU, int(limits["cpu_s"]) + 2),
+        (resource.RLIMIT_FSIZE, limits["file_bytes"]),
+        (resource.RLIMIT_NOFILE, limits.get("open_files", _OPEN_FILES)),
+        # Two processes of the zygote's belong to the user too, and a run's other process.
+        (resource.RLIMIT_NPROC, limits["processes"] + 3 if setup.own_user else _NO_LIMIT),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+    ):
+        _, hard = resource.getrlimit(which)
+        if hard != _NO_LIMIT and not 0 <= value <= hard:
+            value = hard
+        resource.setrlimit(which, (value, value))

@@ -1,0 +1,348 @@
+"""The zygote: forks the confined processes of one run after another and holds each run to its limits.
+
+Trusted. It never looks into what a candidate sends beyond the length of each frame, nor sees what a run is about: jobs
+go from the server to the confined process in a file of their own, and what comes back is relayed out of one buffer
+that is wiped after every run. So each run starts from the same clean memory. It ends when the server's side of its
+socket closes, and every process of its own ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import time
+from typing import Any
+
+from sandbox.inside.confine import Setup, run_confined
+from sandbox.inside.system import fork, fork_into_own_pids
+
+FRAMES, OUTPUT, END = 0, 1, 2
+"""Kinds of packets to the server: pieces of a result channel, of what was printed, and the end of the run."""
+
+HEAD = struct.Struct("<BBH")
+"""Kind, number of the confined process, number of marks, or of the stream that was printed to."""
+MARK = struct.Struct("<dd")
+"""CPU and wall seconds since the run's start, when a frame was complete."""
+
+_MAX_ORDER_BYTES, _MAX_FDS = 65536, 8
+_BUFFER_BYTES = 1 << 16
+_FLUSH_S = 0.005
+"""How long a finished test may wait for company on its way to the server."""
+
+_SLICE_S = 0.01
+
+
+def serve(control: socket.socket, setup: Setup) -> None:
+    """Serve orders until the socket closes: each is a JSON object with the descriptors of its run."""
+    wire = _Wire(control)
+    while True:
+        message, fds, _, _ = socket.recv_fds(control, _MAX_ORDER_BYTES, _MAX_FDS)
+        if not message:
+            return
+        order = json.loads(message)
+        if "stop" in order:  # a run that ended by itself a moment ago
+            continue
+        run = _Run(wire, order, fds, setup)
+        try:
+            run.go()
+        finally:
+            run.end()
+            wire.wipe()
+        if run.abandoned:
+            return
+
+
+class _Box:
+    """A confined process: its pid, its descriptors and how far its result channel has come."""
+
+    def __init__(self, pid: int, result: int, printed: dict[int, int], max_frames: int, max_bytes: int) -> None:
+        self.pid = pid
+        self.result = result
+        self.printed = printed
+        """Pipes of what it prints, by stream: 1 is stdout (and stderr with it, unless that has its own), 2 stderr."""
+        self.done = False
+        """It said that it has nothing more to say."""
+        self.fault: str | None = None
+        self._frames_left = max_frames
+        self._max_bytes = max_bytes
+        self._head_left, self._size, self._body_left = 4, 0, 0
+
+    def cpu_s(self) -> float:
+        """From the kernel's clock of the process; it counts on until the process is waited for."""
+        with contextlib.suppress(OSError):
+            return time.clock_gettime((~self.pid << 3) | 2)
+        return 0.0
+
+    def follow(self, data: memoryview) -> int:
+        """Follow the frames through a piece of the channel; returns how many were completed."""
+        completed, at = 0, 0
+        while at < len(data) and not self.done and self.fault is None:
+            if self._body_left:
+                step = min(self._body_left, len(data) - at)
+                at += step
+                self._body_left -= step
+                completed += not self._body_left
+                continue
+            self._size = self._size << 8 | data[at]
+            at += 1
+            self._head_left -= 1
+            if not self._head_left:
+                self._begin(self._size)
+        return completed
+
+    def _begin(self, size: int) -> None:
+        self._head_left, self._size, self._body_left = 4, 0, size
+        self._frames_left -= 1
+        if not size:
+            self.done = True
+        elif size > self._max_bytes:
+            self.fault = f"a frame of {size} bytes, {self._max_bytes} allowed"
+        elif self._frames_left < 0:
+            self.fault = "more frames than were asked for"
+
+
+class _Wire:
+    """The way to the server, through one buffer."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._used = self._most = 0
+        self._box = 0
+        self._marks: list[tuple[float, float]] = []
+        self.since: float | None = None
+        """When the oldest frame that waits was complete."""
+
+    def read_frames(self, number: int, box: _Box) -> tuple[bool, int]:
+        """Read once from a result channel; returns whether it is still open and how many frames were completed."""
+        if number != self._box or self._used > _BUFFER_BYTES // 2:
+            self.flush()
+        self._box = number
+        try:
+            size = os.readv(box.result, [self._view[self._used :]])
+        except BlockingIOError:
+            return True, 0
+        completed = box.follow(self._view[self._used : self._used + size])
+        self._used += size
+        return size > 0, completed
+
+    def mark(self, count: int, cpu_s: float, wall_s: float, now: float) -> None:
+        """Note when some frames were complete."""
+        self._marks += [(cpu_s, wall_s)] * count
+        self.since = now if self.since is None else self.since
+
+    def relay_output(self, number: int, stream: int, fd: int) -> int | None:
+        """Relay what was printed; returns how much, None when the pipe is closed."""
+        self.flush()
+        try:
+            size = os.readv(fd, [self._view])
+        except BlockingIOError:
+            return 0
+        if size:
+            self._send(OUTPUT, number, size, stream)
+        return size or None
+
+    def flush(self) -> None:
+        """Send what waits."""
+        if self._used:
+            marks = b"".join(MARK.pack(*mark) for mark in self._marks)
+            self._send(FRAMES, self._box, self._used, len(self._marks), marks)
+            self._marks.clear()
+            self._used = 0
+        self.since = None
+
+    def say(self, kind: int, message: dict[str, Any]) -> None:
+        """Send a message of the zygote's own."""
+        self.flush()
+        self.control.sendmsg([HEAD.pack(kind, 0, 0), json.dumps(message).encode()])
+
+    def wipe(self) -> None:
+        """Forget what was relayed."""
+        self._buffer[: self._most] = bytes(self._most)
+        self._used = self._most = 0
+        self._marks.clear()
+        self.since = None
+
+    def _send(self, kind: int, number: int, size: int, count: int = 0, marks: bytes = b"") -> None:
+        self._most = max(self._most, size)
+        self.control.sendmsg([HEAD.pack(kind, number, count), marks, self._view[:size]])
+
+
+class _Run:
+    """One run: its processes, its clocks, its end. `fds`: a job for each process, then its input if there is one."""
+
+    def __init__(self, wire: _Wire, order: dict[str, Any], fds: list[int], setup: Setup) -> None:
+        self.abandoned = False
+        """The server is gone."""
+        self._wire = wire
+        self._order = order
+        self._limits = order["limits"]
+        self._boxes: list[_Box] = []
+        self._killed = False
+        self._why = "refused"
+        self._message = ""
+        self._printed = 0
+        self._poll = select.poll()
+        self._sources: dict[int, tuple[int, int]] = {}
+        """The process and the stream behind each descriptor; stream 0 is the result channel."""
+        self._cores = os.cpu_count() or 1
+        self._start = self._lap_wall = time.monotonic()
+        self._lap_cpu = 0.0
+        self._poll.register(wire.control, select.POLLIN)
+        try:
+            self._spawn_all(fds, setup)
+        except OSError as error:
+            self._message = f"fork: {error.strerror}"
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def go(self) -> None:
+        """Relay and watch until the run is over."""
+        if len(self._boxes) < len(self._order["boxes"]):
+            return
+        while (why := self._step()) is None:
+            pass
+        self._why = why
+
+    def end(self) -> None:
+        """Kill what still runs, wait for it, tell the server."""
+        wall_s = time.monotonic() - self._start
+        ends = [self._reap(box) for box in self._boxes]
+        if self.abandoned:
+            return
+        report = {"id": self._order["id"], "why": self._why, "message": self._message, "wall_s": wall_s, "boxes": ends}
+        with contextlib.suppress(OSError):  # the server is gone: the next read says so
+            self._wire.say(END, report)
+
+    def _spawn_all(self, fds: list[int], setup: Setup) -> None:
+        orders = self._order["boxes"]
+        links = socket.socketpair() if len(orders) == 2 else ()
+        given = fds[len(orders)] if len(fds) > len(orders) else None
+        for number, order in enumerate(orders):
+            link = links[number].fileno() if links else None
+            self._spawn(number, order, [given, fds[number], link], setup)
+        for end in links:
+            end.close()
+
+    def _spawn(self, number: int, order: dict[str, Any], fds: list[int | None], setup: Setup) -> None:
+        result, result_theirs = os.pipe()
+        streams = (1, 2) if order["errors_apart"] else (1,)
+        pipes = {stream: os.pipe() for stream in streams}
+        pid = fork_into_own_pids(setup.pid_namespace) if setup.pid_namespace is not None else fork()
+        if pid == 0:
+            out = pipes[1][1]
+            err = pipes[2][1] if 2 in pipes else out
+            run_confined(order, self._limits, setup, [fds[0], out, err, result_theirs, fds[1], fds[2]])
+        printed = {stream: ours for stream, (ours, _) in pipes.items()}
+        for theirs in (result_theirs, *(theirs for _, theirs in pipes.values())):
+            os.close(theirs)
+        self._boxes.append(_Box(pid, result, printed, order["frames"], max(self._limits["output_bytes"], 65536)))
+        for stream, fd in ((0, result), *printed.items()):
+            os.set_blocking(fd, False)
+            self._sources[fd] = number, stream
+            self._poll.register(fd, select.POLLIN)
+
+    def _step(self) -> str | None:
+        """Wait for news and take it; returns why the run is over, if it is."""
+        ready = self._poll.poll(self._patience() * 1000)
+        for fd, _ in ready:
+            if fd == self._wire.control.fileno():
+                if why := self._heed():
+                    return why
+                continue
+            if fd not in self._sources:  # closed by what came before in this very round
+                continue
+            number, stream = self._sources[fd]
+            why = self._take_output(number) if stream else self._take_frames(number)
+            if why is not None:
+                return why
+        if self._wire.since is not None and time.monotonic() - self._wire.since > _FLUSH_S:
+            self._wire.flush()
+        return self._overrun()
+
+    def _heed(self) -> str | None:
+        message = self._wire.control.recv(_MAX_ORDER_BYTES)
+        if not message:
+            self.abandoned = True
+            return "stopped"
+        return "stopped" if json.loads(message).get("stop") == self._order["id"] else None
+
+    def _take_frames(self, number: int) -> str | None:
+        box = self._boxes[number]
+        # What a test printed is in its pipe before its frame is: it goes to the server first.
+        if why := self._take_output(number):
+            return why
+        is_open, completed = self._wire.read_frames(number, box)
+        if completed:
+            now = time.monotonic()
+            cpu_s = self._cpu_s()
+            self._lap_cpu, self._lap_wall = cpu_s, now
+            self._wire.mark(completed, cpu_s, now - self._start, now)
+        if box.fault is not None:
+            self._message = box.fault
+            return "protocol_error"
+        if box.done:
+            return self._take_output(number) or "done"
+        return None if is_open else self._take_rest(number)
+
+    def _take_rest(self, number: int) -> str | None:
+        """A result channel closed: the run is over, unless a judge is there to say what it came to."""
+        box = self._boxes[number]
+        self._poll.unregister(box.result)
+        del self._sources[box.result]
+        if number + 1 < len(self._boxes):
+            return None
+        return self._take_output(number) or "exit"
+
+    def _take_output(self, number: int) -> str | None:
+        for stream, fd in self._boxes[number].printed.items():
+            while fd in self._sources and (size := self._wire.relay_output(number, stream, fd)) != 0:
+                if size is None:
+                    self._poll.unregister(fd)
+                    del self._sources[fd]
+                    break
+                self._printed += size
+                if self._printed > self._limits["output_bytes"]:
+                    return "output_limit"
+        return None
+
+    def _cpu_s(self) -> float:
+        return sum(box.cpu_s() for box in self._boxes)
+
+    def _left(self) -> tuple[float, float]:
+        """CPU and wall seconds left, of the test or of the run, whichever ends first."""
+        limits, cpu, wall = self._limits, self._cpu_s(), time.monotonic()
+        return (
+            min(limits["cpu_s"] - cpu, limits["test_cpu_s"] - (cpu - self._lap_cpu)),
+            min(limits["wall_s"] - (wall - self._start), limits["test_wall_s"] - (wall - self._lap_wall)),
+        )
+
+    def _overrun(self) -> str | None:
+        cpu, wall = self._left()
+        if cpu <= 0:
+            return "timeout_cpu"
+        return "timeout_wall" if wall <= 0 else None
+
+    def _patience(self) -> float:
+        """Seconds to wait for news, no longer than it takes to use up a limit."""
+        cpu, wall = self._left()
+        wait = max(0.0, min(wall, max(cpu / self._cores, _SLICE_S)))
+        return min(wait, _FLUSH_S) if self._wire.since is not None else wait
+
+    def _reap(self, box: _Box) -> dict[str, Any]:
+        os.kill(box.pid, signal.SIGKILL)  # it was not waited for, so the pid is still its own
+        _, status, usage = os.wait4(box.pid, 0)
+        for fd in (box.result, *box.printed.values()):
+            os.close(fd)
+        return {
+            "exit": os.waitstatus_to_exitcode(status),
+            "cpu_s": usage.ru_utime + usage.ru_stime,
+            "peak_bytes": usage.ru_maxrss * 1024,
+        }
