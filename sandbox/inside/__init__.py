@@ -4,7 +4,20 @@ Every module here is self-contained: standard library, and each other in the ord
 imports only `codec` (both sides must agree on it) and `seccomp` (its architectures).
 """
 
-MODULES = ("codec", "system", "seccomp", "root", "candidate", "suite", "opaque", "link", "judge", "keeper", "serve")
+MODULES = (
+    "codec",
+    "system",
+    "landlock",
+    "seccomp",
+    "root",
+    "candidate",
+    "suite",
+    "opaque",
+    "link",
+    "judge",
+    "keeper",
+    "serve",
+)
 """The modules in the order in which a fresh interpreter executes them."""
 
 __all__ = ["MODULES"]
