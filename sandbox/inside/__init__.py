@@ -8,6 +8,7 @@ MODULES = (
     "codec",
     "system",
     "landlock",
+    "syscalls",
     "seccomp",
     "root",
     "candidate",
