@@ -53,6 +53,9 @@ _OF_THE_OWN_PROCESS = "tgkill prlimit64 getpgid getsid sched_getparam sched_gets
 _COMMANDS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: what runtimes ask of their descriptors by ioctl."""
 
+_UNIX = 1
+"""The only family of a pair of sockets: a JVM cannot open a file without one. Nothing but read and write may use it."""
+
 _CLONE_THREAD = 0x0001_0000
 _CLONE_ELSEWHERE = 0x7E02_8000
 """The flags of clone for a new namespace of any kind, and CLONE_PARENT."""
@@ -93,10 +96,12 @@ def build_program(kind: Kind = "python", machine: str | None = None) -> bytes:
         (_LOAD, _OFFSET_NUMBER, 0, 0),
     ]
     _branch(steps, _intervals(kind, machine))
+    answers = {target for step in steps for target in step[2:]}
     labels = {}
     for label, block in _blocks(kind).items():
-        labels[label] = len(steps)
-        steps += block
+        if label in answers:
+            labels[label] = len(steps)
+            steps += block
     return b"".join(
         _INSTRUCTION.pack(code, _distance(index, if_true, labels), _distance(index, if_false, labels), value)
         for index, (code, value, if_true, if_false) in enumerate(steps)
@@ -114,7 +119,7 @@ def _intervals(kind: Kind, machine: str) -> list[tuple[int, str]]:
     """Where each run of numbers with one answer begins, and the label of the answer."""
     answers = {"clone": "clone", "clone3": "unknown"}
     if kind != "python":
-        answers["ioctl"] = "ioctl"
+        answers |= {"ioctl": "ioctl", "socketpair": "socketpair"}
     answers |= dict.fromkeys(_OF_THE_OWN_PROCESS.split(), "own process")
     answers |= dict.fromkeys(" ".join(_ALLOWED[kind].values()).split(), "allow")
     numbers = NUMBERS[machine]
@@ -155,6 +160,10 @@ def _blocks(kind: Kind) -> dict[str, list[_Step]]:
             (_JUMP_IF_SET, _CLONE_THREAD, "allow", without_thread),
         ],
         "ioctl": [(_LOAD, _OFFSET_SECOND_ARGUMENT, 0, 0), *commands, (_RETURN, _ERRNO | _EPERM, 0, 0)],
+        "socketpair": [
+            (_LOAD, _OFFSET_FIRST_ARGUMENT, 0, 0),
+            (_JUMP_IF_EQUAL, _UNIX, "allow", "refuse"),
+        ],
         "unknown": [(_RETURN, _ERRNO | _ENOSYS, 0, 0)],
         "kill": [(_RETURN, _KILL, 0, 0)],
         "own process": [

@@ -34,7 +34,7 @@ epoll_pwait utimensat eventfd2 epoll_create1 dup3 pipe2 preadv pwritev renameat2
 faccessat2
 """
 _OUT = """
-socket socketpair connect accept bind sendto sendmsg recvmsg kill tkill rt_sigqueueinfo rt_tgsigqueueinfo ptrace
+socket connect accept bind sendto sendmsg recvmsg kill tkill rt_sigqueueinfo rt_tgsigqueueinfo ptrace
 setuid setgid setreuid setresuid setgroups capset personality prctl chroot mount umount2 reboot init_module keyctl
 add_key request_key unshare setns perf_event_open open_by_handle_at name_to_handle_at process_vm_readv
 process_vm_writev seccomp memfd_create memfd_secret bpf execveat userfaultfd pidfd_send_signal pidfd_open
@@ -154,6 +154,12 @@ def test_commands_to_a_device_are_few_or_none(kind: Kind, machine: str) -> None:
     allowed = [command for command in range(0x5000, 0x6000) if answer(kind, machine, "ioctl", 1, command) == ALLOW]
     assert len(allowed) == (0 if kind == "python" else 6)
     assert not {TIOCSTI, TIOCLINUX} & set(allowed)
+
+
+@each
+def test_a_pair_of_sockets_is_local_or_none(kind: Kind, machine: str) -> None:
+    families = [family for family in range(64) if answer(kind, machine, "socketpair", family) == ALLOW]
+    assert families == ([] if kind == "python" else [1])
 
 
 @each
