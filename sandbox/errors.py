@@ -4,6 +4,7 @@ SandboxError
 ├── SandboxUnavailable     the kernel refuses the isolation; carries the reasons and the fixes
 ├── LaunchFailed           the isolation could not be set up this time, or its process died
 ├── SandboxBusy            too many runs wait already; try again later
+├── UnsupportedLanguage    the program's language is unknown, or its toolchain is not here; says how to get it
 └── InvalidSuite           the suite cannot be run as it is: names what is wrong with it
 """
 
@@ -32,6 +33,17 @@ class LaunchFailed(SandboxError):
 
 class SandboxBusy(SandboxError):
     """As many runs wait already as may wait."""
+
+
+class UnsupportedLanguage(SandboxError):
+    """Programs of this language cannot be run here; `how_to_fix` is empty for a name nobody knows."""
+
+    def __init__(self, language: str, reason: str, how_to_fix: tuple[str, ...] = ()) -> None:
+        super().__init__(": ".join((reason, *how_to_fix)))
+        self.language, self.reason, self.how_to_fix = language, reason, how_to_fix
+
+    def __reduce__(self) -> tuple[type[UnsupportedLanguage], tuple[str, str, tuple[str, ...]]]:
+        return type(self), (self.language, self.reason, self.how_to_fix)
 
 
 class InvalidSuite(SandboxError):

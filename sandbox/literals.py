@@ -29,7 +29,7 @@ def write_literal(value: Any) -> str:
 def read_literal(text: str) -> Any:
     """The value of a literal that `write_literal` wrote. Raises `ValueError` for anything else."""
     try:
-        return _read(ast.parse(text, mode="eval").body)
+        return read_node(ast.parse(text, mode="eval").body)
     except (RecursionError, MemoryError, SyntaxError, TypeError) as error:
         raise ValueError(f"not a literal: {text[:80]!r}") from error
 
@@ -57,22 +57,29 @@ def _write(value: Any) -> str:
 
 
 _CALLS: dict[str, Callable[..., Any]] = {"float": float, "complex": complex, "set": set, "frozenset": frozenset}
+LITERAL_CALLS = frozenset(_CALLS)
+"""The names that a literal may call."""
 
 
-def _read(node: ast.expr) -> Any:
+def read_node(node: ast.expr) -> Any:
+    """The value of a literal that is parsed already.
+
+    Raises `ValueError` for what is none, and what Python raises where its value cannot be made: `TypeError` for a list
+    in a set, `OverflowError`, `RecursionError`, `MemoryError`.
+    """
     match node:
         case ast.Constant(value=value):
             return value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() | complex() as value)):
             return -value
         case ast.Tuple(elts=items):
-            return tuple(map(_read, items))
+            return tuple(map(read_node, items))
         case ast.List(elts=items):
-            return list(map(_read, items))
+            return list(map(read_node, items))
         case ast.Set(elts=items):
-            return set(map(_read, items))
+            return set(map(read_node, items))
         case ast.Dict(keys=keys, values=values) if None not in keys:
-            return {_read(key): _read(value) for key, value in zip(keys, values, strict=True) if key}
+            return {read_node(key): read_node(value) for key, value in zip(keys, values, strict=True) if key}
         case ast.Call(func=ast.Name(id=name), args=items, keywords=[]) if name in _CALLS:
-            return _CALLS[name](*map(_read, items))
+            return _CALLS[name](*map(read_node, items))
     raise ValueError(f"not a literal: {ast.unparse(node)[:80]}")

@@ -7,8 +7,9 @@ imports only `codec` (both sides must agree on it) and `seccomp` (its architectu
 MODULES = (
     "codec",
     "system",
-    "seccomp",
     "landlock",
+    "syscalls",
+    "seccomp",
     "root",
     "suite",
     "opaque",
@@ -16,6 +17,7 @@ MODULES = (
     "judge",
     "weak",
     "candidate",
+    "execute",
     "confine",
     "zygote",
     "warm",

@@ -23,7 +23,7 @@ from typing import Any
 from sandbox.inside.codec import Unsupported, describe, finish, read_job, write_frame
 from sandbox.inside.link import Link, NoAnswer
 from sandbox.inside.opaque import is_callable
-from sandbox.inside.suite import WRAPPER, BadSuite, Piece, Plan, plan_suite, stub_names
+from sandbox.inside.suite import WRAPPER, BadSuite, Piece, Plan, parse_beginning, plan_suite, stub_names
 
 
 class Finished(BaseException):
@@ -219,7 +219,7 @@ def _check_entry_point(entry_point: str | None, plan: Plan) -> None:
 
 def _run_prompt(prompt: str, namespace: dict[str, Any]) -> set[str]:
     """Run what the prompt itself defines, without the functions it leaves to be written; returns the names it owns."""
-    body = _parse_beginning(prompt)
+    body = parse_beginning(prompt)
     stubs = stub_names(body)
     before = set(namespace)
     for node in body:
@@ -229,16 +229,3 @@ def _run_prompt(prompt: str, namespace: dict[str, Any]) -> set[str]:
         with contextlib.suppress(Exception):
             exec(compile(ast.Module([node], []), "<prompt>", "exec"), namespace)  # noqa: S102
     return set(namespace) - before
-
-
-def _parse_beginning(prompt: str) -> list[ast.stmt]:
-    """The statements of a prompt that may end in the middle of a function, or not be Python at all."""
-    for text in (prompt, prompt + "\n    pass\n"):
-        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-            return ast.parse(text).body
-    lines = prompt.splitlines()
-    for end in range(len(lines) - 1, 0, -1):
-        if lines[end].startswith(("def ", "class ", "@")):
-            with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-                return ast.parse("\n".join(lines[:end])).body
-    return []

@@ -1,69 +1,183 @@
-"""The system-call filter: an allow-list for CPython, everything else refused with EPERM.
+"""The system-call filter: an allow-list for each kind of confined process, everything else refused with EPERM.
 
 Refused and not killed: CPython and glibc try calls they can live without, and killing fails honest programs at random.
-Covers x86-64. Other architectures have no table here, and the tier says so.
+Calls of a foreign ABI, whose numbers mean something else, do kill. The numbers are in `syscalls`; a name that a machine
+does not have is left out there.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+from typing import Literal
 
-_ALLOWED_X86_64 = {
-    "open files": (0, 1, 2, 3, 5, 8, 17, 18, 19, 20, 72, 73, 74, 75, 77, 81, 91, 138, 217, 257, 436),
-    "paths": (4, 6, 21, 76, 79, 80, 82, 83, 84, 86, 87, 88, 89, 90, 95, 137),
-    "paths from a folder": (258, 262, 263, 264, 265, 266, 267, 268, 269, 280, 316, 332, 439),
-    "pipes and polling": (7, 22, 23, 32, 33, 213, 232, 233, 270, 271, 281, 290, 291, 292, 293),
-    "memory": (9, 10, 11, 12, 25, 26, 27, 28),
-    "signals to oneself": (13, 14, 15, 34, 36, 37, 38, 127, 128, 130, 131, 219, 234),
-    "time": (35, 96, 100, 201, 228, 229, 230),
-    "identity": (39, 63, 97, 98, 99, 102, 104, 107, 108, 110, 111, 115, 118, 120, 121, 124, 186),
-    "threads": (24, 143, 145, 158, 202, 204, 218, 273, 274, 302, 334),
-    "the end": (60, 231),
-    "random": (318,),
+from sandbox.inside.syscalls import NUMBERS
+
+Kind = Literal["python", "run", "compile"]
+"""What is confined: Python code in a forked process (it may start neither process nor program), a program with its
+threads (it may become another program), or a tool chain (it may start processes, and needs its own pid namespace)."""
+
+_PYTHON = {
+    "open files": "read write open close fstat lseek pread64 pwrite64 readv writev preadv pwritev fcntl flock fsync "
+    "fdatasync ftruncate fadvise64 fchdir fchmod fstatfs getdents64 openat close_range",
+    "paths": "stat lstat access truncate getcwd chdir rename mkdir rmdir link unlink symlink readlink chmod umask "
+    "statfs",
+    "paths from a folder": "mkdirat newfstatat unlinkat renameat linkat symlinkat readlinkat fchmodat faccessat "
+    "utimensat renameat2 statx faccessat2",
+    "pipes and polling": "poll pipe select dup dup2 epoll_create epoll_wait epoll_ctl pselect6 ppoll epoll_pwait "
+    "eventfd2 epoll_create1 dup3 pipe2",
+    "memory": "mmap mprotect munmap brk mremap msync mincore madvise",
+    "signals": "rt_sigaction rt_sigprocmask rt_sigreturn pause getitimer alarm setitimer rt_sigpending "
+    "rt_sigtimedwait rt_sigsuspend sigaltstack restart_syscall",
+    "time": "nanosleep gettimeofday times time clock_gettime clock_getres clock_nanosleep",
+    "identity": "getpid uname getrlimit getrusage sysinfo getuid getgid geteuid getegid getppid getpgrp getgroups "
+    "getresuid getresgid gettid",
+    "threads": "sched_yield arch_prctl futex set_tid_address set_robust_list rseq",
+    "the end": "exit exit_group",
+    "random": "getrandom",
 }
+_RUN = _PYTHON | {
+    "another program": "execve",
+    "copies": "sendfile copy_file_range",
+    "threads by their id": "sched_getaffinity",  # a JVM asks for each of its threads; it tells nothing but a mask
+}
+_COMPILE = _RUN | {
+    "processes": "fork vfork wait4 waitid getpgid getsid",
+    "signals to others": "tgkill",  # an abort in a child, whose pid nobody knows beforehand; the namespace bounds it
+}
+_ALLOWED: dict[Kind, dict[str, str]] = {"python": _PYTHON, "run": _RUN, "compile": _COMPILE}
 
-_NR_CLONE, _NR_CLONE3 = 56, 435
+_OF_THE_OWN_PROCESS = "tgkill prlimit64 getpgid getsid sched_getparam sched_getscheduler sched_getaffinity"
+"""Allowed where the first argument is the own pid, or 0 for the same; unless the kind allows them unconditionally."""
+
+_COMMANDS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+"""TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: what runtimes ask of their descriptors by ioctl."""
+
+_UNIX = 1
+"""The only family of a pair of sockets: a JVM cannot open a file without one. Nothing but read and write may use it."""
+
 _CLONE_THREAD = 0x0001_0000
-_ARCH_X86_64 = 0xC000_003E
+_CLONE_ELSEWHERE = 0x7E02_8000
+"""The flags of clone for a new namespace of any kind, and CLONE_PARENT."""
+
+_ARCH = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 _X32_BIT = 0x4000_0000
 _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_GREATER_EQUAL, _JUMP_IF_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_FIRST_ARGUMENT = 0, 4, 16
+_OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_FIRST_ARGUMENT, _OFFSET_SECOND_ARGUMENT = 0, 4, 16, 24
 _KILL, _ALLOW, _ERRNO = 0x8000_0000, 0x7FFF_0000, 0x0005_0000
 _EPERM, _ENOSYS = 1, 38
+
+_INSTRUCTION = struct.Struct("<HBBI")
+_FIRST_PROCESS = 1
+_OWN_PID = -3
+"""Where in every program the own pid stands, counted in instructions."""
+
+_Step = tuple[int, int, str | int, str | int]
+"""An instruction before its jumps are counted: code, value, and where to go if true and if false, by label or index."""
 
 
 def available(machine: str | None = None) -> bool:
     """Whether there is a filter for the architecture, this machine's by default."""
-    return (machine or os.uname().machine) == "x86_64"
+    return (machine or os.uname().machine) in NUMBERS
 
 
-def build_program() -> bytes:
-    """The filter as BPF instructions.
+def build_program(kind: Kind = "python", machine: str | None = None) -> bytes:
+    """The filter as BPF instructions, for the first process of a pid namespace; for another see `for_process`.
 
-    A thread may be started, a process not: clone is allowed with CLONE_THREAD only, and clone3, whose flags a filter
-    cannot read, looks like an older kernel so that glibc falls back to clone.
+    Where no process may start, clone is allowed with CLONE_THREAD only; clone3, whose flags a filter cannot read, looks
+    like an older kernel so that glibc falls back to clone. Raises `ValueError` for an architecture without a table.
     """
-    allowed = sorted(number for group in _ALLOWED_X86_64.values() for number in group)
-    program = [
-        _op(_LOAD, _OFFSET_ARCH),
-        _op(_JUMP_IF_EQUAL, _ARCH_X86_64, 1, 0),
-        _op(_RETURN, _KILL),
-        _op(_LOAD, _OFFSET_NUMBER),
-        _op(_JUMP_IF_GREATER_EQUAL, _X32_BIT, 0, 1),
-        _op(_RETURN, _KILL),
-        _op(_JUMP_IF_EQUAL, _NR_CLONE3, 0, 1),
-        _op(_RETURN, _ERRNO | _ENOSYS),
-        _op(_JUMP_IF_EQUAL, _NR_CLONE, 0, 4),
-        _op(_LOAD, _OFFSET_FIRST_ARGUMENT),
-        _op(_JUMP_IF_SET, _CLONE_THREAD, 0, 1),
-        _op(_RETURN, _ALLOW),
-        _op(_RETURN, _ERRNO | _EPERM),
+    machine = machine or os.uname().machine
+    if machine not in NUMBERS:
+        raise ValueError(f"no system-call table for {machine}; there is one for {', '.join(NUMBERS)}")
+    steps: list[_Step] = [
+        (_LOAD, _OFFSET_ARCH, 0, 0),
+        (_JUMP_IF_EQUAL, _ARCH[machine], 2, "kill"),
+        (_LOAD, _OFFSET_NUMBER, 0, 0),
     ]
-    program += [_op(_JUMP_IF_EQUAL, number, len(allowed) - index, 0) for index, number in enumerate(allowed)]
-    program += [_op(_RETURN, _ERRNO | _EPERM), _op(_RETURN, _ALLOW)]
-    return b"".join(program)
+    _branch(steps, _intervals(kind, machine))
+    answers = {target for step in steps for target in step[2:]}
+    labels = {}
+    for label, block in _blocks(kind).items():
+        if label in answers:
+            labels[label] = len(steps)
+            steps += block
+    return b"".join(
+        _INSTRUCTION.pack(code, _distance(index, if_true, labels), _distance(index, if_false, labels), value)
+        for index, (code, value, if_true, if_false) in enumerate(steps)
+    )
 
 
-def _op(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    return struct.pack("<HBBI", code, if_true, if_false, value)
+def for_process(program: bytes, pid: int) -> bytes:
+    """The program for a process of another pid than 1, as the process itself sees it."""
+    at = len(program) + _OWN_PID * _INSTRUCTION.size
+    code, if_true, if_false, _ = _INSTRUCTION.unpack_from(program, at)
+    return program[:at] + _INSTRUCTION.pack(code, if_true, if_false, pid) + program[at + _INSTRUCTION.size :]
+
+
+def _intervals(kind: Kind, machine: str) -> list[tuple[int, str]]:
+    """Where each run of numbers with one answer begins, and the label of the answer."""
+    answers = {"clone": "clone", "clone3": "unknown"}
+    if kind != "python":
+        answers |= {"ioctl": "ioctl", "socketpair": "socketpair"}
+    answers |= dict.fromkeys(_OF_THE_OWN_PROCESS.split(), "own process")
+    answers |= dict.fromkeys(" ".join(_ALLOWED[kind].values()).split(), "allow")
+    numbers = NUMBERS[machine]
+    by_number = {numbers[name]: label for name, label in answers.items() if name in numbers}
+    intervals = [(0, by_number.get(0, "refuse"))]
+    for number in range(1, max(by_number) + 2):
+        label = by_number.get(number, "refuse")
+        if label != intervals[-1][1]:
+            intervals.append((number, label))
+    if machine == "x86_64":
+        intervals.append((_X32_BIT, "kill"))
+    return intervals
+
+
+def _branch(steps: list[_Step], intervals: list[tuple[int, str]]) -> None:
+    """Append a binary search for the interval that a number lies in."""
+    middle = len(intervals) // 2
+    here = len(steps)
+    steps.append((_JUMP_IF_GREATER_EQUAL, intervals[middle][0], 0, 0))
+    sides: list[str | int] = []
+    for half in (intervals[:middle], intervals[middle:]):
+        if len(half) == 1:
+            sides.append(half[0][1])
+        else:
+            sides.append(len(steps))
+            _branch(steps, half)
+    steps[here] = (_JUMP_IF_GREATER_EQUAL, intervals[middle][0], sides[1], sides[0])
+
+
+def _blocks(kind: Kind) -> dict[str, list[_Step]]:
+    """What follows the search: the tests of arguments, then the answers; `for_process` counts on the last three."""
+    without_thread = "allow" if kind == "compile" else "refuse"
+    commands: list[_Step] = [(_JUMP_IF_EQUAL, command, "allow", "") for command in _COMMANDS]
+    return {
+        "clone": [
+            (_LOAD, _OFFSET_FIRST_ARGUMENT, 0, 0),
+            (_JUMP_IF_SET, _CLONE_ELSEWHERE, "refuse", ""),
+            (_JUMP_IF_SET, _CLONE_THREAD, "allow", without_thread),
+        ],
+        "ioctl": [(_LOAD, _OFFSET_SECOND_ARGUMENT, 0, 0), *commands, (_RETURN, _ERRNO | _EPERM, 0, 0)],
+        "socketpair": [
+            (_LOAD, _OFFSET_FIRST_ARGUMENT, 0, 0),
+            (_JUMP_IF_EQUAL, _UNIX, "allow", "refuse"),
+        ],
+        "unknown": [(_RETURN, _ERRNO | _ENOSYS, 0, 0)],
+        "kill": [(_RETURN, _KILL, 0, 0)],
+        "own process": [
+            (_LOAD, _OFFSET_FIRST_ARGUMENT, 0, 0),
+            (_JUMP_IF_EQUAL, 0, "allow", ""),
+            (_JUMP_IF_EQUAL, _FIRST_PROCESS, "allow", "refuse"),
+        ],
+        "refuse": [(_RETURN, _ERRNO | _EPERM, 0, 0)],
+        "allow": [(_RETURN, _ALLOW, 0, 0)],
+    }
+
+
+def _distance(index: int, target: str | int, labels: dict[str, int]) -> int:
+    """How many instructions a jump skips; the empty label is the next instruction."""
+    if target in ("", 0):
+        return 0
+    return (labels[target] if isinstance(target, str) else target) - index - 1

@@ -10,6 +10,7 @@ judge calls each test function once itself.
 from __future__ import annotations
 
 import ast
+import contextlib
 from dataclasses import dataclass, field
 
 WRAPPER = "__touchstone_test__"
@@ -85,6 +86,27 @@ def plan_suite(code: str) -> Plan:
 def stub_names(body: list[ast.stmt]) -> set[str]:
     """Functions without a body of their own (a docstring, `pass`, `...`): the candidate is to write them."""
     return {node.name for node in body if isinstance(node, _FunctionDef) and all(map(_is_filler, node.body))}
+
+
+def parse_beginning(prompt: str) -> list[ast.stmt]:
+    """The statements of a prompt that may end in the middle of a function, or not be Python at all."""
+    for text in (prompt, prompt + "\n    pass\n"):
+        with contextlib.suppress(*_PARSER_ERRORS):
+            return ast.parse(text).body
+    lines = prompt.splitlines()
+    for end in range(len(lines) - 1, 0, -1):
+        if lines[end].startswith(("def ", "class ", "@")):
+            with contextlib.suppress(*_PARSER_ERRORS):
+                return ast.parse("\n".join(lines[:end])).body
+    return []
+
+
+def wrapped_test(node: ast.stmt) -> tuple[int, ast.stmt] | None:
+    """The number of the test that a planned statement holds, and the statement as it was; None where it holds none."""
+    match node:
+        case ast.With(items=[ast.withitem(ast.Call(ast.Name(id), [ast.Constant(int() as index)]))], body=[test]):
+            return (index, test) if id == WRAPPER else None
+    return None
 
 
 def _takes_candidate(node: ast.FunctionDef) -> bool | None:

@@ -1,0 +1,92 @@
+"""Programs that read their input and print their answer: a fresh process for each case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sandbox.languages.jobs import Execute, Executed
+from sandbox.languages.verdicts import Fields, printed_fields, tail
+from sandbox.languages.workshop import Ready, run_job
+from sandbox.outcome import OnTest, Outcome, Status, TestOutcome
+from sandbox.tally import Tally
+from sandbox.types import Limits, StdioSuite
+
+MOST_TIMEOUTS = 3
+"""After so many tests that ran out of time, the rest is not run."""
+
+TIMEOUTS = (Status.TIMEOUT_CPU, Status.TIMEOUT_WALL)
+
+
+async def run_stdio(
+    execute: Execute, ready: Ready, suite: StdioSuite, limits: Limits, on_test: OnTest | None
+) -> Outcome:
+    """Run every case. Raises `LaunchFailed`."""
+    tally = Tally([f"case {number}" for number in range(1, len(suite.cases) + 1)], on_test)
+    budget = Budget(limits, ready.language.start_s, len(suite.cases))
+    late = 0
+    for index, case in enumerate(suite.cases):
+        step = ready.language.run(ready.tools, ready.layout, limits)
+        stdin = case.stdin.encode("utf-8", "surrogatepass")
+        executed = await execute(run_job(ready, step, budget.left(), stdin=stdin))
+        budget.spend(executed)
+        fields = printed_fields(executed, ready.language, case.expected)
+        tally.add(outcome_of(index, f"case {index + 1}", executed, fields))
+        late += fields["status"] in TIMEOUTS
+        if late == MOST_TIMEOUTS or (limits.stop_on_failure and fields["status"] is not Status.PASSED):
+            break
+    return budget.account(replace(tally.outcome(), form="stdio"))
+
+
+def outcome_of(index: int, name: str, executed: Executed, fields: Fields) -> TestOutcome:
+    """The outcome of a test that was a whole process."""
+    return TestOutcome(
+        index=index,
+        name=name,
+        cpu_s=executed.cpu_s,
+        wall_s=executed.wall_s,
+        stdout_tail=tail(executed.stdout),
+        **fields,
+    )
+
+
+class Budget:
+    """The limits of a candidate spread over its processes. Each has the language's start on top of its own."""
+
+    def __init__(self, limits: Limits, start_s: float, processes: int) -> None:
+        self._limits = limits
+        self._start_s = start_s
+        self._cpu_s = limits.cpu_s + start_s * processes
+        self._wall_s = limits.wall_s + start_s * processes
+        self.cpu_s = 0.0
+        self.wall_s = 0.0
+        self.peak_bytes = 0
+        self._tier = ""
+
+    def left(self) -> Limits:
+        """The limits of the next process, which is one test."""
+        cpu_s = max(0.01, min(self._cpu_s - self.cpu_s, self._limits.busy_test_s + self._start_s))
+        wall_s = max(0.01, min(self._wall_s - self.wall_s, self._limits.test_wall_s + self._start_s))
+        return replace(self._limits, cpu_s=cpu_s, test_cpu_s=cpu_s, wall_s=wall_s, test_wall_s=wall_s)
+
+    def left_together(self) -> Limits:
+        """The limits of the next process, which is many tests: each has its own, the process has all that is left."""
+        return replace(
+            self._limits,
+            cpu_s=max(0.01, self._cpu_s - self.cpu_s),
+            wall_s=max(0.01, self._wall_s - self.wall_s),
+            test_cpu_s=self._limits.busy_test_s + self._start_s,
+            test_wall_s=self._limits.test_wall_s + self._start_s,
+        )
+
+    def spend(self, executed: Executed) -> None:
+        """Note what a process used."""
+        self.cpu_s += executed.cpu_s
+        self.wall_s += executed.wall_s
+        self.peak_bytes = max(self.peak_bytes, executed.peak_bytes)
+        self._tier = executed.tier or self._tier
+
+    def account(self, outcome: Outcome) -> Outcome:
+        """The outcome with what its processes used."""
+        return replace(
+            outcome, cpu_s=self.cpu_s, wall_s=self.wall_s, peak_memory_bytes=self.peak_bytes or None, tier=self._tier
+        )

@@ -1,0 +1,80 @@
+"""System calls that no candidate may make, by their number, for those who go around the interpreter."""
+
+from __future__ import annotations
+
+import os
+
+_X86_64 = (
+    # row of the list of attacks, name, number, arguments
+    (42, "clone", 56, ", 17, 0, 0, 0, 0"),
+    (42, "fork", 57, ""),
+    (42, "vfork", 58, ""),
+    (42, "clone3", 435, ", 0, 0"),
+    (45, "execve", 59, ", b'/bin/true', 0, 0"),
+    (45, "execveat", 322, ", -100, b'/bin/true', 0, 0, 0"),
+    (47, "socket", 41, ", 2, 1, 0"),
+    (47, "socketpair", 53, ", 1, 1, 0, 0"),
+    (49, "ptrace", 101, ", 16, 1, 0, 0"),
+    (49, "process_vm_readv", 310, ", 1, 0, 0, 0, 0, 0"),
+    (49, "process_vm_writev", 311, ", 1, 0, 0, 0, 0, 0"),
+    (49, "pidfd_open", 434, ", 1, 0"),
+    (49, "pidfd_getfd", 438, ", 3, 3, 0"),
+    (49, "pidfd_send_signal", 424, ", 3, 9, 0, 0"),
+    (49, "process_madvise", 440, ", 3, 0, 0, 4, 0"),
+    (49, "kcmp", 312, ", 1, 1, 0, 0, 0"),
+    (50, "kill", 62, ", -1, 9"),
+    (51, "unshare", 272, ", 0x10000000"),
+    (51, "setns", 308, ", 3, 0"),
+    (51, "mount", 165, ", b'none', b'/tmp', b'tmpfs', 0, 0"),
+    (51, "umount2", 166, ", b'/tmp', 2"),
+    (51, "pivot_root", 155, ", b'/', b'/'"),
+    (51, "chroot", 161, ", b'/tmp'"),
+    (51, "fsopen", 430, ", b'tmpfs', 0"),
+    (51, "open_tree", 428, ", -100, b'/', 1"),
+    (51, "move_mount", 429, ", 3, b'', -100, b'/', 4"),
+    (51, "mount_setattr", 442, ", -100, b'/', 0, 0, 0"),
+    (51, "sethostname", 170, ", b'x', 1"),
+    (52, "bpf", 321, ", 0, 0, 0"),
+    (52, "perf_event_open", 298, ", 0, 0, -1, -1, 0"),
+    (52, "keyctl", 250, ", 0, -3, 1"),
+    (52, "add_key", 248, ", b'user', b'left', b'x', 1, -3"),
+    (52, "request_key", 249, ", b'user', b'left', 0, -3"),
+    (52, "io_uring_setup", 425, ", 1, 0"),
+    (52, "userfaultfd", 323, ", 1"),
+    (52, "kexec_load", 246, ", 0, 0, 0, 0"),
+    (52, "reboot", 169, ", 0, 0, 0, 0"),
+    (52, "open_by_handle_at", 304, ", -100, 0, 0"),
+    (52, "name_to_handle_at", 303, ", -100, b'/', 0, 0, 0"),
+    (52, "personality", 135, ", 0x0040000"),
+    (52, "seccomp", 317, ", 1, 0, 0"),
+    (52, "prctl", 157, ", 22, 2, 0"),
+    (52, "init_module", 175, ", 0, 0, 0"),
+    (52, "iopl", 172, ", 3"),
+    (52, "modify_ldt", 154, ", 1, 0, 0"),
+    (52, "fanotify_init", 300, ", 0, 0"),
+    (52, "syslog", 103, ", 3, 0, 0"),
+    (52, "quotactl", 179, ", 0, 0, 0, 0"),
+    (52, "acct", 163, ", 0"),
+    (52, "swapon", 167, ", b'/tmp/x', 0"),
+    (33, "settimeofday", 164, ", 0, 0"),
+    (33, "clock_adjtime", 305, ", 0, 0"),
+    (54, "setuid", 105, ", 0"),
+    (54, "setresuid", 117, ", 0, 0, 0"),
+    (54, "setgid", 106, ", 0"),
+    (54, "capset", 126, ", 0, 0"),
+    (36, "memfd_create", 319, ", b'hidden', 0"),
+    (36, "memfd_secret", 447, ", 0"),
+    (23, "shmget", 29, ", 0x7001, 4096, 0o1666"),
+    (23, "semget", 64, ", 0x7001, 1, 0o1666"),
+    (23, "msgget", 68, ", 0x7001, 0o1666"),
+    (23, "mq_open", 240, ", b'left', 0o102, 0o666, 0"),
+    (36, "mbind", 237, ", 0, 0, 0, 0, 0, 0"),
+    (36, "move_pages", 279, ", 1, 0, 0, 0, 0, 0"),
+    (36, "mlockall", 151, ", 3"),
+)
+
+BY_NUMBER = tuple(
+    (row, f"makes system call {name} by its number", number, arguments)
+    for row, name, number, arguments in (_X86_64 if os.uname().machine == "x86_64" else ())
+)
+"""Row, name, number and the arguments as source text; empty where the numbers are others."""

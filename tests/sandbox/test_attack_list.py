@@ -1,0 +1,21 @@
+"""The list of attacks itself: what it covers, and that no attack stands in it twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.sandbox.attacks import FORGERIES, HARMS, NO_PROGRAM, ROWS, STDIO_FORGERIES
+
+
+def test_the_list_covers_every_row_once_or_more() -> None:
+    covered = {row for attack in FORGERIES + HARMS + STDIO_FORGERIES for row in attack.rows}
+    assert covered | set(NO_PROGRAM) == set(ROWS)
+    assert not covered & set(NO_PROGRAM)
+
+
+def test_the_list_is_long_and_each_attack_a_different_one() -> None:
+    for attacks in (FORGERIES + HARMS, STDIO_FORGERIES):
+        for field in ("name", "source"):
+            counted = Counter(getattr(attack, field) for attack in attacks)
+            assert counted.most_common(1)[0][1] == 1
+    assert len(FORGERIES + HARMS) >= 100
