@@ -3,9 +3,11 @@
 from sandbox.base import Sandbox
 from sandbox.errors import InvalidSuite, LaunchFailed, SandboxBusy, SandboxError, SandboxUnavailable
 from sandbox.literals import read_literal, write_literal
-from sandbox.local import LocalSandbox, Tier
+from sandbox.local import LocalSandbox
 from sandbox.outcome import OnTest, Outcome, ProgramClass, Status, TestOutcome, classify
+from sandbox.pool import PoolStats
 from sandbox.scripted import ScriptedSandbox
+from sandbox.tiers import TIERS, Tier
 from sandbox.types import (
     MAX_SOURCE_BYTES,
     PARSER_ERRORS,
@@ -25,6 +27,7 @@ from sandbox.types import (
 __all__ = [
     "MAX_SOURCE_BYTES",
     "PARSER_ERRORS",
+    "TIERS",
     "AssertSuite",
     "Call",
     "CallSuite",
@@ -36,6 +39,7 @@ __all__ = [
     "ObserveSuite",
     "OnTest",
     "Outcome",
+    "PoolStats",
     "Program",
     "ProgramClass",
     "Sandbox",

@@ -54,7 +54,7 @@ async def _probe() -> int:
         tier = await sandbox.probe()
     finally:
         await sandbox.aclose()
-    _print({"tier": tier.name, "seccomp": tier.seccomp, "facts": dict(tier.facts)})
+    _print({"tier": tier.name, "facts": dict(tier.facts)})
     return ALL_PASSED
 
 

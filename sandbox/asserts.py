@@ -52,8 +52,16 @@ async def run_asserts(drive: Drive, program: Program, suite: AssertSuite, tally:
         if not attempt.loaded:
             return tally.outcome((status, message))
         spent = attempt.lap.rest(end)
-        found = {"status": status, "exception_message": message, "stdout_tail": drive.take_tail()}
-        tally.add(TestOutcome(index=index, name=tally.name(index), **spent, **found))
+        tally.add(
+            TestOutcome(
+                index=index,
+                name=tally.name(index),
+                status=status,
+                exception_message=message,
+                stdout_tail=drive.take_tail(),
+                **spent,
+            )
+        )
         if tally.next_index is None or not drive.may_go_on(status):
             return tally.outcome()
 
@@ -108,12 +116,13 @@ class _Attempt:
             message = loads(frame.body)
             if frame.box == 0 and not self.loaded:
                 return self._take_loading(message, frame)
-            if frame.box != self._judge:
-                raise BadFrame("spoke without being asked")
-            return self._take_report(message, frame)
+            if frame.box == self._judge:
+                return self._take_report(message, frame)
         except BadFrame as error:
             self.broken = Status.PROTOCOL_ERROR, str(error)
-            return False
+        else:
+            self.broken = Status.PROTOCOL_ERROR, "spoke without being asked"
+        return False
 
     def _take_loading(self, message: dict[str, Any], frame: Frame) -> bool:
         self.load_failure = load_failure(message)
@@ -135,10 +144,10 @@ class _Attempt:
         index, status = report.get("test"), report.get("status")
         if status == "gone":
             self.gone = True
-            return True  # until the judge is done, which is at once
+            return False
         if type(index) is not int or not self._tally.holds(index) or status not in set(Status):
             raise BadFrame("the judge's report is malformed")
-        found = {
+        found: dict[str, Any] = {
             "status": Status(status),
             "exception_type": text(report.get("raised")),
             "exception_message": text(report.get("message")),
@@ -149,5 +158,3 @@ class _Attempt:
         self._tally.add(TestOutcome(index=index, name=self._tally.name(index), stdout_tail=tail, **spent, **found))
         self.halted = self._drive.limits.stop_on_failure and status != Status.PASSED
         return not self.halted
-
-

@@ -108,7 +108,7 @@ class _Attempt:
             return False
         self.failure = load_failure(message)
         self.lap.end(frame.cpu_s, frame.wall_s)
-        self._drive.take_tail()
+        self._drive.take_tail(message.get("printed"))
         self.loaded = self.failure is None
         return self.loaded
 
@@ -118,7 +118,7 @@ class _Attempt:
         index = self._pending[self.answered]
         found = self._found(index, message)
         self.answered += 1
-        tail = self._drive.take_tail()
+        tail = self._drive.take_tail(message.get("printed"))
         spent = self.lap.end(frame.cpu_s, frame.wall_s)
         self._tally.add(TestOutcome(index=index, name=self._tally.name(index), stdout_tail=tail, **spent, **found))
         self.halted = self._drive.limits.stop_on_failure and found["status"] is not Status.PASSED

@@ -33,13 +33,13 @@ class Drive:
         self._zygote = zygote
         self._peak_bytes = 0
         self._timeouts = 0
-        self._tail = b""
+        self._printed = bytearray()
 
     async def attempt(
         self, boxes: list[Box], take: Take, *, printed: Printed | None = None, stdin: bytes | None = None
     ) -> End:
         """Start processes, the candidate first, and see them through. Raises `LaunchFailed`."""
-        end = await self._zygote.run(boxes, self._left(), take, printed or self._keep_tail, stdin)
+        end = await self._zygote.run(boxes, self._left(), take, printed or self._keep, stdin)
         candidate = end.boxes[0]
         self.cpu_s += candidate.cpu_s
         self.wall_s += end.wall_s
@@ -73,13 +73,15 @@ class Drive:
         peak = self._peak_bytes or None
         return replace(outcome, cpu_s=self.cpu_s, wall_s=self.wall_s, peak_memory_bytes=peak)
 
-    def take_tail(self) -> str:
-        """The end of what was printed since the last time."""
-        text, self._tail = self._tail.decode("utf-8", "replace"), b""
-        return text
+    def take_tail(self, count: Any = None) -> str:
+        """The end of what was printed since the last time: of so many bytes, where the candidate says how many."""
+        known = type(count) is int and 0 <= count < len(self._printed)
+        part = self._printed[:count] if known else self._printed
+        self._printed = self._printed[count:] if known else bytearray()
+        return part[-_TAIL_BYTES:].decode("utf-8", "replace")
 
-    def _keep_tail(self, _box: int, _stream: int, data: bytes) -> None:
-        self._tail = (self._tail + data)[-_TAIL_BYTES:]
+    def _keep(self, _box: int, _stream: int, data: bytes) -> None:
+        self._printed += data  # bounded by the output limit
 
     def _left(self) -> dict[str, Any]:
         limits = self.limits
@@ -101,13 +103,13 @@ class Lap:
     def __init__(self) -> None:
         self._cpu_s = self._wall_s = 0.0
 
-    def end(self, cpu_s: float, wall_s: float) -> dict[str, float]:
+    def end(self, cpu_s: float, wall_s: float) -> dict[str, Any]:
         """End a test and begin the next; the seconds of the one that ended, as fields of a `TestOutcome`."""
         spent = {"cpu_s": max(0.0, cpu_s - self._cpu_s), "wall_s": max(0.0, wall_s - self._wall_s)}
         self._cpu_s, self._wall_s = cpu_s, wall_s
         return spent
 
-    def rest(self, end: End) -> dict[str, float]:
+    def rest(self, end: End) -> dict[str, Any]:
         """The same for the test during which everything ended."""
         return self.end(sum(box.cpu_s for box in end.boxes), end.wall_s)
 

@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from sandbox.asserts import names_of, run_asserts
 from sandbox.calls import compare_with, requests_of, run_calls
@@ -155,5 +156,5 @@ async def _drive(drive: Drive, program: Program, suite: Suite, tally: Tally) -> 
             return replace(outcome, form="observe")
         case AssertSuite():
             outcome = await run_asserts(drive, program, suite, tally)
-            integrity = "weak" if suite.in_process else "strong"
+            integrity: Literal["weak", "strong"] = "weak" if suite.in_process else "strong"
             return replace(outcome, form="asserts", integrity=integrity)

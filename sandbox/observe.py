@@ -34,5 +34,5 @@ def _canonical(value: Any) -> str:
     if kind is int:
         return hex(value)
     if kind is float:
-        return (value + 0.0).hex()  # the two zeros are equal
+        return float.hex(value + 0.0)  # the two zeros are equal
     return f"{name} {value!r}"

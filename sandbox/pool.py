@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from sandbox.errors import LaunchFailed, SandboxError
@@ -69,13 +69,13 @@ class Pool:
         self._slots[0].zygotes[profile] = zygote
 
     @contextlib.asynccontextmanager
-    async def slot(self, whose: str) -> "contextlib.AbstractAsyncContextManager[Slot]":  # type: ignore[misc]
+    async def slot(self, whose: str) -> AsyncIterator[Slot]:
         """A core, in turn. Raises `SandboxBusy`."""
         slot = await self._turns.take(whose)
         self._busy += 1
         self._idle.clear()
         try:
-            yield slot  # type: ignore[misc]
+            yield slot
         finally:
             self._busy -= 1
             if not self._busy:

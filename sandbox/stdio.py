@@ -5,6 +5,7 @@ A fresh process each time. Where a program ends with an error its output does no
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,11 +35,9 @@ async def run_stdio(
         end = await drive.attempt([box], script.take, printed=script.printed, stdin=stdin)
         if script.failure is not None:
             return tally.outcome(script.failure)
-        found = script.found(drive, end, lambda output, index=index: verdict(index, output))
+        found = script.found(drive, end, functools.partial(verdict, index))
         tail = script.output[-2000:]
-        tally.add(
-            TestOutcome(index=index, name=tally.name(index), stdout_tail=tail, **script.lap.rest(end), **found)
-        )
+        tally.add(TestOutcome(index=index, name=tally.name(index), stdout_tail=tail, **script.lap.rest(end), **found))
         status = found["status"]
         if status is Status.PASSED:
             continue

@@ -70,7 +70,9 @@ _FIXES = {
         "in a container: a seccomp profile that allows unshare, setns, mount, umount2, pivot_root and clone with "
         "namespaces, and apparmor=unconfined",
     ),
-    "private root": ("in a container: allow mount, umount2 and pivot_root in the seccomp profile, apparmor=unconfined",),
+    "private root": (
+        "in a container: allow mount, umount2 and pivot_root in the seccomp profile, apparmor=unconfined",
+    ),
     "mount_setattr": ("use Linux 5.12 or later for tier A",),
     "Landlock": ("use Linux 5.13 or later with landlock among the security modules (lsm=landlock,...)",),
     "seccomp": ("use x86-64 or aarch64",),
@@ -92,9 +94,7 @@ class Tier:
     how_to_fix: tuple[str, ...] = ()
 
 
-async def find_tier(
-    start: Callable[[str], Awaitable[Zygote]], tiers: Sequence[str]
-) -> tuple[Tier, Zygote]:
+async def find_tier(start: Callable[[str], Awaitable[Zygote]], tiers: Sequence[str]) -> tuple[Tier, Zygote]:
     """The strongest of the tiers that this host really grants, with a zygote of it.
 
     Each is tried for real: a zygote is set up and a program tries to get out. Raises `SandboxUnavailable` with every

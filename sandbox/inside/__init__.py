@@ -16,6 +16,7 @@ MODULES = (
     "link",
     "judge",
     "weak",
+    "printed",
     "candidate",
     "execute",
     "confine",

@@ -27,6 +27,7 @@ from sandbox.inside.codec import (
     write_all,
     write_frame,
 )
+from sandbox.inside.printed import take_count
 from sandbox.inside.weak import run_weak
 
 _MODULE = "candidate"
@@ -36,8 +37,8 @@ _ROOM_FOR_ENVELOPE = 1024
 def run_candidate(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: int) -> None:
     """Load the program of the job and say so; then do what its mode asks for.
 
-    `calls`: answer every call of the job on `result_fd`. `serve`: answer a judge on `link_fd` until it ends. `main`: run
-    the program as a script. `weak`: run the tests, too, in this very process.
+    `calls`: answer every call of the job on `result_fd`. `serve`: answer a judge on `link_fd` until it ends. `main`:
+    run the program as a script. `weak`: run the tests, too, in this very process.
     """
     job = read_job(job_fd)
     mode = job["mode"]
@@ -45,8 +46,7 @@ def run_candidate(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: in
         _run_as_script(job["source"], result_fd)
         return
     namespace, said = _load(job["source"])
-    _flush()
-    write_frame(result_fd, said)
+    write_frame(result_fd, {**said, "printed": _flush()})
     if namespace is None:
         finish(result_fd)
     elif mode == "weak":
@@ -62,10 +62,10 @@ def run_candidate(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: in
 
 
 def _reply(fd: int, number: int, answer: dict[str, Any], cap_bytes: int) -> None:
-    raw = frame({"id": number, **answer})
+    head = {"id": number, "printed": _flush()}
+    raw = frame({**head, **answer})
     if len(raw) + _ROOM_FOR_ENVELOPE > cap_bytes:
-        raw = frame({"id": number, "too_big": len(raw)})
-    _flush()
+        raw = frame({**head, "too_big": len(raw)})
     write_all(fd, raw)
 
 
@@ -171,8 +171,9 @@ def _changes(values: Any, sent: Any) -> list[Any]:
     return found
 
 
-def _flush() -> None:
-    """Push what was printed into its pipe, so that it is seen with the test that printed it."""
+def _flush() -> int:
+    """Push what was printed into its pipe; returns how many bytes it was since the last time."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(BaseException):  # the candidate may have closed or replaced it
             stream.flush()
+    return take_count()

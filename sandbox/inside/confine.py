@@ -11,10 +11,11 @@ import signal
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from sandbox.inside import landlock, seccomp
 from sandbox.inside.candidate import run_candidate
 from sandbox.inside.codec import write_frame
 from sandbox.inside.judge import run_judge
+from sandbox.inside.landlock import restrict
+from sandbox.inside.seccomp import for_process
 from sandbox.inside.system import (
     CLONE_NEWNS,
     MS_NODEV,
@@ -61,7 +62,8 @@ class Setup:
 def run_confined(order: dict[str, Any], limits: dict[str, Any], setup: Setup, fds: list[int | None]) -> NoReturn:
     """Confine this process, then play its role; never returns.
 
-    `fds`: input, output, errors, result, job and link, which come to have the numbers 0 to 5; input and link may be None.
+    `fds`: input, output, errors, result, job and link, which come to have the numbers 0 to 5; input and link may be
+    None.
     """
     try:
         _arrange(fds)
@@ -106,10 +108,10 @@ def _confine(order: dict[str, Any], limits: dict[str, Any], setup: Setup) -> Non
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     random.seed(0)  # repeatable verdicts
     if setup.landlock:  # after the mount: a rule made before would not cover the fresh /tmp
-        landlock.restrict(setup.readable, writable, setup.executable)
+        restrict(setup.readable, writable, setup.executable)
     program = setup.filters.get(order.get("filter", "python"))
     if program is not None:
-        install_filter(seccomp.for_process(program, os.getpid()))
+        install_filter(for_process(program, os.getpid()))
 
 
 def _limit(limits: dict[str, Any], setup: Setup) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 from sandbox.inside.syscalls import NUMBERS
 
 Kind = Literal["python", "run", "compile"]
+KINDS: tuple[Kind, ...] = ("python", "run", "compile")
 """What is confined: Python code in a forked process (it may start neither process nor program), a program with its
 threads (it may become another program), or a tool chain (it may start processes, and needs its own pid namespace)."""
 

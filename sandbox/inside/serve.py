@@ -15,9 +15,11 @@ import signal
 import socket
 from typing import Any
 
-from sandbox.inside import landlock, seccomp
 from sandbox.inside.confine import Setup
+from sandbox.inside.landlock import abi
+from sandbox.inside.printed import install
 from sandbox.inside.root import SetupRefused, become, enter_namespaces, library_paths
+from sandbox.inside.seccomp import KINDS, available, build_program
 from sandbox.inside.system import PR_SET_PDEATHSIG, drop_bounding_set, fork, prctl
 from sandbox.inside.warm import warm_up
 from sandbox.inside.zygote import serve
@@ -51,14 +53,14 @@ def main(fd: int, config: dict[str, Any]) -> None:
         _become_first_process(setup)
     with contextlib.suppress(OSError):  # without the right to it there is nothing to give up
         drop_bounding_set()
-    if seccomp.available():
-        kinds = ("python", "run", "compile") if config["tools"] else ("python",)
-        setup.filters = {kind: seccomp.build_program(kind) for kind in kinds}
+    if available():
+        setup.filters = {kind: build_program(kind) for kind in KINDS}
+    install()
     warm_up()
     gc.collect()
     gc.disable()
     gc.freeze()  # a later collection in a child would copy every page
-    facts = {"seccomp": bool(setup.filters), "landlock": landlock.abi(), "loaded": loaded}
+    facts = {"seccomp": bool(setup.filters), "landlock": abi(), "loaded": loaded}
     control.send(json.dumps({"ready": True, **facts}).encode())
     serve(control, setup)
 
@@ -78,14 +80,14 @@ def _preload(profile: str) -> list[str]:
 def _move(config: dict[str, Any], setup: Setup) -> None:
     """Into namespaces (A), or to an own user only (B). Raises `SetupRefused` and `OSError`."""
     shown = [path for path in config["shown"] if os.path.exists(path)]
-    setup.landlock = landlock.abi() > 0
+    setup.landlock = abi() > 0
     if config["tier"] == "A":
         setup.readable = ["/"]
         enter_namespaces(config["user"], shown, packages=config["packages"])
     else:
         if not setup.landlock:
             raise SetupRefused("Landlock: the kernel does not offer it")
-        if not seccomp.available():
+        if not available():
             raise SetupRefused(f"seccomp: there is no table of system calls for {os.uname().machine}")
         setup.readable = [*library_paths(), *shown, "/dev/null", "/dev/urandom"]
         if config["user"] is not None:

@@ -276,9 +276,10 @@ class _Run:
 
     def _take_frames(self, number: int) -> str | None:
         box = self._boxes[number]
-        # What a test printed is in its pipe before its frame is: it goes to the server first.
-        if why := self._take_output(number):
-            return why
+        # What a test printed is in its pipe before its frame, or its judge's, is: it goes to the server first.
+        for other in range(len(self._boxes)):
+            if why := self._take_output(other):
+                return why
         is_open, completed = self._wire.read_frames(number, box)
         if completed:
             now = time.monotonic()
