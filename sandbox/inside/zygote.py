@@ -111,8 +111,8 @@ class _Wire:
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
-        self._buffer = bytearray(_BUFFER_BYTES)
-        self._view = memoryview(self._buffer)
+        self._view = memoryview(bytearray(_BUFFER_BYTES))
+        self._printed = memoryview(bytearray(_BUFFER_BYTES))
         self._used = self._most = 0
         self._box = 0
         self._marks: list[tuple[float, float]] = []
@@ -138,21 +138,23 @@ class _Wire:
         self.since = now if self.since is None else self.since
 
     def relay_output(self, number: int, stream: int, fd: int) -> int | None:
-        """Relay what was printed; returns how much, None when the pipe is closed."""
-        self.flush()
+        """Relay what was printed, after the frames that wait; returns how much, None when the pipe is closed."""
         try:
-            size = os.readv(fd, [self._view])
+            size = os.readv(fd, [self._printed])
         except BlockingIOError:
             return 0
         if size:
-            self._send(OUTPUT, number, size, stream)
+            self.flush()
+            self._most = max(self._most, size)
+            self._send(OUTPUT, number, stream, b"", self._printed[:size])
         return size or None
 
     def flush(self) -> None:
         """Send what waits."""
         if self._used:
             marks = b"".join(MARK.pack(*mark) for mark in self._marks)
-            self._send(FRAMES, self._box, self._used, len(self._marks), marks)
+            self._most = max(self._most, self._used)
+            self._send(FRAMES, self._box, len(self._marks), marks, self._view[: self._used])
             self._marks.clear()
             self._used = 0
         self.since = None
@@ -164,14 +166,13 @@ class _Wire:
 
     def wipe(self) -> None:
         """Forget what was relayed."""
-        self._buffer[: self._most] = bytes(self._most)
+        self._view[: self._most] = self._printed[: self._most] = bytes(self._most)
         self._used = self._most = 0
         self._marks.clear()
         self.since = None
 
-    def _send(self, kind: int, number: int, size: int, count: int = 0, marks: bytes = b"") -> None:
-        self._most = max(self._most, size)
-        self.control.sendmsg([HEAD.pack(kind, number, count), marks, self._view[:size]])
+    def _send(self, kind: int, number: int, count: int, marks: bytes, data: memoryview) -> None:
+        self.control.sendmsg([HEAD.pack(kind, number, count), marks, data])
 
 
 class _Run:
@@ -210,6 +211,8 @@ class _Run:
         while (why := self._step()) is None:
             pass
         self._why = why
+        for number in range(len(self._boxes)):  # what was answered before the end is an answer
+            self._read_frames(number)
 
     def end(self) -> None:
         """Kill what still runs, wait for it, tell the server."""
@@ -280,18 +283,23 @@ class _Run:
         for other in range(len(self._boxes)):
             if why := self._take_output(other):
                 return why
-        is_open, completed = self._wire.read_frames(number, box)
-        if completed:
-            now = time.monotonic()
-            cpu_s = self._cpu_s()
-            self._lap_cpu, self._lap_wall = cpu_s, now
-            self._wire.mark(completed, cpu_s, now - self._start, now)
+        is_open = self._read_frames(number)
         if box.fault is not None:
             self._message = box.fault
             return "protocol_error"
         if box.done:
             return self._take_output(number) or "done"
         return None if is_open else self._take_rest(number)
+
+    def _read_frames(self, number: int) -> bool:
+        """Read once; returns whether the channel is still open."""
+        is_open, completed = self._wire.read_frames(number, self._boxes[number])
+        if completed:
+            now = time.monotonic()
+            cpu_s = self._cpu_s()
+            self._lap_cpu, self._lap_wall = cpu_s, now
+            self._wire.mark(completed, cpu_s, now - self._start, now)
+        return is_open
 
     def _take_rest(self, number: int) -> str | None:
         """A result channel closed: the run is over, unless a judge is there to say what it came to."""
