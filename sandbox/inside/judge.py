@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
-import functools
 import importlib
 import sys
 import unittest
@@ -21,9 +20,11 @@ from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
 from sandbox.inside.codec import Unsupported, describe, read_frame, write_frame
+from sandbox.inside.groups import Group, groups
 from sandbox.inside.link import Link, NoAnswer
 from sandbox.inside.opaque import is_callable
-from sandbox.inside.suite import WRAPPER, BadSuite, Piece, Plan, parse_beginning, plan_suite, stub_names
+from sandbox.inside.pytest_standin import Failed, stand_in
+from sandbox.inside.suite import WRAPPER, BadSuite, Plan, parse_beginning, plan_suite, stub_names
 
 
 class Finished(BaseException):
@@ -44,43 +45,45 @@ class Judge:
     def run(self, namespace: dict[str, Any], candidate: Callable[..., Any] | None) -> None:
         """Run everything; every test met is reported once."""
         namespace[WRAPPER] = lambda index: _OneTest(self, index)
+        if self._plan.uses_pytest:
+            sys.modules["pytest"] = stand_in()
         everything = range(len(self._plan.names))
         try:
             code = compile(self._plan.module, "<tests>", "exec", dont_inherit=True)
             if self._guard(lambda: exec(code, namespace), everything):  # noqa: S102
-                for piece in self._plan.functions:
-                    args = (candidate,) if piece.takes_candidate else ()
-                    self._guard(functools.partial(namespace[piece.name], *args), piece.tests)
-                for name, methods in self._plan.cases.items():
-                    self._run_case(namespace[name], methods)
+                for group in groups(self._plan, namespace, candidate):
+                    self._run_group(group)
         except Finished:
             pass
         self._send({"end": True})
 
-    def _run_case(self, case: type[unittest.TestCase], methods: list[Piece]) -> None:
-        if not self._guard(case.setUpClass, [index for piece in methods for index in piece.tests]):
-            return
-        for piece in methods:
-            self._guard(functools.partial(_run_method, case, piece.name), piece.tests)
-        self._guard(case.tearDownClass, ())
-        self._guard(case.doClassCleanups, ())
+    def _run_group(self, group: Group) -> None:
+        if self._guard(group.prepare, group.tests):
+            for action, tests in group.members:
+                self._guard(action, tests)
+            for action in group.clear:
+                self._guard(action, ())
 
     def _guard(self, action: Callable[[], Any], tests: Iterable[int]) -> bool:
         """Run what holds some tests; when it raises between them, those not yet reported came to that exception.
 
-        Before the first call of the candidate it is the suite's own fault. Returns whether it ran to its end.
+        Before the first call of the candidate it is the suite's own fault, unless tests are left out that called it.
+        Returns whether it ran to its end.
         """
         try:
             action()
         except (Finished, BadSuite):
             raise
         except BaseException as error:
-            if self._link.calls == 0 and not self._reported:
+            ours = isinstance(error, unittest.SkipTest) or self._plan.skip
+            if self._link.calls == 0 and not self._reported and not ours:
                 where = _line(error.__traceback__)
                 raise BadSuite(
                     f"the test code raised before any test{where}: {type(error).__name__}: {error}"
                 ) from error
-            for index in tests:
+            meant = [index for index in tests if index not in self._plan.skip]
+            # After the last test it fails them all: what they asked is not all that was to hold.
+            for index in [index for index in meant if index not in self._reported] or meant:
                 self.report(index, error)
             return False
         return True
@@ -124,7 +127,7 @@ class Judge:
             return "not_run", details
         if isinstance(error, MemoryError):
             return "memory_limit", details
-        wrong = isinstance(error, AssertionError) and error is not self._link.last_raised
+        wrong = isinstance(error, AssertionError | Failed) and error is not self._link.last_raised
         return ("wrong_answer" if wrong else "runtime_error"), details
 
 
@@ -142,20 +145,10 @@ class _OneTest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if isinstance(error, Finished):
+        if isinstance(error, Finished | BadSuite):
             return False
         self._judge.end(self._index, error, self._aside)
         return True
-
-
-def _run_method(case: type[unittest.TestCase], name: str) -> None:
-    test = case(name)
-    test.setUp()
-    try:
-        getattr(test, name)()
-    finally:
-        test.tearDown()
-        test.doCleanups()
 
 
 def _line(trace: TracebackType | None) -> str:
@@ -173,7 +166,7 @@ def run_judge(job_fd: int, link_fd: int, reply_cap_bytes: int) -> None:
     if job is None:
         return
     try:
-        plan = plan_suite(job["code"])
+        plan = plan_suite(job["code"], job.get("skip", ()))
         entry_point = job["entry_point"]
         _check_entry_point(entry_point, plan)
         write_frame(job_fd, {"tests": plan.names})
