@@ -19,6 +19,7 @@ MODULES = (
     "pytest_standin",
     "groups",
     "judge",
+    "weak",
     "keeper",
     "serve",
 )

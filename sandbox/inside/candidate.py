@@ -32,7 +32,7 @@ def run_candidate(job_fd: int, call_fd: int, reply_cap_bytes: int) -> None:
     job = read_frame(job_fd)
     if job is None:
         return
-    namespace, said = _load(job["source"])
+    namespace, said = load_source(job["source"])
     _flush()
     write_frame(job_fd, said)
     if namespace is None:
@@ -46,7 +46,8 @@ def run_candidate(job_fd: int, call_fd: int, reply_cap_bytes: int) -> None:
         write_frame(call_fd, reply)
 
 
-def _load(source: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+def load_source(source: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """The names of the untrusted module, or None; and what to say of it."""
     try:
         code = compile(source, f"<{_MODULE}>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:

@@ -15,9 +15,9 @@ import importlib
 import sys
 import unittest
 from collections import ChainMap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from types import FrameType, ModuleType, TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from sandbox.inside.codec import Unsupported, describe, read_frame, write_frame
 from sandbox.inside.groups import Group, groups
@@ -27,6 +27,21 @@ from sandbox.inside.pytest_standin import Failed, stand_in
 from sandbox.inside.suite import WRAPPER, BadSuite, Plan, parse_beginning, plan_suite, stub_names
 
 
+class Candidate(Protocol):
+    """What a judge has to know of the candidate; `Link` says what each means."""
+
+    fault: NoAnswer | None
+
+    @property
+    def calls(self) -> int: ...
+    @property
+    def show_last(self) -> Callable[[], str]: ...
+    def raised(self, error: BaseException) -> bool: ...
+    def take_unsupported(self) -> NoAnswer | None: ...
+    def set_aside(self, values: Iterable[Any]) -> dict[NoAnswer, None]: ...
+    def bring_back(self, aside: dict[NoAnswer, None]) -> None: ...
+
+
 class Finished(BaseException):
     """Enough is known; nothing more is run."""
 
@@ -34,7 +49,7 @@ class Finished(BaseException):
 class Judge:
     """One run of one suite."""
 
-    def __init__(self, plan: Plan, link: Link, report: Callable[[dict[str, Any]], None], *, stop: bool) -> None:
+    def __init__(self, plan: Plan, link: Candidate, report: Callable[[dict[str, Any]], None], *, stop: bool) -> None:
         self._plan = plan
         self._link = link
         self._send = report
@@ -123,11 +138,11 @@ class Judge:
             return "passed", {}
         details = describe(error)
         details["raised"] = getattr(error, "touchstone_name", details["raised"])
-        if isinstance(error, unittest.SkipTest):
+        if isinstance(error, unittest.SkipTest) and not self._link.raised(error):
             return "not_run", details
         if isinstance(error, MemoryError):
             return "memory_limit", details
-        wrong = isinstance(error, AssertionError | Failed) and error is not self._link.last_raised
+        wrong = isinstance(error, AssertionError | Failed) and not self._link.raised(error)
         return ("wrong_answer" if wrong else "runtime_error"), details
 
 
@@ -168,7 +183,7 @@ def run_judge(job_fd: int, link_fd: int, reply_cap_bytes: int) -> None:
     try:
         plan = plan_suite(job["code"], job.get("skip", ()))
         entry_point = job["entry_point"]
-        _check_entry_point(entry_point, plan)
+        check_entry_point(entry_point, plan)
         write_frame(job_fd, {"tests": plan.names})
         if read_frame(job_fd) is None:
             return
@@ -180,7 +195,7 @@ def run_judge(job_fd: int, link_fd: int, reply_cap_bytes: int) -> None:
         theirs = _names_of_the_program(plan, owned)
         module.__dict__.update({name: link.proxy(name) if name in plan.called else link.maybe(name) for name in theirs})
         module.__dict__.setdefault("callable", is_callable)
-        _import_what_tests_forgot(plan, module.__dict__)
+        import_what_tests_forgot(plan.mentioned, module.__dict__)
         if candidate is not None:
             module.__dict__[entry_point] = module.__dict__["candidate"] = candidate
         judge = Judge(plan, link, lambda message: write_frame(job_fd, message), stop=job["stop_on_failure"])
@@ -200,16 +215,18 @@ def _names_of_the_program(plan: Plan, owned: set[str]) -> set[str]:
     return {name for name in names if not hasattr(builtins, name) and not name.startswith("__")}
 
 
-def _import_what_tests_forgot(plan: Plan, namespace: dict[str, Any]) -> None:
+def import_what_tests_forgot(mentioned: Set[str], namespace: dict[str, Any]) -> None:
     """Modules the tests mention without importing: they were written to share the solution's own imports."""
-    for name in plan.mentioned & sys.stdlib_module_names:
+    for name in mentioned & sys.stdlib_module_names:
         if name not in namespace and not hasattr(builtins, name):
             with contextlib.suppress(ImportError):
                 namespace[name] = importlib.import_module(name)
 
 
-def _check_entry_point(entry_point: str | None, plan: Plan) -> None:
-    if entry_point is None and any(piece.takes_candidate for piece in plan.functions):
+def check_entry_point(entry_point: str | None, plan: Plan) -> None:
+    """Raise `BadSuite` where the tests want a function that the program does not name."""
+    pieces = [*plan.functions, *(piece for methods in plan.cases.values() for piece in methods)]
+    if entry_point is None and any(piece.takes_candidate for piece in pieces):
         raise BadSuite("the test code wants the candidate as an argument, and the program names no entry point")
 
 
