@@ -29,6 +29,15 @@ for count in range(100):
         break
 print(count, flush=True)
 """
+TOGETHER = """
+import os
+for _ in range(4):
+    if os.fork() == 0:
+        eaten = bytearray(20 << 20)
+        os.read(0, 1)
+        os._exit(0)
+os.wait()
+"""
 
 MOUNTS = """
 31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
@@ -76,10 +85,7 @@ def test_a_process_under_it_is_not(group: Group) -> None:
 
 
 def test_the_limit_is_for_all_together(group: Group) -> None:
-    together = "import os\nfor _ in range(4): os.fork() or (bytearray(20 << 20), os.read(0, 1), os._exit(0))\nos.wait()"
-    with start(
-        group, together.replace("(bytearray(20 << 20),", "(globals().update(x=bytearray(20 << 20)),")
-    ) as process:
+    with start(group, TOGETHER) as process:
         assert process.stdin is not None
         process.stdin.write(b"\n")
         process.stdin.flush()
