@@ -11,7 +11,7 @@ DEV := .venv-dev/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-crash test-attacks test-fuzz test-soak check format bench docs clean
+.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak check format bench docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ test-fuzz: .venv-dev/installed ## wrong programs that forge frames, $TRIALS of t
 
 test-soak: .venv-dev/installed ## attacks and honest runs mixed, $MINUTES long (60)
 	$(DEV)/python -m tests.sandbox.soak --minutes $(MINUTES)
+
+test-mutants: .venv-dev/installed ## 2,000 solutions with one fault each: the sandbox says what a plain run says
+	$(DEV)/python -m tests.sandbox.mutants --count 2000
 
 check: .venv-dev/installed ## lint, types, import contract
 	$(DEV)/ruff check .
