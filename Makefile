@@ -4,15 +4,17 @@
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
+TRIALS ?= 100000
+MINUTES ?= 60
 SERVE := .venv/bin
 DEV := .venv-dev/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-crash check format bench docs clean
+.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak check format bench docs clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 serve: .venv/installed ## install the light serving set and serve the bundled model on $HOST:$PORT
 	$(SERVE)/touchstone serve --host $(HOST) --port $(PORT)
@@ -22,6 +24,18 @@ test: .venv-dev/installed ## install what the tests need and run them (under 15 
 
 test-crash: .venv-dev/installed ## kill -9 the server under load 50 times: nothing acknowledged may be lost
 	$(DEV)/python -m bench.crash --kills 50
+
+test-attacks: .venv-dev/installed ## every attack as root, as a user and under Docker's default profile, as far as they can be made
+	$(DEV)/python -m tests.sandbox.run_attacks
+
+test-fuzz: .venv-dev/installed ## wrong programs that forge frames, $TRIALS of them (100,000): none may pass
+	$(DEV)/python -m tests.sandbox.fuzz --trials $(TRIALS) --minutes $(MINUTES)
+
+test-soak: .venv-dev/installed ## attacks and honest runs mixed, $MINUTES long (60)
+	$(DEV)/python -m tests.sandbox.soak --minutes $(MINUTES)
+
+test-mutants: .venv-dev/installed ## 2,000 solutions with one fault each: the sandbox says what a plain run says
+	$(DEV)/python -m tests.sandbox.mutants --count 2000
 
 check: .venv-dev/installed ## lint, types, import contract
 	$(DEV)/ruff check .
@@ -35,6 +49,7 @@ format: .venv-dev/installed ## apply the formatter
 
 bench: .venv-dev/installed ## ratios, taken side by side in one run
 	$(DEV)/python -m bench.serving
+	$(DEV)/python -m bench.sandbox
 	$(DEV)/touchstone eval --limit 100
 
 docs: .venv-dev/installed ## write the generated pages

@@ -76,7 +76,7 @@ def _boxes(drive: Drive, program: Program, suite: AssertSuite, tally: Tally) -> 
     }
     frames = _REPORTS_A_TEST * tally.size + 8
     if suite.in_process:
-        return [_box("candidate", {"mode": "weak", "source": program.source, **tests}, frames)]
+        return [_box("weak", {"source": program.source, **tests}, frames)]
     return [_box("candidate", {"mode": "serve", "source": program.source}, 3), _box("judge", tests, frames)]
 
 
@@ -114,6 +114,9 @@ class _Attempt:
         """One frame of either; whether to go on."""
         try:
             message = loads(frame.body)
+            if "planned" in message and frame.box == self._judge:
+                self.lap.end(frame.cpu_s, frame.wall_s)
+                return True
             if frame.box == 0 and not self.loaded:
                 return self._take_loading(message, frame)
             if frame.box == self._judge:
@@ -135,9 +138,6 @@ class _Attempt:
         if "invalid" in report:
             self.invalid = str(report["invalid"])[:500]
             return False
-        if "planned" in report:
-            self.lap.end(frame.cpu_s, frame.wall_s)
-            return True
         if "end" in report:
             self.ended = True
             return False

@@ -11,8 +11,9 @@ from sandbox.types import MAX_SOURCE_BYTES, Limits, Program
 from sandbox.zygote import Box, End, Printed, Take, Zygote
 
 _TAIL_BYTES = 2000
+_OPEN_FILES = 64
 
-_WHY = {
+WHY = {
     "timeout_cpu": (Status.TIMEOUT_CPU, "out of CPU time"),
     "timeout_wall": (Status.TIMEOUT_WALL, "out of wall time"),
     "output_limit": (Status.OUTPUT_LIMIT, "printed more than the output limit"),
@@ -48,8 +49,8 @@ class Drive:
 
     def why(self, end: End) -> tuple[Status, str]:
         """What an attempt came to that ended before it was done."""
-        if end.why in _WHY:
-            status, message = _WHY[end.why]
+        if end.why in WHY:
+            status, message = WHY[end.why]
             return status, end.message or message
         code = end.boxes[0].exit
         if code >= 0:
@@ -84,17 +85,22 @@ class Drive:
         self._printed += data  # bounded by the output limit
 
     def _left(self) -> dict[str, Any]:
-        limits = self.limits
-        return {
-            "cpu_s": limits.cpu_s - self.cpu_s,
-            "wall_s": limits.wall_s - self.wall_s,
-            "test_cpu_s": limits.busy_test_s,
-            "test_wall_s": limits.test_wall_s,
-            "memory_bytes": limits.memory_bytes,
-            "output_bytes": limits.output_bytes,
-            "file_bytes": limits.file_bytes,
-            "processes": limits.processes,
-        }
+        return limits_left(self.limits, self.cpu_s, self.wall_s)
+
+
+def limits_left(limits: Limits, cpu_s: float = 0.0, wall_s: float = 0.0) -> dict[str, Any]:
+    """The limits as a zygote takes them, less what was used already."""
+    return {
+        "cpu_s": limits.cpu_s - cpu_s,
+        "wall_s": limits.wall_s - wall_s,
+        "test_cpu_s": limits.busy_test_s,
+        "test_wall_s": limits.test_wall_s,
+        "memory_bytes": limits.memory_bytes,
+        "output_bytes": limits.output_bytes,
+        "file_bytes": limits.file_bytes,
+        "processes": limits.processes,
+        "open_files": _OPEN_FILES,
+    }
 
 
 class Lap:

@@ -14,26 +14,31 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Literal
 
-from sandbox.asserts import names_of, run_asserts
-from sandbox.calls import compare_with, requests_of, run_calls
-from sandbox.compare import same_output
 from sandbox.drive import Drive
-from sandbox.errors import InvalidSuite, LaunchFailed
-from sandbox.observe import describe_value
+from sandbox.errors import LaunchFailed, UnsupportedLanguage
+from sandbox.execute import executor
+from sandbox.forms import prepare
+from sandbox.languages import Artifacts, ExecRunner, check_language, is_python, tool_folders
+from sandbox.order import Order
 from sandbox.outcome import OnTest, Outcome
 from sandbox.pool import Pool, PoolStats, Slot
-from sandbox.stdio import compare_output, run_stdio
+from sandbox.profiles import profile_of
 from sandbox.tally import Tally
 from sandbox.tiers import TIERS, Tier, find_tier, own_user
-from sandbox.types import AssertSuite, CallSuite, Limits, ObserveSuite, Program, StdioSuite, Suite
+from sandbox.types import AssertSuite, Limits, Program, Suite, suite_hash
 from sandbox.zygote import Zygote, ZygoteConfig
 
 _MAX_WAITING = 10_000
 _RECYCLE_AFTER = 2_000
+_LARGE = 20_000
+_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
+"""What packages may load shared libraries from."""
+
+_SYSTEM_FOLDERS = (*_LIBRARIES, "/bin", "/usr/bin", "/usr/libexec", "/usr/include", "/usr/share", "/etc/alternatives")
+"""What tools are made of; those found elsewhere say so."""
 
 
 class LocalSandbox:
@@ -60,6 +65,8 @@ class LocalSandbox:
         self._pool = Pool(self._start, concurrency or _cores(), max_waiting, recycle_after)
         self._probing = asyncio.Lock()
         self._tier: Tier | None = None
+        self._order = Order()
+        self._artifacts = Artifacts()
         self._closed = False
 
     async def probe(self) -> Tier:
@@ -75,15 +82,21 @@ class LocalSandbox:
     async def run(
         self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
     ) -> Outcome:
-        """See `Sandbox.run`. A run the isolation failed is tried once more, and then reports its tests again."""
+        """See `Sandbox.run`. A run the isolation failed is tried once more, and then reports its tests again.
+
+        Raises `UnsupportedLanguage`, too.
+        """
         tier = await self.probe()
-        names = _names(suite)
+        if is_python(program.language):
+            attempt = await self._python_way(program, suite, limits, on_test)
+        else:
+            attempt = self._tool_way(program, suite, limits, on_test, tier)
         async with self._pool.slot(request) as slot:
             try:
-                outcome = await self._attempt(slot, program, suite, limits, Tally(names, on_test))
+                outcome = await attempt(slot)
             except LaunchFailed:
                 self._pool.note_retry()
-                outcome = await self._attempt(slot, program, suite, limits, Tally(names, on_test))
+                outcome = await attempt(slot)
         return replace(outcome, tier=tier.name)
 
     def stats(self) -> PoolStats:
@@ -95,10 +108,38 @@ class LocalSandbox:
         self._closed = True
         await self._pool.close()
 
-    async def _attempt(self, slot: Slot, program: Program, suite: Suite, limits: Limits, tally: Tally) -> Outcome:
-        zygote = await self._pool.zygote(slot, "bare")
-        drive = Drive(zygote, limits)
-        return drive.finish(await _drive(drive, program, suite, tally))
+    async def _python_way(
+        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None
+    ) -> Callable[[Slot], Awaitable[Outcome]]:
+        profile = "bare" if self._python is None else profile_of(program.source)
+        if isinstance(suite, AssertSuite) and len(suite.code) > _LARGE:  # off the event loop, which others wait for
+            prepared = await asyncio.to_thread(prepare, program, suite, limits, self._order)
+        else:
+            prepared = prepare(program, suite, limits, self._order)
+
+        async def attempt(slot: Slot) -> Outcome:
+            drive = Drive(await self._pool.zygote(slot, profile), limits)
+            outcome = await prepared.run(drive, Tally(prepared.names, on_test))
+            if limits.stop_on_failure and prepared.form in ("calls", "stdio"):
+                self._order.note(suite_hash(suite), [test.status for test in outcome.tests])
+            return outcome
+
+        return attempt
+
+    def _tool_way(
+        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None, tier: Tier
+    ) -> Callable[[Slot], Awaitable[Outcome]]:
+        check_language(program.language)
+        if tier.name != "A":
+            raise UnsupportedLanguage(
+                program.language, f"{program.language} needs files and processes of its own, which tier A has only"
+            )
+
+        async def attempt(slot: Slot) -> Outcome:
+            execute = executor(lambda: self._pool.zygote(slot, "tools"))
+            return await ExecRunner(execute, self._artifacts).run(program, suite, limits, on_test)
+
+        return attempt
 
     async def _start(self, profile: str) -> Zygote:
         assert self._tier is not None  # noqa: S101
@@ -108,53 +149,19 @@ class LocalSandbox:
         return await self._start_zygote(tier, "bare")
 
     async def _start_zygote(self, tier: str, profile: str) -> Zygote:
+        tools = profile == "tools"
         return await Zygote.start(
             ZygoteConfig(
                 tier=tier,
-                python=self._python or sys.executable,
+                python=sys.executable if self._python is None or tools else self._python,
                 profile=profile,
-                packages=self._python is not None,
+                packages=self._python is not None and not tools,
                 user=own_user(),
+                shown=(*_SYSTEM_FOLDERS, *tool_folders()) if tools else _LIBRARIES if self._python is not None else (),
+                tools=tools,
             )
         )
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _names(suite: Suite) -> Sequence[str]:
-    """The names of a suite's tests. Raises `InvalidSuite`."""
-    match suite:
-        case CallSuite():
-            names: Sequence[str] = [call.function for call in suite.calls]
-        case StdioSuite():
-            names = [f"case {number}" for number in range(1, len(suite.cases) + 1)]
-        case ObserveSuite():
-            names = [each.function or f"input {number}" for number, each in enumerate(suite.inputs, 1)]
-        case AssertSuite():
-            names = names_of(suite.code)
-    if not names:
-        raise InvalidSuite("the suite holds no test")
-    return names
-
-
-async def _drive(drive: Drive, program: Program, suite: Suite, tally: Tally) -> Outcome:
-    """Run a suite in its form. Raises `InvalidSuite` and `LaunchFailed`."""
-    match suite:
-        case CallSuite():
-            requests = dict(enumerate(requests_of(suite.calls)))
-            outcome = await run_calls(drive, program, requests, compare_with(suite.calls), tally)
-            return replace(outcome, form="calls")
-        case StdioSuite():
-            inputs = {index: case.stdin for index, case in enumerate(suite.cases)}
-            verdict = compare_output([case.expected for case in suite.cases], same_output)
-            return replace(await run_stdio(drive, program, inputs, verdict, tally), form="stdio")
-        case ObserveSuite():
-            requests = dict(enumerate(requests_of(suite.inputs)))
-            outcome = await run_calls(drive, program, requests, describe_value, tally)
-            return replace(outcome, form="observe")
-        case AssertSuite():
-            outcome = await run_asserts(drive, program, suite, tally)
-            integrity: Literal["weak", "strong"] = "weak" if suite.in_process else "strong"
-            return replace(outcome, form="asserts", integrity=integrity)

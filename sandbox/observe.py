@@ -15,6 +15,11 @@ def describe_value(_index: int, value: Any) -> dict[str, Any]:
     return {"status": Status.PASSED, "value": short_repr(value), "value_hash": fingerprint(value)}
 
 
+def describe_output(index: int, output: str) -> dict[str, Any]:
+    """The same of all that a program printed."""
+    return {**describe_value(index, output), "value_type": "str"}
+
+
 def fingerprint(value: Any) -> str:
     """A hash that equal values of equal types share, here and in every other process. `value` is plain data."""
     return hashlib.blake2b(_canonical(value).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

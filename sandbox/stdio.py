@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sandbox.drive import Drive, Lap, load_failure, raised_status, text, too_long
-from sandbox.inside.codec import BadFrame, loads
+from sandbox.inside.codec import BadFrame, loads, short_repr
 from sandbox.outcome import Outcome, Status, TestOutcome
 from sandbox.tally import Tally
 from sandbox.types import MAX_SOURCE_BYTES, Program
@@ -115,8 +115,7 @@ def compare_output(expected: Sequence[str], same: Callable[[str, str], str | Non
 
     def verdict(index: int, output: str) -> dict[str, Any]:
         difference = same(output, expected[index])
-        if difference is None:
-            return {"status": Status.PASSED}
-        return {"status": Status.WRONG_ANSWER, "exception_message": difference}
+        status = Status.PASSED if difference is None else Status.WRONG_ANSWER
+        return {"status": status, "exception_message": difference, "value": short_repr(output)}
 
     return verdict

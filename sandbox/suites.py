@@ -249,7 +249,7 @@ def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
 
 
 def _does_nothing(node: ast.stmt) -> bool:
-    """A docstring, `pass`, an assertion that cannot fail, or what only runs where the tests are the main program."""
+    """A docstring, `pass`, a builtin named and not called, or an assertion that cannot fail."""
     match node:
         case ast.Pass() | ast.Expr(value=ast.Constant()):
             return True
@@ -257,13 +257,6 @@ def _does_nothing(node: ast.stmt) -> bool:
             return bool(value)
         case ast.Expr(value=ast.Name(id=name)):
             return hasattr(builtins, name)
-        case ast.If(
-            test=ast.Compare(
-                left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant(value="__main__")]
-            ),
-            orelse=[],
-        ):
-            return not any(isinstance(inner, ast.NamedExpr | ast.Global) for inner in ast.walk(node))
     return False
 
 

@@ -134,8 +134,7 @@ def own_user() -> int | None:
 
 
 async def _probe(zygote: Zygote, name: str) -> tuple[tuple[str, str], ...]:
-    if not zygote.facts["seccomp"]:
-        raise SandboxUnavailable((f"tier {name}: seccomp: no table of system calls for {os.uname().machine}",))
+    _check_filter(zygote, name)
     calls = tuple(Call(function=function, expected=value) for function, value in _EXPECTED[name].items())
     tally = Tally([call.function for call in calls], None)
     drive = Drive(zygote, Limits(test_wall_s=20))
@@ -146,6 +145,11 @@ async def _probe(zygote: Zygote, name: str) -> tuple[tuple[str, str], ...]:
         raise SandboxUnavailable(tuple(f"tier {name}: {what}" for what in wrong))
     facts = tuple((test.name, test.value or "") for test in outcome.tests)
     return (*facts, ("landlock_abi", str(zygote.facts["landlock"])))
+
+
+def _check_filter(zygote: Zygote, name: str) -> None:
+    if not zygote.facts["seccomp"]:
+        raise SandboxUnavailable((f"tier {name}: seccomp: no table of system calls for {os.uname().machine}",))
 
 
 def _wrong(outcome: Outcome) -> list[str]:

@@ -1,7 +1,7 @@
 """What runs inside the isolation: shipped as source text to a fresh interpreter, never imported from disk there.
 
 Every module here is self-contained: standard library, and each other in the order of `MODULES`. The serving process
-imports only `codec` (both sides must agree on it) and `seccomp` (its architectures).
+imports only `codec` (both sides must agree on it), `seccomp` (its architectures) and `suite` (which reads test code).
 """
 
 MODULES = (
@@ -11,13 +11,16 @@ MODULES = (
     "syscalls",
     "seccomp",
     "root",
+    "pytest_shapes",
     "suite",
     "opaque",
     "link",
+    "pytest_standin",
+    "groups",
     "judge",
-    "weak",
     "printed",
     "candidate",
+    "weak",
     "execute",
     "confine",
     "zygote",

@@ -28,7 +28,6 @@ from sandbox.inside.codec import (
     write_frame,
 )
 from sandbox.inside.printed import take_count
-from sandbox.inside.weak import run_weak
 
 _MODULE = "candidate"
 _ROOM_FOR_ENVELOPE = 1024
@@ -38,19 +37,16 @@ def run_candidate(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: in
     """Load the program of the job and say so; then do what its mode asks for.
 
     `calls`: answer every call of the job on `result_fd`. `serve`: answer a judge on `link_fd` until it ends. `main`:
-    run the program as a script. `weak`: run the tests, too, in this very process.
+    run the program as a script.
     """
     job = read_job(job_fd)
     mode = job["mode"]
     if mode == "main":
         _run_as_script(job["source"], result_fd)
         return
-    namespace, said = _load(job["source"])
+    namespace, said = load_source(job["source"])
     write_frame(result_fd, {**said, "printed": _flush()})
     if namespace is None:
-        finish(result_fd)
-    elif mode == "weak":
-        run_weak(namespace, job, lambda report: write_frame(result_fd, report))
         finish(result_fd)
     elif mode == "calls":
         for index, request in zip(job["ids"], job["calls"], strict=True):
@@ -105,7 +101,8 @@ def _compile(source: str) -> tuple[CodeType | None, dict[str, Any]]:
         return None, {"does_not_compile": describe(error)}
 
 
-def _load(source: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+def load_source(source: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """The names of the untrusted module, or None; and what to say of it."""
     code, said = _compile(source)
     if code is None:
         return None, said

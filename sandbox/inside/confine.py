@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from sandbox.inside.candidate import run_candidate
-from sandbox.inside.codec import write_frame
+from sandbox.inside.codec import finish, read_job, write_frame
+from sandbox.inside.execute import run_execute
 from sandbox.inside.judge import run_judge
-from sandbox.inside.landlock import restrict
-from sandbox.inside.seccomp import for_process
+from sandbox.inside.landlock import enter
+from sandbox.inside.root import TMP
+from sandbox.inside.seccomp import Filter
 from sandbox.inside.system import (
     CLONE_NEWNS,
     MS_NODEV,
@@ -25,21 +27,32 @@ from sandbox.inside.system import (
     PR_SET_NO_NEW_PRIVS,
     PR_SET_PDEATHSIG,
     empty_capabilities,
-    install_filter,
     mount,
     prctl,
     unshare,
 )
+from sandbox.inside.weak import run_weak
 
 RESULT_FD, JOB_FD, LINK_FD = 3, 4, 5
 _ABOVE = 100
 """Descriptors to keep are moved above this before the low numbers are filled."""
 
-_OPEN_FILES = 64
 _INODES = 1024
 _NO_LIMIT = resource.RLIM_INFINITY
-_TMP = "/tmp"  # noqa: S108  the run's own
-_ROLES = {"candidate": run_candidate, "judge": run_judge}
+_MAX_FD = 2**31 - 1
+
+
+def _weak(job_fd: int, result_fd: int, _link_fd: int, _reply_cap_bytes: int) -> None:
+    job = read_job(job_fd)
+    run_weak(job["source"], job, lambda report: write_frame(result_fd, report))
+    finish(result_fd)
+
+
+def _execute(job_fd: int, result_fd: int, _link_fd: int, _reply_cap_bytes: int) -> None:
+    run_execute(job_fd, result_fd)
+
+
+_ROLES = {"candidate": run_candidate, "judge": run_judge, "weak": _weak, "execute": _execute}
 
 
 @dataclass
@@ -48,11 +61,12 @@ class Setup:
 
     pid_namespace: int | None = None
     """A descriptor of the zygote itself, to come back to its own pid namespace; None in tier B."""
-    filters: dict[str, bytes] = field(default_factory=dict)
+    filters: dict[str, Filter] = field(default_factory=dict)
     """System-call filters by kind; empty where the architecture has none."""
-    landlock: bool = False
-    readable: list[str] = field(default_factory=list)
-    executable: list[str] = field(default_factory=list)
+    ruleset: int | None = None
+    """Landlock's, as a descriptor; None where the kernel has none."""
+    tools: bool = False
+    """Programs may be executed, those a run writes to its folder among them."""
     own_user: bool = True
     """The zygote's user is nobody else's, so that the kernel's count of its processes bounds a run's threads."""
     base_bytes: int = 0
@@ -66,9 +80,9 @@ def run_confined(order: dict[str, Any], limits: dict[str, Any], setup: Setup, fd
     None.
     """
     try:
-        _arrange(fds)
+        ruleset = _arrange(fds, setup.ruleset)
         try:
-            _confine(order, limits, setup)
+            _confine(order, limits, setup, ruleset)
         except (OSError, ValueError) as error:
             # Believed as the first frame only, which nothing untrusted can write.
             write_frame(RESULT_FD, {"refused": f"{type(error).__name__}: {error}"})
@@ -80,24 +94,23 @@ def run_confined(order: dict[str, Any], limits: dict[str, Any], setup: Setup, fd
         os._exit(0)
 
 
-def _arrange(fds: list[int | None]) -> None:
-    """The descriptors of a confined process at their numbers, every other one closed."""
+def _arrange(fds: list[int | None], ruleset: int | None) -> int | None:
+    """The descriptors of a confined process at their numbers, every other one closed but the ruleset's, at the end."""
     if fds[0] is None:
         fds[0] = os.open("/dev/null", os.O_RDONLY)
-    kept = [fcntl.fcntl(fd, fcntl.F_DUPFD, _ABOVE) for fd in fds if fd is not None]
+    kept = [fcntl.fcntl(fd, fcntl.F_DUPFD, _ABOVE) for fd in (*fds, ruleset) if fd is not None]
     for target, source in enumerate(kept):
         os.dup2(source, target)
-    os.closerange(len(kept), os.sysconf("SC_OPEN_MAX"))
+    os.closerange(len(kept), _MAX_FD)
+    return None if ruleset is None else len(kept) - 1
 
 
-def _confine(order: dict[str, Any], limits: dict[str, Any], setup: Setup) -> None:
-    writable = []
+def _confine(order: dict[str, Any], limits: dict[str, Any], setup: Setup, ruleset: int | None) -> None:
     if setup.pid_namespace is not None:
         unshare(CLONE_NEWNS)
         options = f"size={limits['file_bytes']},nr_inodes={_INODES},mode=0777"
-        mount("tmpfs", _TMP, "tmpfs", MS_NOSUID | MS_NODEV | (0 if setup.executable else MS_NOEXEC), options)
-        os.chdir(_TMP)
-        writable = [_TMP]
+        mount("tmpfs", TMP, "tmpfs", MS_NOSUID | MS_NODEV | (0 if setup.tools else MS_NOEXEC), options)
+        os.chdir(TMP)
     os.setsid()
     _limit(limits, setup)
     empty_capabilities()
@@ -107,11 +120,11 @@ def _confine(order: dict[str, Any], limits: dict[str, Any], setup: Setup) -> Non
         raise OSError("the zygote is gone")
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     random.seed(0)  # repeatable verdicts
-    if setup.landlock:  # after the mount: a rule made before would not cover the fresh /tmp
-        restrict(setup.readable, writable, setup.executable)
-    program = setup.filters.get(order.get("filter", "python"))
-    if program is not None:
-        install_filter(for_process(program, os.getpid()))
+    if ruleset is not None:
+        enter(ruleset)
+        os.close(ruleset)
+    if setup.filters:
+        setup.filters[order["filter"]].install(os.getpid())
 
 
 def _limit(limits: dict[str, Any], setup: Setup) -> None:
@@ -121,7 +134,7 @@ def _limit(limits: dict[str, Any], setup: Setup) -> None:
         (resource.RLIMIT_AS, setup.base_bytes + limits["memory_bytes"] if limits["memory_bytes"] else _NO_LIMIT),
         (resource.RLIMIT_CPU, int(limits["cpu_s"]) + 2),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),
-        (resource.RLIMIT_NOFILE, limits.get("open_files", _OPEN_FILES)),
+        (resource.RLIMIT_NOFILE, limits["open_files"]),
         # Two processes of the zygote's belong to the user too, and a run's other process.
         (resource.RLIMIT_NPROC, limits["processes"] + 3 if setup.own_user else _NO_LIMIT),
         (resource.RLIMIT_CORE, 0),

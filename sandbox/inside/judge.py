@@ -11,19 +11,35 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
-import functools
 import importlib
 import sys
 import unittest
 from collections import ChainMap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from types import FrameType, ModuleType, TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from sandbox.inside.codec import Unsupported, describe, finish, read_job, write_frame
+from sandbox.inside.groups import Group, groups
 from sandbox.inside.link import Link, NoAnswer
 from sandbox.inside.opaque import is_callable
-from sandbox.inside.suite import WRAPPER, BadSuite, Piece, Plan, parse_beginning, plan_suite, stub_names
+from sandbox.inside.pytest_standin import Failed, stand_in
+from sandbox.inside.suite import WRAPPER, BadSuite, Plan, parse_beginning, plan_suite, stub_names
+
+
+class Candidate(Protocol):
+    """What a judge has to know of the candidate; `Link` says what each means."""
+
+    fault: NoAnswer | None
+
+    @property
+    def calls(self) -> int: ...
+    @property
+    def show_last(self) -> Callable[[], str]: ...
+    def raised(self, error: BaseException) -> bool: ...
+    def take_unsupported(self) -> NoAnswer | None: ...
+    def set_aside(self, values: Iterable[Any]) -> dict[NoAnswer, None]: ...
+    def bring_back(self, aside: dict[NoAnswer, None]) -> None: ...
 
 
 class Finished(BaseException):
@@ -33,7 +49,7 @@ class Finished(BaseException):
 class Judge:
     """One run of one suite."""
 
-    def __init__(self, plan: Plan, link: Link, report: Callable[[dict[str, Any]], None], *, stop: bool) -> None:
+    def __init__(self, plan: Plan, link: Candidate, report: Callable[[dict[str, Any]], None], *, stop: bool) -> None:
         self._plan = plan
         self._link = link
         self._send = report
@@ -44,43 +60,45 @@ class Judge:
     def run(self, namespace: dict[str, Any], candidate: Callable[..., Any] | None) -> None:
         """Run everything; every test met is reported once."""
         namespace[WRAPPER] = lambda index: _OneTest(self, index)
+        if self._plan.uses_pytest:
+            sys.modules["pytest"] = stand_in()
         everything = range(len(self._plan.names))
         try:
             code = compile(self._plan.module, "<tests>", "exec", dont_inherit=True)
             if self._guard(lambda: exec(code, namespace), everything):  # noqa: S102
-                for piece in self._plan.functions:
-                    args = (candidate,) if piece.takes_candidate else ()
-                    self._guard(functools.partial(namespace[piece.name], *args), piece.tests)
-                for name, methods in self._plan.cases.items():
-                    self._run_case(namespace[name], methods)
+                for group in groups(self._plan, namespace, candidate):
+                    self._run_group(group)
         except Finished:
             pass
         self._send({"end": True})
 
-    def _run_case(self, case: type[unittest.TestCase], methods: list[Piece]) -> None:
-        if not self._guard(case.setUpClass, [index for piece in methods for index in piece.tests]):
-            return
-        for piece in methods:
-            self._guard(functools.partial(_run_method, case, piece.name), piece.tests)
-        self._guard(case.tearDownClass, ())
-        self._guard(case.doClassCleanups, ())
+    def _run_group(self, group: Group) -> None:
+        if self._guard(group.prepare, group.tests):
+            for action, tests in group.members:
+                self._guard(action, tests)
+            for action in group.clear:
+                self._guard(action, ())
 
     def _guard(self, action: Callable[[], Any], tests: Iterable[int]) -> bool:
         """Run what holds some tests; when it raises between them, those not yet reported came to that exception.
 
-        Before the first call of the candidate it is the suite's own fault. Returns whether it ran to its end.
+        Before the first call of the candidate it is the suite's own fault, unless tests are left out that called it.
+        Returns whether it ran to its end.
         """
         try:
             action()
         except (Finished, BadSuite):
             raise
         except BaseException as error:
-            if self._link.calls == 0 and not self._reported:
+            ours = isinstance(error, unittest.SkipTest) or self._plan.skip
+            if self._link.calls == 0 and not self._reported and not ours:
                 where = _line(error.__traceback__)
                 raise BadSuite(
                     f"the test code raised before any test{where}: {type(error).__name__}: {error}"
                 ) from error
-            for index in tests:
+            meant = [index for index in tests if index not in self._plan.skip]
+            # After the last test it fails them all: what they asked is not all that was to hold.
+            for index in [index for index in meant if index not in self._reported] or meant:
                 self.report(index, error)
             return False
         return True
@@ -120,11 +138,11 @@ class Judge:
             return "passed", {}
         details = describe(error)
         details["raised"] = getattr(error, "touchstone_name", details["raised"])
-        if isinstance(error, unittest.SkipTest):
+        if isinstance(error, unittest.SkipTest) and not self._link.raised(error):
             return "not_run", details
         if isinstance(error, MemoryError):
             return "memory_limit", details
-        wrong = isinstance(error, AssertionError) and error is not self._link.last_raised
+        wrong = isinstance(error, AssertionError | Failed) and not self._link.raised(error)
         return ("wrong_answer" if wrong else "runtime_error"), details
 
 
@@ -142,20 +160,10 @@ class _OneTest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if isinstance(error, Finished):
+        if isinstance(error, Finished | BadSuite):
             return False
         self._judge.end(self._index, error, self._aside)
         return True
-
-
-def _run_method(case: type[unittest.TestCase], name: str) -> None:
-    test = case(name)
-    test.setUp()
-    try:
-        getattr(test, name)()
-    finally:
-        test.tearDown()
-        test.doCleanups()
 
 
 def _line(trace: TracebackType | None) -> str:
@@ -172,8 +180,8 @@ def run_judge(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: int) -
     job = read_job(job_fd)
     entry_point = job["entry_point"]
     try:
-        plan = plan_suite(job["code"])
-        _check_entry_point(entry_point, plan)
+        plan = plan_suite(job["code"], job["skip"])
+        check_entry_point(entry_point, plan)
         link = Link(link_fd, reply_cap_bytes)
         module = ModuleType("__judge__")
         sys.modules["__judge__"] = module
@@ -182,7 +190,7 @@ def run_judge(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: int) -
         theirs = _names_of_the_program(plan, owned)
         module.__dict__.update({name: link.proxy(name) if name in plan.called else link.maybe(name) for name in theirs})
         module.__dict__.setdefault("callable", is_callable)
-        _import_what_tests_forgot(plan, module.__dict__)
+        import_what_tests_forgot(plan.mentioned, module.__dict__)
         if candidate is not None:
             module.__dict__[entry_point] = module.__dict__["candidate"] = candidate
         write_frame(result_fd, {"planned": True})
@@ -204,16 +212,18 @@ def _names_of_the_program(plan: Plan, owned: set[str]) -> set[str]:
     return {name for name in names if not hasattr(builtins, name) and not name.startswith("__")}
 
 
-def _import_what_tests_forgot(plan: Plan, namespace: dict[str, Any]) -> None:
+def import_what_tests_forgot(mentioned: Set[str], namespace: dict[str, Any]) -> None:
     """Modules the tests mention without importing: they were written to share the solution's own imports."""
-    for name in plan.mentioned & sys.stdlib_module_names:
+    for name in mentioned & sys.stdlib_module_names:
         if name not in namespace and not hasattr(builtins, name):
             with contextlib.suppress(ImportError):
                 namespace[name] = importlib.import_module(name)
 
 
-def _check_entry_point(entry_point: str | None, plan: Plan) -> None:
-    if entry_point is None and any(piece.takes_candidate for piece in plan.functions):
+def check_entry_point(entry_point: str | None, plan: Plan) -> None:
+    """Raise `BadSuite` where the tests want a function that the program does not name."""
+    pieces = [*plan.functions, *(piece for methods in plan.cases.values() for piece in methods)]
+    if entry_point is None and any(piece.takes_candidate for piece in pieces):
         raise BadSuite("the test code wants the candidate as an argument, and the program names no entry point")
 
 

@@ -54,6 +54,10 @@ class Link:
         """The same where the tests never call the name themselves: whatever else they do with it cannot be judged."""
         return only_called(self.proxy(name), lambda: self._refuse(f"the test uses {name} other than by calling it"))
 
+    def raised(self, error: BaseException) -> bool:
+        """Whether the candidate raised an exception, and not the test."""
+        return error is self.last_raised
+
     def take_unsupported(self) -> NoAnswer | None:
         """Why a test since the last time cannot be judged: a value that did not cross was used, or left unused."""
         if LOST.asked:

@@ -38,6 +38,9 @@ INSIDE_ID = 1000
 """The user and group inside the namespaces, without any privilege outside."""
 
 _ALL = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
+TMP = "/box/tmp"
+"""Where a run's own tmpfs is mounted; `/tmp` leads there. A rule on the folder above holds for every such mount."""
+
 _STAGE = "/proc"  # a directory every host has and no interpreter lives under; covered in the own mount namespace only
 _MASKED = ("site-packages", "dist-packages")
 
@@ -98,8 +101,9 @@ def _write_identity_maps(proc: int, user: int, group: int) -> None:
 def _build_root(library: Sequence[str], packages: bool) -> None:
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("tmpfs", _STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0755")
-    for path in ("/tmp", "/dev", "/empty"):  # noqa: S108  directories of the new root
+    for path in ("/box", TMP, "/dev", "/empty"):
         os.mkdir(_STAGE + path)
+    os.symlink(TMP, _STAGE + "/tmp")  # noqa: S108
     for path in library:
         if any(path.startswith(other + "/") for other in library) or path in library[: library.index(path)]:
             continue  # it comes with its parent

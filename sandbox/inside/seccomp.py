@@ -7,6 +7,7 @@ does not have is left out there.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 from typing import Literal
@@ -68,10 +69,15 @@ _OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_FIRST_ARGUMENT, _OFFSET_SECOND_ARGUMENT = 
 _KILL, _ALLOW, _ERRNO = 0x8000_0000, 0x7FFF_0000, 0x0005_0000
 _EPERM, _ENOSYS = 1, 38
 
+_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
+
 _INSTRUCTION = struct.Struct("<HBBI")
 _FIRST_PROCESS = 1
 _OWN_PID = -3
 """Where in every program the own pid stands, counted in instructions."""
+
+_prctl = ctypes.CDLL(None, use_errno=True)["prctl"]  # by its index: a function of its own, with types of its own
+_prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 _Step = tuple[int, int, str | int, str | int]
 """An instruction before its jumps are counted: code, value, and where to go if true and if false, by label or index."""
@@ -114,6 +120,25 @@ def for_process(program: bytes, pid: int) -> bytes:
     at = len(program) + _OWN_PID * _INSTRUCTION.size
     code, if_true, if_false, _ = _INSTRUCTION.unpack_from(program, at)
     return program[:at] + _INSTRUCTION.pack(code, if_true, if_false, pid) + program[at + _INSTRUCTION.size :]
+
+
+class Filter:
+    """A program laid out in memory once, for any number of forked processes to install at little cost."""
+
+    def __init__(self, program: bytes) -> None:
+        self._program = ctypes.create_string_buffer(program, len(program))
+        length, address = len(program) // _INSTRUCTION.size, ctypes.addressof(self._program)
+        self._header = ctypes.create_string_buffer(struct.pack("@HP", length, address))
+        self._address = ctypes.addressof(self._header)
+        self._pid_at = len(program) + _OWN_PID * _INSTRUCTION.size + 4  # the value is an instruction's last part
+
+    def install(self, pid: int = _FIRST_PROCESS) -> None:
+        """Confine the own process, whose pid must be given, for good. `no_new_privs` must be set. Raises `OSError`."""
+        if pid != _FIRST_PROCESS:
+            struct.pack_into("<I", self._program, self._pid_at, pid)
+        if _prctl(_PR_SET_SECCOMP, _MODE_FILTER, self._address, 0, 0) < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), "seccomp")
 
 
 def _intervals(kind: Kind, machine: str) -> list[tuple[int, str]]:

@@ -16,10 +16,10 @@ import socket
 from typing import Any
 
 from sandbox.inside.confine import Setup
-from sandbox.inside.landlock import abi
+from sandbox.inside.landlock import abi, prepare
 from sandbox.inside.printed import install
 from sandbox.inside.root import SetupRefused, become, enter_namespaces, library_paths
-from sandbox.inside.seccomp import KINDS, available, build_program
+from sandbox.inside.seccomp import KINDS, Filter, available, build_program
 from sandbox.inside.system import PR_SET_PDEATHSIG, drop_bounding_set, fork, prctl
 from sandbox.inside.warm import warm_up
 from sandbox.inside.zygote import serve
@@ -54,7 +54,7 @@ def main(fd: int, config: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):  # without the right to it there is nothing to give up
         drop_bounding_set()
     if available():
-        setup.filters = {kind: build_program(kind) for kind in KINDS}
+        setup.filters = {kind: Filter(build_program(kind)) for kind in KINDS}
     install()
     warm_up()
     gc.collect()
@@ -80,21 +80,21 @@ def _preload(profile: str) -> list[str]:
 def _move(config: dict[str, Any], setup: Setup) -> None:
     """Into namespaces (A), or to an own user only (B). Raises `SetupRefused` and `OSError`."""
     shown = [path for path in config["shown"] if os.path.exists(path)]
-    setup.landlock = abi() > 0
+    setup.tools = config["tools"]
+    programs = shown if setup.tools else []
     if config["tier"] == "A":
-        setup.readable = ["/"]
         enter_namespaces(config["user"], shown, packages=config["packages"])
+        if abi() > 0:
+            setup.ruleset = prepare(["/"], ["/box"], [*programs, "/box"] if setup.tools else [])
     else:
-        if not setup.landlock:
+        if abi() == 0:
             raise SetupRefused("Landlock: the kernel does not offer it")
         if not available():
             raise SetupRefused(f"seccomp: there is no table of system calls for {os.uname().machine}")
-        setup.readable = [*library_paths(), *shown, "/dev/null", "/dev/urandom"]
+        setup.ruleset = prepare([*library_paths(), *shown, "/dev/null", "/dev/urandom"], [], programs)
         if config["user"] is not None:
             become(config["user"])
         os.chdir("/")
-    if config["tools"]:
-        setup.executable = shown
 
 
 def _become_first_process(setup: Setup) -> None:

@@ -1,21 +1,29 @@
 """Splits arbitrary test code into single tests, each a statement wrapped in its own context.
 
 A test is a statement that holds an assertion: an `assert`, a call of a `self.assert...` method, of a function named
-`assert...`, or of a helper of the test code that asserts; directly in the module, in the body of `check(candidate)`,
-of a `test_*` function or of a `test*` method. Everything else prepares and runs in order. `assert True`, which no
-candidate can fail, is no test. Calls of the test functions at the top level and `unittest.main()` are left out: the
-judge calls each test function once itself.
+`assert...`, of `pytest.raises` or `pytest.fail`, or of a helper of the test code that asserts; directly in the module,
+in the body of `check(candidate)`, of a `test_*` function or of a `test*` method. Everything else prepares and runs in
+order. `assert True`, which no candidate can fail, is no test. Calls of the test functions at the top level,
+`unittest.main()` and `pytest.main()` are left out: the judge calls each test function itself, once for each case that
+pytest's `parametrize` lists; where their number is only known when they run, a statement is one test over all of them.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+from sandbox.inside.pytest_shapes import PytestShapes
 
 WRAPPER = "__touchstone_test__"
 
 _FunctionDef = ast.FunctionDef
+_MAX_COPIED = 5000
+"""Statements that cases are copied into; with more, all cases of a function are one."""
+
 _PARSER_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
@@ -30,6 +38,10 @@ class Piece:
     name: str
     tests: range
     takes_candidate: bool = False
+    origin: str = ""
+    """The function whose `parametrize` marks say what to call this one with; nothing where no mark does."""
+    case: tuple[int, int] | None = None
+    """Which of how many cases this is; None: all of them."""
 
 
 @dataclass
@@ -41,46 +53,168 @@ class Plan:
     functions: list[Piece] = field(default_factory=list)
     """Functions to call after the module ran."""
     cases: dict[str, list[Piece]] = field(default_factory=dict)
-    """`unittest` classes and their test methods."""
+    """Test classes, of `unittest` and without, and their test methods."""
     mentioned: frozenset[str] = frozenset()
     """Every name the test code reads."""
     called: frozenset[str] = frozenset()
     """The names among them that it calls."""
     read_by: list[frozenset[str]] = field(default_factory=list)
     """The names that each test mentions."""
+    skip: frozenset[int] = frozenset()
+    """Tests that have a number and a name, and no statement: they are not run."""
+    uses_pytest: bool = False
 
 
-def plan_suite(code: str) -> Plan:
-    """Parse and split test code. Raises `BadSuite`."""
+def plan_suite(code: str, skip: Iterable[int] = ()) -> Plan:
+    """Parse and split test code; the tests whose numbers are in `skip` are left out of it. Raises `BadSuite`."""
     try:
         module = ast.parse(code, "<tests>")
     except _PARSER_ERRORS as error:
         raise BadSuite(f"the test code does not parse: {error}") from error
-    plan = Plan(module)
-    functions = [node for node in module.body if isinstance(node, _FunctionDef)]
-    runnable = {node.name: takes for node in functions if (takes := _takes_candidate(node)) is not None}
-    asserting = _asserting_helpers(module, set(runnable))
-    module.body = [node for node in module.body if not _is_own_run(node, set(runnable))]
-    # Tests are numbered in the order they run: the module, check, the test functions, the unittest classes.
-    module.body = _wrap(module.body, plan, asserting, "")
-    for node in sorted(functions, key=lambda node: node.name != "check"):
-        if node.name in runnable:
-            tests = _wrap_body(node, plan, asserting, node.name)
-            plan.functions.append(Piece(node.name, tests, runnable[node.name]))
-    for case in module.body:
-        if isinstance(case, ast.ClassDef) and any(_name(base).endswith("TestCase") for base in case.bases):
-            methods = [item for item in case.body if isinstance(item, _FunctionDef) and item.name.startswith("test")]
+    module.body = [inner for node in module.body for inner in _as_main(node)]
+    return _Planner(module, frozenset(skip)).plan_all()
+
+
+class _Planner:
+    """Turns one module of test code into its plan."""
+
+    def __init__(self, module: ast.Module, skip: frozenset[int]) -> None:
+        self._module = module
+        self._shapes = PytestShapes(module)
+        self._plan = Plan(module, skip=skip, uses_pytest=self._shapes.used)
+        self._read = {_name(node).rpartition(".")[2] for node in _outside_bases(module)}
+        """What the test code reads, by the last part of its name."""
+        self._left_out: list[ast.stmt] = []
+
+    def plan_all(self) -> Plan:
+        """The plan. Raises `BadSuite`."""
+        self._refuse()
+        module, plan = self._module, self._plan
+        functions = [node for node in module.body if isinstance(node, _FunctionDef)]
+        runnable = {node.name: taken for node in functions if (taken := self._takes_candidate(node)) is not None}
+        classes = self._test_classes()
+        self._asserting = _asserting_helpers(module, set(runnable), self._shapes.assertions)
+        module.body = [node for node in module.body if not _is_own_run(node, set(runnable))]
+        # Tests are numbered in the order they run: the module, check, the test functions, the classes.
+        module.body = self._wrap(module.body, "")
+        for node in sorted(functions, key=lambda node: node.name != "check"):
+            if node.name in runnable:
+                plan.functions += self._pieces(node, module.body, "", takes=runnable[node.name])
+        for case, methods in classes:
             plan.cases[case.name] = [
-                Piece(method.name, _wrap_body(method, plan, asserting, f"{case.name}.{method.name}"))
+                piece
                 for method in methods
+                if (takes := self._method_takes(method)) is not None
+                for piece in self._pieces(method, case.body, f"{case.name}.", takes=takes)
             ]
-    if not plan.names:
-        raise BadSuite("the test code holds no test: no assertion in the module, check(candidate), test_* or TestCase")
-    nodes = list(ast.walk(module))
-    plan.mentioned = frozenset(node.id for node in nodes if isinstance(node, ast.Name)) - {WRAPPER}
-    plan.called = frozenset(_name(node.func) for node in nodes if isinstance(node, ast.Call)) & plan.mentioned
-    ast.fix_missing_locations(module)
-    return plan
+        if not plan.names:
+            raise BadSuite(
+                "the test code holds no test: no assertion in the module, check(candidate), test_*, Test* or TestCase"
+            )
+        nodes = [node for root in (module, *self._left_out) for node in ast.walk(root)]
+        plan.mentioned = frozenset(node.id for node in nodes if isinstance(node, ast.Name)) - {WRAPPER}
+        plan.called = frozenset(_name(node.func) for node in nodes if isinstance(node, ast.Call)) & plan.mentioned
+        ast.fix_missing_locations(module)
+        return plan
+
+    def _refuse(self) -> None:
+        if (asked := self._shapes.refused()) is not None:
+            raise BadSuite(f"the test code wants {asked}, which is not covered")
+        for node in ast.walk(self._module):
+            if isinstance(node, ast.AsyncFunctionDef) and node.name.startswith("test"):
+                raise BadSuite(f"{node.name} is asynchronous; such tests are not covered")
+            if isinstance(node, ast.Name | ast.Attribute) and _name(node).endswith("expectedFailure"):
+                raise BadSuite("the test code wants expectedFailure, which is not covered")
+
+    def _takes_candidate(self, node: ast.FunctionDef) -> bool | None:
+        """Whether a test function takes the candidate; None when it is not one the judge can call."""
+        required = _required(node.args)
+        if node.name == "check":
+            return len(required) == 1 if len(required) <= 1 else None
+        return self._takes(node, required) if node.name.startswith("test") else None
+
+    def _method_takes(self, node: ast.FunctionDef) -> bool | None:
+        alone = any(_name(each) == "staticmethod" for each in node.decorator_list)
+        return self._takes(node, _required(node.args)[0 if alone else 1 :])
+
+    def _takes(self, node: ast.FunctionDef, required: Sequence[str]) -> bool | None:
+        """The same by the names of the parameters it requires. Raises `BadSuite` where only pytest could give them."""
+        try:
+            given = self._shapes.parameters(node)
+        except ValueError as error:
+            raise BadSuite(f"{node.name} wants {error}, which is not covered") from error
+        wanted = [name for name in required if name not in given]
+        if not wanted:
+            return False
+        if wanted == ["candidate"] == list(required[:1]) and node.name.startswith("test_"):
+            return True
+        if given or node.name not in self._read:
+            raise BadSuite(f"{node.name} wants {', '.join(wanted)}; pytest's fixtures are not covered")
+        return None  # the test code calls it itself
+
+    def _test_classes(self) -> list[tuple[ast.ClassDef, list[ast.FunctionDef]]]:
+        """The classes that hold tests, with their test methods."""
+        kinds: dict[str, str] = {}
+        found: list[tuple[ast.ClassDef, list[ast.FunctionDef]]] = []
+        for node in self._module.body:
+            if not isinstance(node, ast.ClassDef):
+                continue
+            bases = [_name(base) for base in node.bases]
+            kind = (
+                "unittest" if any(base.endswith("TestCase") or kinds.get(base) == "unittest" for base in bases) else ""
+            )
+            if not kind and node.name.startswith("Test") and node.name not in self._read:
+                kind = "plain"
+            methods = [item for item in node.body if isinstance(item, _FunctionDef)]
+            tests = [method for method in methods if method.name.startswith("test")]
+            heirs_of = [base for base in bases if any(base == case.name for case, _ in found)]
+            if kind and heirs_of:
+                raise BadSuite(f"{node.name} inherits the tests of {heirs_of[0]}, which is not covered")
+            if kind == "unittest" and any(map(self._shapes.is_parametrized, tests)):
+                raise BadSuite(f"{node.name} is a TestCase with parametrize, which is not covered")
+            kinds[node.name] = kind
+            if kind and tests:
+                found.append((node, tests))
+        return found
+
+    def _pieces(self, node: ast.FunctionDef, holder: list[ast.stmt], where: str, *, takes: bool) -> list[Piece]:
+        """The pieces of a function: one, or one for each of its cases, which are copies beside it."""
+        cases = self._shapes.cases(node) if self._shapes.is_parametrized(node) else None
+        if cases is None or cases * len(node.body) > _MAX_COPIED:
+            origin = node.name if self._shapes.is_parametrized(node) else ""
+            return [Piece(node.name, self._wrap_body(node, where + node.name), takes, origin)]
+        pieces = []
+        for case in range(cases):
+            copied = copy.deepcopy(node)
+            copied.name = f"{node.name}[{case}]"
+            copied.decorator_list = [each for each in copied.decorator_list if not self._shapes.is_mark(each)]
+            tests = self._wrap_body(copied, where + copied.name)
+            pieces.append(Piece(copied.name, tests, takes, node.name, (case, cases)))
+            holder.append(copied)
+        return pieces
+
+    def _wrap_body(self, function: ast.FunctionDef, where: str) -> range:
+        first = len(self._plan.names)
+        function.body = self._wrap(function.body, where)
+        return range(first, len(self._plan.names))
+
+    def _wrap(self, body: list[ast.stmt], where: str) -> list[ast.stmt]:
+        plan = self._plan
+        wrapped: list[ast.stmt] = []
+        for node in body:
+            if not _is_test(node, self._asserting):
+                wrapped.append(node)
+                continue
+            index = len(plan.names)
+            plan.names.append(f"{where} line {node.lineno}".strip())
+            plan.read_by.append(frozenset(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)))
+            if index in plan.skip:
+                self._left_out.append(node)
+                wrapped.append(ast.copy_location(ast.Pass(), node))
+                continue
+            call = ast.Call(ast.Name(WRAPPER, ast.Load()), [ast.Constant(index)], [])
+            wrapped.append(ast.copy_location(ast.With([ast.withitem(call)], [node]), node))
+        return wrapped
 
 
 def stub_names(body: list[ast.stmt]) -> set[str]:
@@ -109,25 +243,30 @@ def wrapped_test(node: ast.stmt) -> tuple[int, ast.stmt] | None:
     return None
 
 
-def _takes_candidate(node: ast.FunctionDef) -> bool | None:
-    """Whether a test function takes the candidate; None when it is not one the judge can call."""
-    required = len(node.args.posonlyargs) + len(node.args.args) - len(node.args.defaults)
-    if node.name == "check":
-        return required == 1 if required <= 1 else None
-    if node.name.startswith("test") and required == 0:
-        return False
-    if node.name.startswith("test_") and required == 1 and node.args.args and node.args.args[0].arg == "candidate":
-        return True
-    return None
+def _as_main(node: ast.stmt) -> list[ast.stmt]:
+    """What stands for `if __name__ == "__main__":`: its assertions, if it has any, and nothing that only runs tests."""
+    match node:
+        case ast.If(
+            test=ast.Compare(left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant(value="__main__")])
+        ):
+            return node.body if any(isinstance(inner, ast.Assert) for inner in node.body) else []
+    return [node]
 
 
-def _asserting_helpers(module: ast.Module, runnable: set[str]) -> set[str]:
-    """Functions of the test code that are tests for whoever calls them."""
+def _required(args: ast.arguments) -> list[str]:
+    """The parameters that have no default."""
+    positional = [*args.posonlyargs, *args.args]
+    named = [each for each, default in zip(args.kwonlyargs, args.kw_defaults, strict=True) if default is None]
+    return [each.arg for each in [*positional[: len(positional) - len(args.defaults)], *named]]
+
+
+def _asserting_helpers(module: ast.Module, runnable: set[str], asserting: set[str]) -> set[str]:
+    """The names given, and functions of the test code that are tests for whoever calls them."""
     functions = [node for node in ast.walk(module) if isinstance(node, _FunctionDef) and node.name not in runnable]
-    return {
+    return asserting | {
         node.name
         for node in functions
-        if node.name.startswith("test") or any(_is_assertion(inner, set()) for inner in ast.walk(node))
+        if node.name.startswith("test") or any(_is_assertion(inner, asserting) for inner in ast.walk(node))
     }
 
 
@@ -137,27 +276,8 @@ def _is_own_run(node: ast.stmt, runnable: set[str]) -> bool:
         return False
     function = node.value.func
     if isinstance(function, ast.Attribute):
-        return function.attr == "main" and _name(function) == "unittest.main"
+        return _name(function) in ("unittest.main", "pytest.main")
     return isinstance(function, ast.Name) and function.id in runnable
-
-
-def _wrap_body(function: ast.FunctionDef, plan: Plan, asserting: set[str], where: str) -> range:
-    first = len(plan.names)
-    function.body = _wrap(function.body, plan, asserting, where)
-    return range(first, len(plan.names))
-
-
-def _wrap(body: list[ast.stmt], plan: Plan, asserting: set[str], where: str) -> list[ast.stmt]:
-    wrapped: list[ast.stmt] = []
-    for node in body:
-        if not _is_test(node, asserting):
-            wrapped.append(node)
-            continue
-        plan.names.append(f"{where} line {node.lineno}".strip())
-        plan.read_by.append(frozenset(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)))
-        call = ast.Call(ast.Name(WRAPPER, ast.Load()), [ast.Constant(len(plan.names) - 1)], [])
-        wrapped.append(ast.copy_location(ast.With([ast.withitem(call)], [node]), node))
-    return wrapped
 
 
 def _is_test(node: ast.stmt, asserting: set[str]) -> bool:
@@ -173,7 +293,8 @@ def _is_assertion(node: ast.AST, asserting: set[str]) -> bool:
         return False
     function = node.func
     if isinstance(function, ast.Attribute):
-        return function.attr.startswith("assert") or function.attr in asserting or _name(function) == "self.fail"
+        dotted = _name(function)
+        return function.attr.startswith("assert") or bool({function.attr, dotted} & asserting) or dotted == "self.fail"
     return isinstance(function, ast.Name) and (function.id.startswith("assert") or function.id in asserting)
 
 
@@ -185,3 +306,11 @@ def _name(node: ast.expr) -> str:
     if isinstance(node, ast.Attribute):
         return f"{_name(node.value)}.{node.attr}"
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def _outside_bases(module: ast.Module) -> Iterator[ast.expr]:
+    """Every name and attribute, but for those that classes only inherit from."""
+    bases = {base for node in ast.walk(module) if isinstance(node, ast.ClassDef) for base in node.bases}
+    for node in ast.walk(module):
+        if isinstance(node, ast.Name | ast.Attribute) and node not in bases:
+            yield node

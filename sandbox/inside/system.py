@@ -20,10 +20,9 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x4_0000
 MNT_DETACH = 2
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 22, 24
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 38, 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
-SECCOMP_MODE_FILTER = 2
 
 # These two numbers are the same on every architecture that glibc supports, unlike most of the table.
 _SYS_MOUNT_SETATTR = 442
@@ -140,18 +139,3 @@ def set_host_name(name: str) -> None:
     """sethostname(2), inside the own UTS namespace."""
     raw = name.encode()
     _check(_libc.sethostname(raw, ctypes.c_size_t(len(raw))), "sethostname")
-
-
-def install_filter(program: bytes) -> None:
-    """Install a seccomp program, eight bytes an instruction; `no_new_privs` must be set."""
-
-    class Program(ctypes.Structure):
-        # A raw pointer: a char pointer would end the program at its first zero byte.
-        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
-
-    buffer = ctypes.create_string_buffer(program, len(program))
-    header = Program(len(program) // 8, ctypes.cast(buffer, ctypes.c_void_p))
-    result = _libc.prctl(
-        ctypes.c_int(PR_SET_SECCOMP), ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.byref(header), ctypes.c_ulong(0)
-    )
-    _check(result, "seccomp")

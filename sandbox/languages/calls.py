@@ -6,7 +6,7 @@ is followed by a fresh one for the calls behind it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,27 +15,34 @@ from sandbox.inside.codec import BadFrame, Unsupported, encode, loads
 from sandbox.languages.base import Language, Shim
 from sandbox.languages.jobs import Execute, Executed
 from sandbox.languages.stdio import MOST_TIMEOUTS, TIMEOUTS, Budget
-from sandbox.languages.verdicts import BadAnswer, Fields, answered_fields, fault_of, narrow, raised_fields, tail
+from sandbox.languages.verdicts import (
+    BadAnswer,
+    Fields,
+    ValueVerdict,
+    answered_fields,
+    fault_of,
+    narrow,
+    raised_fields,
+    tail,
+)
 from sandbox.languages.workshop import Ready, run_job
-from sandbox.outcome import OnTest, Outcome, Status, TestOutcome
+from sandbox.outcome import Outcome, Status, TestOutcome
 from sandbox.tally import Tally
-from sandbox.types import Call, CallSuite, Limits
+from sandbox.types import Call, Input, Limits
 
 _FOREIGN_TAGS = ("c",)
 """Complex numbers, which no language here has."""
 
 
-def requests_of(suite: CallSuite, language: Language, shim: Shim) -> list[dict[str, Any]]:
+def requests_of(calls: Sequence[Call | Input], language: Language, shim: Shim) -> list[dict[str, Any]]:
     """The calls as a shim reads them. Raises `InvalidSuite` for what cannot cross to that language."""
-    if not suite.calls:
-        raise InvalidSuite("the suite holds no call")
     requests = []
-    for number, call in enumerate(suite.calls):
+    for number, call in enumerate(calls):
         if call.kwargs:
             raise InvalidSuite(f"call {number} of {call.function} names its arguments; {language.title} has no such")
         try:
             args = encode(call.args)
-            encode(call.expected)
+            encode(call.expected if isinstance(call, Call) else None)
         except Unsupported as error:
             raise InvalidSuite(f"call {number} of {call.function} holds {error}; only plain data can cross") from error
         if _holds(args, _FOREIGN_TAGS):
@@ -49,18 +56,17 @@ async def run_calls(
     ready: Ready,
     shim: Shim,
     shim_files: Mapping[str, bytes],
-    suite: CallSuite,
+    requests: list[dict[str, Any]],
+    verdict: ValueVerdict,
     limits: Limits,
-    on_test: OnTest | None,
+    tally: Tally,
 ) -> Outcome:
-    """Run every call. Raises `InvalidSuite` and `LaunchFailed`."""
-    requests = requests_of(suite, ready.language, shim)
-    tally = Tally([call.function for call in suite.calls], on_test)
+    """Make every call of `requests_of`. Raises `LaunchFailed`."""
     budget = Budget(limits, ready.language.start_s, 1)
     step = shim.run(ready.tools, ready.layout, limits)
     late = 0
     while True:
-        talk = _Talk(suite, shim, tally, limits)
+        talk = _Talk(len(requests), verdict, tally, limits)
         left = [request for request in requests if request["id"] >= talk.next_index]
         job = replace(
             run_job(ready, step, budget.left_together()),
@@ -75,14 +81,14 @@ async def run_calls(
         if limits.stop_on_failure or not goes_on or tally.next_index is None:
             break
     stopped = None if talk.loaded or fault is None else (fault["status"], _said(fault))
-    return budget.account(replace(tally.outcome(stopped), form="calls"))
+    return budget.account(tally.outcome(stopped))
 
 
 class _Talk:
     """What one process says: that it has loaded, then an answer for each call in order."""
 
-    def __init__(self, suite: CallSuite, shim: Shim, tally: Tally, limits: Limits) -> None:
-        self._suite, self._shim, self._tally, self._limits = suite, shim, tally, limits
+    def __init__(self, size: int, verdict: ValueVerdict, tally: Tally, limits: Limits) -> None:
+        self._size, self._verdict, self._tally, self._limits = size, verdict, tally, limits
         self.next_index = tally.next_index or 0
         self.loaded = False
         self._fault: Fields | None = None
@@ -101,7 +107,7 @@ class _Talk:
 
     def end(self, executed: Executed, language: Language) -> Fields | None:
         """The process is over: why it did not answer every call, which the first one without an answer came to."""
-        if self._enough or self.next_index == len(self._suite.calls):
+        if self._enough or self.next_index == self._size:
             return None
         fault = self._fault or fault_of(executed, language)
         if fault is None or (executed.ended is None and fault["status"] is Status.RUNTIME_ERROR):
@@ -115,9 +121,9 @@ class _Talk:
         if not self.loaded:
             self._take_loading(message)
             return
-        if message.get("id") != self.next_index or self.next_index >= len(self._suite.calls):
+        if message.get("id") != self.next_index or self.next_index >= self._size:
             raise BadAnswer("answered another call")
-        fields = answered_fields(message, self._suite.calls[self.next_index], self._shim)
+        fields = answered_fields(self.next_index, message, self._verdict)
         self._add(fields, cpu_s, wall_s, "")
         self._enough = self._limits.stop_on_failure and fields["status"] is not Status.PASSED
 
@@ -135,11 +141,9 @@ class _Talk:
         raise BadAnswer("an unknown answer to loading")
 
     def _add(self, fields: Fields, cpu_s: float | None, wall_s: float | None, printed: str) -> None:
-        call: Call = self._suite.calls[self.next_index]
+        name = self._tally.name(self.next_index)
         self._tally.add(
-            TestOutcome(
-                index=self.next_index, name=call.function, cpu_s=cpu_s, wall_s=wall_s, stdout_tail=printed, **fields
-            )
+            TestOutcome(index=self.next_index, name=name, cpu_s=cpu_s, wall_s=wall_s, stdout_tail=printed, **fields)
         )
         self.next_index += 1
 

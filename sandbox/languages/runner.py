@@ -6,7 +6,8 @@ ever in a program's process.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sandbox.errors import InvalidSuite
@@ -16,10 +17,22 @@ from sandbox.languages.calls import requests_of, run_calls
 from sandbox.languages.jobs import Execute
 from sandbox.languages.registry import find_language
 from sandbox.languages.stdio import run_stdio
+from sandbox.languages.verdicts import expect_outputs, expect_values
 from sandbox.languages.workshop import NotReady, Workshop
 from sandbox.outcome import OnTest, Outcome
+from sandbox.suites import look_at
 from sandbox.tally import Tally
-from sandbox.types import CallSuite, Limits, Program, StdioSuite, Suite
+from sandbox.types import AssertSuite, Call, CallSuite, Limits, Program, StdioCase, StdioSuite, Suite
+
+
+@dataclass(frozen=True, slots=True)
+class _Tests:
+    """A suite as the tests it comes to: whole runs, or calls."""
+
+    form: Literal["calls", "stdio"]
+    names: Sequence[str]
+    cases: Sequence[StdioCase] = ()
+    calls: Sequence[Call] = ()
 
 
 class ExecRunner:
@@ -33,37 +46,48 @@ class ExecRunner:
     async def run(self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None) -> Outcome:
         """See `Sandbox.run`. Raises `UnsupportedLanguage`, `InvalidSuite` and `LaunchFailed`."""
         language = find_language(program.language)
-        if not isinstance(suite, StdioSuite | CallSuite):
-            raise InvalidSuite(f"an {type(suite).__name__} needs a program in Python, not in {language.title}")
+        tests = _tests_of(suite, program, language)
+        tally = Tally(tests.names, on_test)
         try:
-            if isinstance(suite, StdioSuite):
-                return await self._stdio(language, program, suite, limits, on_test)
-            return await self._calls(language, program, suite, limits, on_test)
+            outcome = await self._run(language, program, tests, limits, tally)
         except NotReady as error:
-            return _not_ready(suite, error)
+            outcome = tally.outcome((error.status, error.message))
+            outcome = replace(outcome, cpu_s=error.cpu_s, wall_s=error.wall_s)
+        return replace(outcome, form=tests.form)
 
-    async def _stdio(
-        self, language: Language, program: Program, suite: StdioSuite, limits: Limits, on_test: OnTest | None
-    ) -> Outcome:
-        if not suite.cases:
-            raise InvalidSuite("the suite holds no case")
-        ready = await self._workshop.ready(language, program)
-        return await run_stdio(self._execute, ready, suite, limits, on_test)
-
-    async def _calls(
-        self, language: Language, program: Program, suite: CallSuite, limits: Limits, on_test: OnTest | None
-    ) -> Outcome:
+    async def _run(self, language: Language, program: Program, tests: _Tests, limits: Limits, tally: Tally) -> Outcome:
+        if tests.form == "stdio":
+            ready = await self._workshop.ready(language, program)
+            inputs = [case.stdin for case in tests.cases]
+            verdict = expect_outputs([case.expected for case in tests.cases])
+            return await run_stdio(self._execute, ready, inputs, verdict, limits, tally)
         if language.shim is None:
             raise InvalidSuite(f"functions in {language.title} cannot be called from outside; use stdio")
         shim = language.shim()
-        requests_of(suite, language, shim)  # a suite's fault is said before anything is compiled
+        requests = requests_of(tests.calls, language, shim)  # a suite's fault is said before anything is compiled
         ready = await self._workshop.ready(language, program)
         files = await self._workshop.shim(ready, shim)
-        return await run_calls(self._execute, ready, shim, files, suite, limits, on_test)
+        return await run_calls(
+            self._execute, ready, shim, files, requests, expect_values(tests.calls, shim), limits, tally
+        )
 
 
-def _not_ready(suite: StdioSuite | CallSuite, error: NotReady) -> Outcome:
-    form: Literal["stdio", "calls"] = "stdio" if isinstance(suite, StdioSuite) else "calls"
-    tests = suite.cases if isinstance(suite, StdioSuite) else suite.calls
-    outcome = Tally([""] * len(tests), None).outcome((error.status, error.message))
-    return replace(outcome, form=form, cpu_s=error.cpu_s, wall_s=error.wall_s)
+def _tests_of(suite: Suite, program: Program, language: Language) -> _Tests:
+    """The tests of a suite. Raises `InvalidSuite` for one that only Python programs can be put to."""
+    match suite:
+        case StdioSuite():
+            tests = _Tests("stdio", [f"case {number}" for number in range(1, len(suite.cases) + 1)], cases=suite.cases)
+        case CallSuite():
+            tests = _Tests("calls", [call.function for call in suite.calls], calls=suite.calls)
+        case AssertSuite() if (found := look_at(suite.code, program.entry_point)) is not None:
+            tests = _Tests("calls", found.names, calls=found.calls)
+        case AssertSuite():
+            raise InvalidSuite(
+                f"tests of a program in {language.title} must be assertions that compare a call of literals with a "
+                "literal, or stdio; these need Python"
+            )
+        case _:
+            raise InvalidSuite(f"an {type(suite).__name__} needs a program in Python, not in {language.title}")
+    if not tests.names:
+        raise InvalidSuite("the suite holds no test")
+    return tests

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sandbox.languages.jobs import Execute, Executed
-from sandbox.languages.verdicts import Fields, printed_fields, tail
+from sandbox.languages.verdicts import OutputVerdict, fault_of, tail
 from sandbox.languages.workshop import Ready, run_job
-from sandbox.outcome import OnTest, Outcome, Status, TestOutcome
+from sandbox.outcome import Outcome, Status, TestOutcome
 from sandbox.tally import Tally
-from sandbox.types import Limits, StdioSuite
+from sandbox.types import Limits
 
 MOST_TIMEOUTS = 3
 """After so many tests that ran out of time, the rest is not run."""
@@ -18,35 +19,32 @@ TIMEOUTS = (Status.TIMEOUT_CPU, Status.TIMEOUT_WALL)
 
 
 async def run_stdio(
-    execute: Execute, ready: Ready, suite: StdioSuite, limits: Limits, on_test: OnTest | None
+    execute: Execute, ready: Ready, inputs: Sequence[str], verdict: OutputVerdict, limits: Limits, tally: Tally
 ) -> Outcome:
-    """Run every case. Raises `LaunchFailed`."""
-    tally = Tally([f"case {number}" for number in range(1, len(suite.cases) + 1)], on_test)
-    budget = Budget(limits, ready.language.start_s, len(suite.cases))
+    """Run the program on each input. Raises `LaunchFailed`."""
+    budget = Budget(limits, ready.language.start_s, len(inputs))
+    step = ready.language.run(ready.tools, ready.layout, limits)
     late = 0
-    for index, case in enumerate(suite.cases):
-        step = ready.language.run(ready.tools, ready.layout, limits)
-        stdin = case.stdin.encode("utf-8", "surrogatepass")
+    for index, given in enumerate(inputs):
+        stdin = given.encode("utf-8", "surrogatepass")
         executed = await execute(run_job(ready, step, budget.left(), stdin=stdin))
         budget.spend(executed)
-        fields = printed_fields(executed, ready.language, case.expected)
-        tally.add(outcome_of(index, f"case {index + 1}", executed, fields))
+        got = executed.stdout.decode("utf-8", "replace")
+        fields = fault_of(executed, ready.language) or verdict(index, got)
+        tally.add(
+            TestOutcome(
+                index=index,
+                name=tally.name(index),
+                cpu_s=executed.cpu_s,
+                wall_s=executed.wall_s,
+                stdout_tail=tail(executed.stdout),
+                **fields,
+            )
+        )
         late += fields["status"] in TIMEOUTS
         if late == MOST_TIMEOUTS or (limits.stop_on_failure and fields["status"] is not Status.PASSED):
             break
-    return budget.account(replace(tally.outcome(), form="stdio"))
-
-
-def outcome_of(index: int, name: str, executed: Executed, fields: Fields) -> TestOutcome:
-    """The outcome of a test that was a whole process."""
-    return TestOutcome(
-        index=index,
-        name=name,
-        cpu_s=executed.cpu_s,
-        wall_s=executed.wall_s,
-        stdout_tail=tail(executed.stdout),
-        **fields,
-    )
+    return budget.account(tally.outcome())
 
 
 class Budget:

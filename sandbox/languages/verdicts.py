@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sandbox.compare import equal, same_output
@@ -15,6 +16,12 @@ from sandbox.types import Call
 
 Fields = dict[str, Any]
 """Fields of a `TestOutcome`, its status among them."""
+
+OutputVerdict = Callable[[int, str], Fields]
+"""From a test's number and all that its process printed, where that counts as an answer."""
+
+ValueVerdict = Callable[[int, Any], Fields]
+"""From a test's number and the value that came back, which is plain data."""
 
 _TEXT_CHARS, _TAIL_CHARS = 200, 2000
 _RAISED = re.compile(rb"([A-Za-z_][\w.$:]*(?:Error|Exception))(?:: ([^\n]*)|\s*$)", re.MULTILINE)
@@ -61,30 +68,39 @@ def fault_of(executed: Executed, language: Language) -> Fields | None:
     }
 
 
-def printed_fields(executed: Executed, language: Language, expected: str) -> Fields:
-    """What a whole run came to against the whole output that is expected."""
-    got = executed.stdout.decode("utf-8", "replace")
-    fields = fault_of(executed, language)
-    if fields is None:
-        difference = same_output(got, expected)
+def expect_outputs(expected: Sequence[str]) -> OutputVerdict:
+    """Whole outputs compared with those expected."""
+
+    def verdict(index: int, got: str) -> Fields:
+        difference = same_output(got, expected[index])
         if difference is None:
-            return {"status": Status.PASSED, "value": short_repr(got), "value_type": "str"}
-        fields = {"status": Status.WRONG_ANSWER, "exception_message": difference[:_TEXT_CHARS]}
-    return {**fields, "value": short_repr(got), "value_type": "str"}
+            return {"status": Status.PASSED}
+        return {"status": Status.WRONG_ANSWER, "exception_message": difference[:_TEXT_CHARS]}
+
+    return verdict
 
 
-def answered_fields(answer: Fields, call: Call, shim: Shim) -> Fields:
-    """What an answer of a shim came to against the value that is expected. Raises `BadAnswer`."""
+def expect_values(calls: Sequence[Call], shim: Shim) -> ValueVerdict:
+    """Values compared with those expected, as the language has them."""
+
+    def verdict(index: int, value: Any) -> Fields:
+        call = calls[index]
+        right = equal(plain(value, shim), plain(call.expected, shim), call.tolerance)
+        return {"status": Status.PASSED if right else Status.WRONG_ANSWER, "value": short_repr(value)}
+
+    return verdict
+
+
+def answered_fields(index: int, answer: Fields, verdict: ValueVerdict) -> Fields:
+    """What an answer of a shim came to. Raises `BadAnswer`."""
     fields = raised_fields(answer)
     if fields is not None:
         return fields
     try:
         value = decode(answer["value"])
-        right = equal(plain(value, shim), plain(call.expected, shim), call.tolerance)
-    except (BadFrame, KeyError, TypeError) as error:
+    except (BadFrame, KeyError) as error:
         raise BadAnswer(f"no value: {error!s:.100}") from error
-    status = Status.PASSED if right else Status.WRONG_ANSWER
-    return {"status": status, "value": short_repr(value), "value_type": type(value).__name__}
+    return {"value_type": type(value).__name__, **verdict(index, value)}
 
 
 def raised_fields(answer: Fields) -> Fields | None:

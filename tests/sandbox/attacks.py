@@ -30,7 +30,8 @@ MEMORY = Limits(cpu_s=20, wall_s=60, test_cpu_s=10, test_wall_s=30, memory_bytes
 _LIMITS = {"": BRISK, "waiting": WAITING, "memory": MEMORY}
 
 CALLS = CallSuite((Call(function="f", args=(1,), expected=2), Call(function="f", args=(5,), expected=6)))
-ASSERTS = AssertSuite("def check(candidate):\n    assert candidate(1) == 2\n    assert f(5) == 6\n")
+ASSERTS = AssertSuite("def check(candidate):\n    assert candidate(1) == int('2')\n    assert f(5) == int('6')\n")
+"""Of a shape that needs a judge: with literals on both sides it would be run as calls."""
 STDIO = StdioSuite((StdioCase("1\n", "2\n3\n4\n"), StdioCase("5\n", "6\n7\n8\n")))
 HONEST = "def f(x): return x + 1\n"
 HONEST_STDIO = "x = int(input())\nprint(x + 1, x + 2, x + 3, sep='\\n')\n"

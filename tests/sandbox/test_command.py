@@ -21,9 +21,10 @@ _FILTER = b"".join(struct.pack("<HBBI", *instruction) for instruction in _INSTRU
 # Refuses unshare(2) and nothing else, as a container's default profile does, then becomes the command.
 WITHOUT_NAMESPACES = f"""
 import os, sys
-from sandbox.inside.system import PR_SET_NO_NEW_PRIVS, install_filter, prctl
+from sandbox.inside.seccomp import Filter
+from sandbox.inside.system import PR_SET_NO_NEW_PRIVS, prctl
 prctl(PR_SET_NO_NEW_PRIVS, 1)
-install_filter({_FILTER!r})
+Filter({_FILTER!r}).install()
 os.execv(sys.executable, [sys.executable, "-m", "sandbox", *sys.argv[1:]])
 """
 

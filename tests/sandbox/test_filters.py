@@ -16,11 +16,11 @@ REPOSITORY = Path(__file__).parents[2]
 PROGRAM = f"""
 import os, sys
 sys.path.insert(0, {str(REPOSITORY)!r})
-from sandbox.inside.seccomp import build_program, for_process
-from sandbox.inside.system import PR_SET_NO_NEW_PRIVS, install_filter, prctl
+from sandbox.inside.seccomp import Filter, build_program
+from sandbox.inside.system import PR_SET_NO_NEW_PRIVS, prctl
 kind, *argv = sys.argv[1:]
 prctl(PR_SET_NO_NEW_PRIVS, 1)
-install_filter(for_process(build_program(kind), os.getpid()))
+Filter(build_program(kind)).install(os.getpid())
 if kind == "compile" and os.fork():
     sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 elif argv[0] == "exec":

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import AssertSuite, Call, CallSuite, LaunchFailed, Limits, LocalSandbox, Program, Status, launcher
+from sandbox import AssertSuite, Call, CallSuite, LaunchFailed, Limits, LocalSandbox, Program, Status, tiers
+from sandbox import zygote as zygotes
 
 pytestmark = pytest.mark.isolation
 
@@ -107,8 +108,8 @@ def trace_of_runs() -> tuple[int, int, str, list[str]]:
 
 
 async def settled() -> tuple[int, int, str, list[str]]:
-    """The trace once the keepers are gone, which close their report a moment before they end."""
-    await until(lambda: len(descendants(os.getpid())) == 1)
+    """The trace once every run is gone: a first process and a zygote are left of each that was needed."""
+    await until(lambda: len(descendants(os.getpid())) in (2, 4))
     return trace_of_runs()
 
 
@@ -131,29 +132,33 @@ async def test_a_file_in_tmp_is_not_there_for_the_next(sandbox: LocalSandbox) ->
         assert (await sandbox.run(Program(completion=source), suite, Limits())).status is Status.PASSED
 
 
-async def test_a_candidate_dies_with_its_keeper(sandbox: LocalSandbox) -> None:
+async def test_a_run_dies_with_its_zygote_and_is_tried_once_more(sandbox: LocalSandbox) -> None:
     task = asyncio.create_task(sandbox.run(SLEEPER, ONE, LONG))
-    for _ in range(2):  # it is tried twice
-        (launcher_pid,) = {child for child, parent in parents() if parent == os.getpid()} - OTHERS
-        running = await until_running(3) - {launcher_pid}
-        (keeper,) = {child for child, parent in parents() if parent == launcher_pid}
-        os.kill(keeper, signal.SIGKILL)
+    for _ in range(2):
+        running = await until_running(3)
+        (first,) = {child for child, parent in parents() if parent == os.getpid()} - OTHERS
+        (zygote,) = {child for child, parent in parents() if parent == first}
+        os.kill(zygote, signal.SIGKILL)
         assert await until_gone(running) == set()
-    with pytest.raises(LaunchFailed, match="keeper"):
+    with pytest.raises(LaunchFailed, match="zygote"):
         await task
+    stats = sandbox.stats()
+    assert (stats.retries, stats.replaced) == (1, 1)
 
 
-async def test_survives_the_death_of_its_launcher(sandbox: LocalSandbox) -> None:
+@pytest.mark.parametrize("which", ["first", "zygote"])
+async def test_survives_the_death_of_its_zygotes(sandbox: LocalSandbox, which: str) -> None:
     await settled()
-    (launcher_pid,) = descendants(os.getpid())
-    os.kill(launcher_pid, signal.SIGKILL)
+    for pid in descendants(os.getpid()):
+        if (pid in dict(parents())) and (dict(parents())[pid] == os.getpid()) == (which == "first"):
+            os.kill(pid, signal.SIGKILL)
     outcomes = await asyncio.gather(*(sandbox.run(RIGHT, ONE, Limits()) for _ in range(4)))
     assert {outcome.status for outcome in outcomes} == {Status.PASSED}
 
 
 async def test_closing_ends_what_runs(sandbox: LocalSandbox) -> None:
     tasks = [asyncio.create_task(sandbox.run(SLEEPER, suite, LONG)) for suite in (ONE, JUDGED)]
-    running = await until_running(5)
+    running = await until_running(7)
     await sandbox.aclose()
     for task in tasks:
         with pytest.raises(LaunchFailed, match="closed"):
@@ -181,9 +186,9 @@ asyncio.run(main())
     with server:
         assert server.stdout is not None
         assert server.stdout.readline() == b"up\n"
-        await until(lambda: len(descendants(server.pid)) == 5)
+        await until(lambda: len(descendants(server.pid)) == 4)
         running = descendants(server.pid)
-        assert len(running) == 5  # the launcher, two keepers, the candidate and the judge
+        assert len(running) == 4  # the first process, the zygote, the candidate and the judge
         server.kill()
     assert await until_gone(running) == set()
 
@@ -219,16 +224,17 @@ def f():
 @pytest.mark.parametrize("name", ESCAPES)
 async def test_the_namespace_alone_ends_every_descendant(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the filter taken out, so that processes can be started at all."""
-    bundle = launcher._bundle().replace(b"build_program() if available() else None", b"None")
-    assert bundle != launcher._bundle()
-    monkeypatch.setattr(launcher, "_bundle", lambda: bundle)
-    sandbox = LocalSandbox()
+    modules = [[name, text.replace("if available():", "if False:")] for name, text in zygotes._modules()]
+    assert modules != zygotes._modules()
+    monkeypatch.setattr(zygotes, "_modules", lambda: modules)
+    monkeypatch.setattr(tiers, "_check_filter", lambda zygote, name: None)
+    monkeypatch.setitem(tiers._EXPECTED, "A", {"pid_and_parent": (1, 0)})
+    sandbox = LocalSandbox(concurrency=1)
     try:
-        assert "without seccomp" in (await sandbox.probe()).name
-        (launcher_pid,) = {child for child, parent in parents() if parent == os.getpid()} - OTHERS
+        await sandbox.probe()
+        idle = descendants(os.getpid())
         outcome = await sandbox.run(Program(completion=ESCAPES[name], entry_point="f"), ONE, Limits(test_wall_s=1))
-        assert await until_gone(descendants(os.getpid()) - {launcher_pid}) == set()
-        assert "without seccomp" in outcome.tier
+        assert await until_gone(descendants(os.getpid()) - idle) == set()
         assert (outcome.status is Status.PASSED) == (name == "daemon")
     finally:
         await sandbox.aclose()

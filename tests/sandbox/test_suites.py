@@ -61,6 +61,7 @@ def looked(code: str, entry_point: str | None = "f", prompt: str = "") -> Litera
         ("'doc'\nMETADATA = {'a': ['b']}\nimport math\nfrom typing import List as L\nassert f(1) == 2", "f", (1,), 2),
         ("import os.path\n" * 0 + "import collections.abc\nassert f(1) == 2", "f", (1,), 2),
         ("assert f(1) == 2\nif __name__ == '__main__':\n    f(3)", "f", (1,), 2),
+        ("if __name__ == '__main__':\n    assert f(1) == 2\n    pass", "f", (1,), 2),
         ("assert bisect(1) == 2", "bisect", (1,), 2),
     ],
 )
