@@ -81,6 +81,7 @@ class Language:
     compile_keeps_source: bool = False
     """The step only checks: what runs is the source."""
     run: Callable[[Toolchain, Layout, Limits], Step]
+    """Raises `DoesNotFit` where nothing in the program can be run."""
     shim: Callable[[], Shim] | None = None
     """The call protocol, where there is one."""
     folders: Callable[[Mapping[str, str]], tuple[str, ...]] = lambda paths: tuple(map(_home, paths.values()))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from sandbox.languages.base import ENVIRONMENT, Language, Layout, Shim, Step, Toolchain
+from sandbox.languages.base import ENVIRONMENT, DoesNotFit, Language, Layout, Shim, Step, Toolchain
 from sandbox.languages.layout import SHIM_FOLDER, lay_out
 from sandbox.types import Limits, Program
 
@@ -94,6 +94,8 @@ def _java(tools: Toolchain, limits: Limits, *rest: str) -> Step:
 
 
 def _run(tools: Toolchain, layout: Layout, limits: Limits) -> Step:
+    if not layout.main:
+        raise DoesNotFit("no class has a public static void main(String[])")
     return _java(tools, limits, "-cp", f"{_CLASSES}:.", layout.main)
 
 

@@ -12,14 +12,14 @@ from typing import Literal
 
 from sandbox.errors import InvalidSuite
 from sandbox.languages.artifacts import Artifacts
-from sandbox.languages.base import Language
+from sandbox.languages.base import DoesNotFit, Language
 from sandbox.languages.calls import requests_of, run_calls
 from sandbox.languages.jobs import Execute
 from sandbox.languages.registry import find_language
 from sandbox.languages.stdio import run_stdio
 from sandbox.languages.verdicts import expect_outputs, expect_values
 from sandbox.languages.workshop import NotReady, Workshop
-from sandbox.outcome import OnTest, Outcome
+from sandbox.outcome import OnTest, Outcome, Status
 from sandbox.suites import look_at
 from sandbox.tally import Tally
 from sandbox.types import AssertSuite, Call, CallSuite, Limits, Program, StdioCase, StdioSuite, Suite
@@ -50,6 +50,8 @@ class ExecRunner:
         tally = Tally(tests.names, on_test)
         try:
             outcome = await self._run(language, program, tests, limits, tally)
+        except DoesNotFit as error:
+            outcome = tally.outcome((Status.COMPILE_ERROR, str(error)))
         except NotReady as error:
             outcome = tally.outcome((error.status, error.message))
             outcome = replace(outcome, cpu_s=error.cpu_s, wall_s=error.wall_s)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from sandbox.errors import LaunchFailed, UnsupportedLanguage
 from sandbox.inside.codec import BadFrame, loads
 from sandbox.languages.artifacts import Artifact, Artifacts, key_of
-from sandbox.languages.base import DoesNotFit, Language, Layout, Shim, Step, Toolchain
+from sandbox.languages.base import Language, Layout, Shim, Step, Toolchain
 from sandbox.languages.jobs import Execute, Executed, ExecuteJob
 from sandbox.languages.verdicts import fault_of
 from sandbox.outcome import Status
@@ -65,7 +65,8 @@ class Workshop:
     async def ready(self, language: Language, program: Program) -> Ready:
         """Lay out and compile a program; with tools that were seen to work.
 
-        Raises `NotReady` for what is the program's fault, `UnsupportedLanguage`, `InvalidSuite` and `LaunchFailed`.
+        Raises `NotReady` and `DoesNotFit` for what is the program's fault, `UnsupportedLanguage`, `InvalidSuite` and
+        `LaunchFailed`.
         """
         tools = language.find()
         await self._greet(language, tools)
@@ -86,10 +87,7 @@ class Workshop:
         texts = (program.source, *(text for _, text in program.files))
         if sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) > MAX_SOURCE_BYTES:
             raise NotReady(Status.COMPILE_ERROR, f"the program is larger than {MAX_SOURCE_BYTES} bytes")
-        try:
-            layout = language.layout(program)
-        except DoesNotFit as error:
-            raise NotReady(Status.COMPILE_ERROR, str(error)) from error
+        layout = language.layout(program)
         files = _as_bytes(layout.files)
         if language.compile is None:
             return Ready(language, tools, layout, files)
