@@ -221,7 +221,7 @@ async def test_tools_that_do_not_work_in_the_sandbox_are_no_candidates_fault() -
             return await execute_plainly(job, on_frame)
         return Executed(exit=127, stderr=b"./program: Permission denied\n")
 
-    with pytest.raises(UnsupportedLanguage, match="does not work inside the sandbox: .*Permission denied"):
+    with pytest.raises(UnsupportedLanguage, match=r"does not work inside the sandbox: .*Permission denied"):
         await ExecRunner(broken).run(program("cpp", CPP_ADD), ADD, LIMITS)
 
 
