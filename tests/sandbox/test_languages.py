@@ -39,7 +39,7 @@ LIMITS = Limits(test_wall_s=20)
 
 @pytest.fixture(scope="module")
 def runner() -> ExecRunner:
-    return ExecRunner(execute_plainly)
+    return ExecRunner()
 
 
 def program(language: str, source: str, **more: object) -> Program:
@@ -50,8 +50,8 @@ def program(language: str, source: str, **more: object) -> Program:
 async def test_a_whole_program_comes_to(given: Given, runner: ExecRunner) -> None:
     need(given.language)
     seen: list[TestOutcome] = []
-    outcome = await ExecRunner(execute_plainly, runner.artifacts).run(
-        program(given.language, given.source, files=given.files), given.suite, LIMITS, seen.append
+    outcome = await ExecRunner(runner.artifacts).run(
+        execute_plainly, program(given.language, given.source, files=given.files), given.suite, LIMITS, seen.append
     )
     assert (outcome.status, outcome.form) == (given.status, "stdio")
     assert re.search(given.says, outcome.message)
@@ -64,7 +64,7 @@ async def test_a_whole_program_comes_to(given: Given, runner: ExecRunner) -> Non
 async def test_calls_are_answered_in_the_programs_own_language(language: str, runner: ExecRunner) -> None:
     need(language)
     suite = calls(*(call[:3] for call in BOTH))
-    outcome = await runner.run(program(language, CALLED[language]), suite, LIMITS)
+    outcome = await runner.run(execute_plainly, program(language, CALLED[language]), suite, LIMITS)
     found = [(test.name, test.status) for test in outcome.tests]
     assert found == [(name, status) for name, _, _, status in BOTH]
     assert outcome.form == "calls"
@@ -80,7 +80,7 @@ async def test_javas_values_have_the_types_of_the_parameters(runner: ExecRunner)
         ("sorted", ([2**40],), []),
         ("sorted", ([None],), []),
     )
-    outcome = await runner.run(program("java", JAVA_CALLED), suite, LIMITS)
+    outcome = await runner.run(execute_plainly, program("java", JAVA_CALLED), suite, LIMITS)
     right, wrong = [Status.PASSED] * 3, [Status.UNSUPPORTED_VALUE] * 3
     assert [test.status for test in outcome.tests] == right + wrong
 
@@ -111,7 +111,7 @@ async def test_javas_values_have_the_types_of_the_parameters(runner: ExecRunner)
 )
 async def test_javascript_that_is_called(source: str, status: Status, runner: ExecRunner) -> None:
     need("javascript")
-    outcome = await runner.run(program("javascript", source), calls(("add", (1, 2), 3)), LIMITS)
+    outcome = await runner.run(execute_plainly, program("javascript", source), calls(("add", (1, 2), 3)), LIMITS)
     assert outcome.status is status, outcome.message
 
 
@@ -120,24 +120,26 @@ async def test_a_call_that_runs_out_of_time_is_followed_by_the_rest(runner: Exec
     source = "function f(x) { while (x % 2); return x; }"
     suite = calls(*(("f", (number,), number) for number in (0, 1, 2, 3, 4, 5, 6)))
     limits = Limits(test_wall_s=1, test_cpu_s=1)
-    outcome = await runner.run(program("javascript", source), suite, limits)
+    outcome = await runner.run(execute_plainly, program("javascript", source), suite, limits)
     late, passed = Status.TIMEOUT_WALL, Status.PASSED
     assert [test.status for test in outcome.tests] == [passed, late, passed, late, passed, late, Status.NOT_RUN]
-    first = await runner.run(program("javascript", source), suite, replace(limits, stop_on_failure=True))
+    first = await runner.run(
+        execute_plainly, program("javascript", source), suite, replace(limits, stop_on_failure=True)
+    )
     assert [test.status for test in first.tests][:3] == [passed, late, Status.NOT_RUN]
 
 
 async def test_a_case_that_fails_is_the_last_when_told_so(runner: ExecRunner) -> None:
     need("javascript")
     suite = StdioSuite((StdioCase("1 2", "3"), StdioCase("1 3", "0"), StdioCase("1 2", "3")))
-    outcome = await runner.run(program("js", JS_ADD), suite, replace(LIMITS, stop_on_failure=True))
+    outcome = await runner.run(execute_plainly, program("js", JS_ADD), suite, replace(LIMITS, stop_on_failure=True))
     assert [test.status for test in outcome.tests] == [Status.PASSED, Status.WRONG_ANSWER, Status.NOT_RUN]
 
 
 async def test_assertions_of_literal_calls_are_put_to_a_program_that_can_be_called(runner: ExecRunner) -> None:
     need("javascript")
     suite = AssertSuite("assert add(1, 2) == 3\nassert same([1, 'a']) == [1, 'a']\nassert add(1, 1) == 3\n")
-    outcome = await runner.run(program("javascript", JS_CALLED, entry_point="add"), suite, LIMITS)
+    outcome = await runner.run(execute_plainly, program("javascript", JS_CALLED, entry_point="add"), suite, LIMITS)
     assert [test.status for test in outcome.tests] == [Status.PASSED, Status.PASSED, Status.WRONG_ANSWER]
 
 
@@ -160,14 +162,14 @@ async def test_what_cannot_be_put_to_a_language_is_refused_by_name(
 ) -> None:
     need(language)
     with pytest.raises(InvalidSuite, match=says):
-        await runner.run(program(language, ""), suite, LIMITS)
+        await runner.run(execute_plainly, program(language, ""), suite, LIMITS)
 
 
 @pytest.mark.parametrize("path", ["../x", "/x", "a//b", "./a", "", "a/..", "touchstone/calls.js"])
 async def test_a_file_stays_inside_the_programs_folder(path: str, runner: ExecRunner) -> None:
     need("javascript")
     with pytest.raises(InvalidSuite):
-        await runner.run(program("javascript", JS_ADD, files=((path, ""),)), ADD, LIMITS)
+        await runner.run(execute_plainly, program("javascript", JS_ADD, files=((path, ""),)), ADD, LIMITS)
 
 
 async def test_a_program_is_compiled_once_even_when_many_ask_at_once(runner: ExecRunner) -> None:
@@ -178,10 +180,10 @@ async def test_a_program_is_compiled_once_even_when_many_ask_at_once(runner: Exe
         jobs.append(job)
         return await execute_plainly(job, on_frame)
 
-    own = ExecRunner(counted)
+    own = ExecRunner()
     wrong = CPP_ADD.replace(";", "")
     sources = [CPP_ADD, wrong] * 3
-    outcomes = await asyncio.gather(*(own.run(program("c++", source), ADD, LIMITS) for source in sources))
+    outcomes = await asyncio.gather(*(own.run(counted, program("c++", source), ADD, LIMITS) for source in sources))
     assert [outcome.status for outcome in outcomes] == [Status.PASSED, Status.COMPILE_ERROR] * 3
     assert sum(job.kind == "compile" for job in jobs) == 3  # the greeting, and each of the two
     assert (own.artifacts.misses, own.artifacts.hits) == (3, 4)
@@ -222,7 +224,7 @@ async def test_tools_that_do_not_work_in_the_sandbox_are_no_candidates_fault() -
         return Executed(exit=127, stderr=b"./program: Permission denied\n")
 
     with pytest.raises(UnsupportedLanguage, match=r"does not work inside the sandbox: .*Permission denied"):
-        await ExecRunner(broken).run(program("cpp", CPP_ADD), ADD, LIMITS)
+        await ExecRunner().run(broken, program("cpp", CPP_ADD), ADD, LIMITS)
 
 
 async def test_expected_values_never_reach_a_process(runner: ExecRunner) -> None:
@@ -233,10 +235,10 @@ async def test_expected_values_never_reach_a_process(runner: ExecRunner) -> None
         seen.append(job.to_bytes() + job.stdin)
         return await execute_plainly(job, on_frame)
 
-    own = ExecRunner(watched, runner.artifacts)
+    own = ExecRunner(runner.artifacts)
     secret = "7c1f9be2"
-    await own.run(program("js", JS_ADD), StdioSuite((StdioCase("1 2", secret),)), LIMITS)
-    await own.run(program("js", JS_CALLED), calls(("add", (1, 2), secret)), LIMITS)
+    await own.run(watched, program("js", JS_ADD), StdioSuite((StdioCase("1 2", secret),)), LIMITS)
+    await own.run(watched, program("js", JS_CALLED), calls(("add", (1, 2), secret)), LIMITS)
     assert seen
     assert not any(secret.encode() in data for data in seen)
 
