@@ -88,6 +88,8 @@ class Language:
     """What the tools read, from their paths."""
     address_space: bool = True
     """Whether memory can be bounded by the address space; not where the tool reserves far more than it uses."""
+    own_bytes: int = 0
+    """Without: what the tool itself maps to write to, on top of the memory that a program may use."""
     start_s: float = 0.0
     """CPU seconds that the language itself takes to start; every process has them on top of its limit."""
     exhausted: tuple[str, ...] = ()

@@ -88,7 +88,7 @@ def _compile(tools: Toolchain, layout: Layout) -> Step:
 
 
 def _java(tools: Toolchain, limits: Limits, *rest: str) -> Step:
-    heap = (f"-Xmx{max(16, limits.memory_bytes // _MIB)}m", "-Xss64m", "-XX:MaxMetaspaceSize=128m")
+    heap = (f"-Xmx{max(16, limits.memory_bytes // _MIB)}m", "-Xss16m", "-XX:MaxMetaspaceSize=128m")
     argv = (tools.paths["java"], *_SMALL, *heap, "-Dfile.encoding=UTF-8", "-Djava.io.tmpdir=/tmp", *rest)
     return Step(argv, env=_environment(tools, "java"))
 
@@ -149,6 +149,7 @@ JAVA = Language(
     shim=_shim,
     folders=_folders,
     address_space=False,
+    own_bytes=768 * _MIB,
     start_s=0.5,
     exhausted=("java.lang.OutOfMemoryError",),
     hello='class Hello { public static void main(String[] words) { System.out.println("hello"); } }\n',

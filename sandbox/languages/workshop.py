@@ -130,6 +130,7 @@ class Workshop:
                 artifact_bytes=_ARTIFACT_BYTES,
                 limits=COMPILE,
                 address_space=language.address_space,
+                own_bytes=language.own_bytes,
             )
             frames: list[bytes] = []
 
@@ -153,6 +154,7 @@ def run_job(ready: Ready, step: Step, limits: Limits, *, stdin: bytes = b"") -> 
         stdin=stdin,
         limits=limits,
         address_space=ready.language.address_space,
+        own_bytes=ready.language.own_bytes,
     )
 
 
