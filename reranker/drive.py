@@ -186,7 +186,8 @@ class Drive:
             text, tokens = extracted.text, _tokens_of(extracted.text, event)
             self._programs[event.candidate] = extracted.program
         if self.decision.method != "off" and self.options.dedupe == "ast":
-            key = await off_loop(program_key, self.task.prefix + text + self.task.suffix, size=size)
+            source = self.task.prefix + text + self.task.suffix
+            key = await off_loop(program_key, source, self.task.language, size=size)
             original = self._state.candidates.get(self._keys.setdefault(key, event.candidate))
         self._state.candidates[event.candidate] = Candidate(
             index=event.candidate,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from reranker.examples import called_in_examples
 from reranker.types import Task
-from sandbox import MAX_SOURCE_BYTES, PARSER_ERRORS, Program
+from sandbox import MAX_SOURCE_BYTES, PARSER_ERRORS, Program, is_python
 
 _DEF = re.compile(r"^(?:async[ \t]+)?def[ \t]+([^\W\d]\w*)[ \t]*\(", re.MULTILINE)
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
@@ -47,19 +47,39 @@ def extract(task: Task, raw_text: str) -> Extracted:
 
     A plain completion continues the prompt's last function; a chat reply brings its own program, fenced or not, or
     continues a function header that the last message ends with; a fill-in stands between prefix and suffix, uncut.
+    A program that runs as a whole, or is in another language than Python, is taken out of its fence and not cut.
     """
+    if task.whole or not is_python(task.language):
+        return _whole(task, raw_text)
     entry_point = target_of(task)
     if task.shape == "fim":
-        return Extracted(
-            raw_text, Program(prompt=task.prefix, completion=raw_text, suffix=task.suffix, entry_point=entry_point)
-        )
+        return _extracted(task, task.prefix, raw_text, entry_point)
     prefix = task.prefix
     if task.shape == "chat":
         raw_text = _unfence(raw_text, entry_point)
         if not _continues(prefix, raw_text):
             prefix = ""
-    text = _cut(prefix, raw_text, entry_point)
-    return Extracted(text, Program(prompt=prefix, completion=text, entry_point=entry_point))
+    return _extracted(task, prefix, _cut(prefix, raw_text, entry_point), entry_point)
+
+
+def _whole(task: Task, raw_text: str) -> Extracted:
+    """A program that is not cut: out of its fence where it has one, the longest block where there are several."""
+    if task.shape == "fim":
+        return _extracted(task, task.prefix, raw_text, task.entry_point)
+    text = max((match.group(2) for match in _FENCE.finditer(raw_text)), key=len, default=raw_text)
+    return _extracted(task, "" if task.shape == "chat" else task.prefix, text, task.entry_point)
+
+
+def _extracted(task: Task, prefix: str, text: str, entry_point: str | None) -> Extracted:
+    program = Program(
+        prompt=prefix,
+        completion=text,
+        suffix=task.suffix if task.shape == "fim" else "",
+        entry_point=entry_point,
+        language=task.language,
+        files=task.files,
+    )
+    return Extracted(text, program)
 
 
 def _unfence(text: str, entry_point: str | None) -> str:

@@ -9,7 +9,7 @@ from reranker.examples import find_examples
 from reranker.extract import target_of
 from reranker.scorers import METHODS
 from reranker.types import Options, Task
-from sandbox import Suite
+from sandbox import Suite, takes_calls
 
 _NO_SANDBOX = "this host cannot isolate untrusted code"
 
@@ -42,7 +42,9 @@ def decide(task: Task, options: Options, *, can_run: bool) -> Decision:
     if wanted == "tests" and task.suite is None:
         raise InvalidRequest("rerank.tests", "method 'tests' needs tests.code")
     suite = task.suite
-    if suite is None and (wanted == "examples" or options.examples == "auto"):
+    # A whole program has no function that examples could call, and not every language's functions can be called.
+    callable_here = not task.whole and takes_calls(task.language)
+    if suite is None and callable_here and (wanted == "examples" or options.examples == "auto"):
         suite = find_examples(task.prefix, target_of(task))
     if suite is None:
         if wanted == "examples":

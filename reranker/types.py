@@ -29,6 +29,11 @@ class Task:
     """The function under test; found in `prefix` when None."""
     suite: Suite | None = None
     """The suite that came with the request."""
+    language: str = "python"
+    files: tuple[tuple[str, str], ...] = ()
+    """Further files of the program: relative path and text."""
+    whole: bool = False
+    """The program is run as a whole and never cut. Programs in other languages than Python never are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,15 @@
 """Runs untrusted programs against tests, confined, and says what they did."""
 
 from sandbox.base import Sandbox
-from sandbox.errors import InvalidSuite, LaunchFailed, SandboxBusy, SandboxError, SandboxUnavailable
+from sandbox.errors import (
+    InvalidSuite,
+    LaunchFailed,
+    SandboxBusy,
+    SandboxError,
+    SandboxUnavailable,
+    UnsupportedLanguage,
+)
+from sandbox.languages import check_language, found_languages, is_python, takes_calls
 from sandbox.literals import read_literal, write_literal
 from sandbox.local import LocalSandbox
 from sandbox.outcome import OnTest, Outcome, ProgramClass, Status, TestOutcome, classify
@@ -53,8 +61,13 @@ __all__ = [
     "Suite",
     "TestOutcome",
     "Tier",
+    "UnsupportedLanguage",
+    "check_language",
     "classify",
+    "found_languages",
+    "is_python",
     "read_literal",
     "suite_hash",
+    "takes_calls",
     "write_literal",
 ]

@@ -8,23 +8,53 @@ from collections.abc import Iterable, Mapping
 from engine import Fim, Text
 from reranker.errors import JudgeFailed
 from reranker.evaluation.errors import UnsupportedProblem
-from reranker.evaluation.problem import Problem
+from reranker.evaluation.problem import Problem, StdioCase
 from reranker.extract import Extracted, extract
 from reranker.off_loop import off_loop
-from reranker.types import Task
-from sandbox import AssertSuite, InvalidSuite, Limits, Outcome, Program, Sandbox, SandboxError
+from reranker.types import Shape, Task
+from sandbox import (
+    AssertSuite,
+    InvalidSuite,
+    Limits,
+    Outcome,
+    Program,
+    Sandbox,
+    SandboxError,
+    StdioSuite,
+    Suite,
+    UnsupportedLanguage,
+    check_language,
+    takes_calls,
+)
+from sandbox import StdioCase as Case
 
 
 def check_supported(problem: Problem) -> None:
     """Raise `UnsupportedProblem`, naming the field, where the sandbox has no way to run the problem."""
-    if problem.language != "python":
-        raise UnsupportedProblem(problem.task_id, "language", f"is {problem.language!r}; only 'python' can be run")
-    if problem.stdio:
-        raise UnsupportedProblem(problem.task_id, "stdio", "is given; the sandbox has no such form yet")
-    if problem.files:
-        raise UnsupportedProblem(problem.task_id, "files", "is given; the sandbox runs single files only")
-    if problem.test is None:
-        raise UnsupportedProblem(problem.task_id, "test", "is missing; there is nothing to judge by")
+    try:
+        calls = takes_calls(problem.language)
+    except UnsupportedLanguage as error:
+        raise _no_language(problem, error) from error
+    for name, given in (("test", problem.test), ("visible_test", problem.visible_test)):
+        if given is not None and problem.stdio:
+            raise UnsupportedProblem(
+                problem.task_id, name, "is given beside `stdio`; a problem is judged by one of them"
+            )
+        if given is not None and not calls:
+            fault = f"is given; functions in {problem.language} cannot be called from outside, give `stdio`"
+            raise UnsupportedProblem(problem.task_id, name, fault)
+    if problem.test is None and not problem.stdio:
+        raise UnsupportedProblem(problem.task_id, "test", "is missing, and so is `stdio`; there is nothing to judge by")
+    if problem.answer == "program" and problem.suffix is not None:
+        raise UnsupportedProblem(problem.task_id, "suffix", "is given; an answer that stands alone fills no gap")
+    try:
+        check_language(problem.language)
+    except UnsupportedLanguage as error:
+        raise _no_language(problem, error) from error
+
+
+def _no_language(problem: Problem, error: UnsupportedLanguage) -> UnsupportedProblem:
+    return UnsupportedProblem(problem.task_id, "language", f"is {problem.language!r}: {error}")
 
 
 def task_of(problem: Problem) -> Task:
@@ -33,16 +63,38 @@ def task_of(problem: Problem) -> Task:
     Raises `UnsupportedProblem`.
     """
     check_supported(problem)
-    visible = problem.visible_test
+    shape: Shape = "chat" if problem.answer == "program" else "completion"
     return Task(
         id=problem.task_id,
         prompt=Text(problem.prompt) if problem.suffix is None else Fim(problem.prompt, problem.suffix),
-        shape="completion" if problem.suffix is None else "fim",
+        shape=shape if problem.suffix is None else "fim",
         prefix=problem.prompt,
         suffix=problem.suffix or "",
         entry_point=problem.entry_point,
-        suite=None if visible is None else AssertSuite(visible, visible=True),
+        suite=_visible(problem),
+        language=problem.language,
+        files=tuple(problem.files.items()),
+        whole=bool(problem.stdio),
     )
+
+
+def _visible(problem: Problem) -> Suite | None:
+    """The suite that the prompt's author knows; None where the prompt's examples are it."""
+    shown = _cases(case for case in problem.stdio if case.visible)
+    if shown:
+        return StdioSuite(shown, visible=True)
+    return None if problem.visible_test is None else AssertSuite(problem.visible_test, visible=True)
+
+
+def _hidden(problem: Problem) -> Suite:
+    """The suite that decides: all of it, the visible part too."""
+    if problem.stdio:
+        return StdioSuite(_cases(problem.stdio), visible=False)
+    return AssertSuite(problem.test or "", visible=False)
+
+
+def _cases(cases: Iterable[StdioCase]) -> tuple[Case, ...]:
+    return tuple(Case(case.input, case.output) for case in cases)
 
 
 async def cut(problem: Problem, text: str) -> Extracted:
@@ -65,13 +117,16 @@ async def judge_programs(
     Raises `UnsupportedProblem`, also for a test that cannot be run, and `JudgeFailed`.
     """
     check_supported(problem)
-    suite = AssertSuite(problem.test or "", visible=False)
+    suite = _hidden(problem)
 
     async def outcome(program: Program) -> Outcome:
         try:
             return await sandbox.run(program, suite, limits)
         except InvalidSuite as error:
-            raise UnsupportedProblem(problem.task_id, "test", str(error)) from error
+            field = "stdio" if problem.stdio else "test"
+            raise UnsupportedProblem(problem.task_id, field, str(error)) from error
+        except UnsupportedLanguage as error:
+            raise _no_language(problem, error) from error
         except SandboxError as error:
             raise JudgeFailed(f"{problem.task_id}: {error}") from error
 

@@ -8,11 +8,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from reranker.evaluation.errors import InvalidProblem
 
 Tag = str | int | float | bool
+Answer = Literal["rest", "program"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,9 @@ class Problem:
     files: Mapping[str, str] = field(default_factory=dict)
     """Further files of the program: text by relative path, `/` between its parts."""
     language: str = "python"
+    answer: Answer = "rest"
+    """What a completion is: `rest`, it goes on where the prompt ends; `program`, it stands alone and the prompt is
+    words about it."""
     tags: Mapping[str, Tag] = field(default_factory=dict)
     """What tables group by, e.g. `{"n_steps": 2}`."""
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reranker.evaluation import mbpp
 from reranker.evaluation.errors import InvalidProblem
-from reranker.evaluation.problem import Problem, StdioCase, Tag
+from reranker.evaluation.problem import Answer, Problem, StdioCase, Tag
 
 _EXACT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -35,6 +35,7 @@ class _Row(BaseModel):
     stdio: list[_Stdio] = []
     files: dict[str, str] = {}
     language: str = "python"
+    answer: Answer = "rest"
     tags: dict[str, Tag] = {}
 
 

@@ -2,7 +2,14 @@
 
 from sandbox.languages.artifacts import Artifacts
 from sandbox.languages.jobs import Execute, Executed, ExecuteJob, OnFrame
-from sandbox.languages.registry import check_language, find_language, found_languages, is_python, tool_folders
+from sandbox.languages.registry import (
+    check_language,
+    find_language,
+    found_languages,
+    is_python,
+    takes_calls,
+    tool_folders,
+)
 from sandbox.languages.runner import ExecRunner
 
 __all__ = [
@@ -16,5 +23,6 @@ __all__ = [
     "find_language",
     "found_languages",
     "is_python",
+    "takes_calls",
     "tool_folders",
 ]

@@ -81,12 +81,15 @@ class Language:
     compile_keeps_source: bool = False
     """The step only checks: what runs is the source."""
     run: Callable[[Toolchain, Layout, Limits], Step]
+    """Raises `DoesNotFit` where nothing in the program can be run."""
     shim: Callable[[], Shim] | None = None
     """The call protocol, where there is one."""
     folders: Callable[[Mapping[str, str]], tuple[str, ...]] = lambda paths: tuple(map(_home, paths.values()))
     """What the tools read, from their paths."""
     address_space: bool = True
     """Whether memory can be bounded by the address space; not where the tool reserves far more than it uses."""
+    own_bytes: int = 0
+    """Without: what the tool itself maps to write to, on top of the memory that a program may use."""
     start_s: float = 0.0
     """CPU seconds that the language itself takes to start; every process has them on top of its limit."""
     exhausted: tuple[str, ...] = ()

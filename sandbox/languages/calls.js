@@ -23,7 +23,6 @@ const prototypeOf = Object.getPrototypeOf;
 const keysOf = Object.keys;
 const bits = new DataView(new ArrayBuffer(8));
 const plain = Object.prototype;
-const SyntaxFault = SyntaxError;
 
 class Unsupported extends Error {}
 
@@ -238,8 +237,7 @@ async function main() {
   try {
     find = await load(process.argv[2]);
   } catch (error) {
-    const stage = error instanceof SyntaxFault ? "does_not_compile" : "does_not_load";
-    send(`{"${stage}":{${describe(error)}}}`);
+    send(`{"does_not_load":{${describe(error)}}}`);
     return;
   }
   send('{"loaded":true}');

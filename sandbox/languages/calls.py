@@ -110,7 +110,7 @@ class _Talk:
         if self._enough or self.next_index == self._size:
             return None
         fault = self._fault or fault_of(executed, language)
-        if fault is None or (executed.ended is None and fault["status"] is Status.RUNTIME_ERROR):
+        if fault is None or (fault is not self._fault and fault["status"] is Status.RUNTIME_ERROR):
             message = f"exited with code {executed.exit} before answering"
             fault = {"status": Status.EARLY_EXIT, "exception_message": message}
         if self.loaded:
@@ -131,13 +131,10 @@ class _Talk:
         if message.get("loaded") is True:
             self.loaded = True
             return
-        for stage in ("does_not_compile", "does_not_load"):
-            said = message.get(stage)
-            if type(said) is dict and (fields := raised_fields(said)) is not None:
-                self._fault = fields
-                if stage == "does_not_compile":
-                    self._fault = {**fields, "status": Status.COMPILE_ERROR}
-                return
+        said = message.get("does_not_load")
+        if type(said) is dict and (fields := raised_fields(said)) is not None:
+            self._fault = fields
+            return
         raise BadAnswer("an unknown answer to loading")
 
     def _add(self, fields: Fields, cpu_s: float | None, wall_s: float | None, printed: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from sandbox.languages.base import ENVIRONMENT, Language, Layout, Shim, Step, Toolchain
+from sandbox.languages.base import ENVIRONMENT, DoesNotFit, Language, Layout, Shim, Step, Toolchain
 from sandbox.languages.layout import SHIM_FOLDER, lay_out
 from sandbox.types import Limits, Program
 
@@ -88,12 +88,14 @@ def _compile(tools: Toolchain, layout: Layout) -> Step:
 
 
 def _java(tools: Toolchain, limits: Limits, *rest: str) -> Step:
-    heap = (f"-Xmx{max(16, limits.memory_bytes // _MIB)}m", "-Xss64m", "-XX:MaxMetaspaceSize=128m")
+    heap = (f"-Xmx{max(16, limits.memory_bytes // _MIB)}m", "-Xss16m", "-XX:MaxMetaspaceSize=128m")
     argv = (tools.paths["java"], *_SMALL, *heap, "-Dfile.encoding=UTF-8", "-Djava.io.tmpdir=/tmp", *rest)
     return Step(argv, env=_environment(tools, "java"))
 
 
 def _run(tools: Toolchain, layout: Layout, limits: Limits) -> Step:
+    if not layout.main:
+        raise DoesNotFit("no class has a public static void main(String[])")
     return _java(tools, limits, "-cp", f"{_CLASSES}:.", layout.main)
 
 
@@ -147,6 +149,7 @@ JAVA = Language(
     shim=_shim,
     folders=_folders,
     address_space=False,
+    own_bytes=768 * _MIB,
     start_s=0.5,
     exhausted=("java.lang.OutOfMemoryError",),
     hello='class Hello { public static void main(String[] words) { System.out.println("hello"); } }\n',

@@ -51,6 +51,7 @@ JAVASCRIPT = Language(
     run=_run,
     shim=_shim,
     address_space=False,
+    own_bytes=256 * _MIB,
     start_s=0.2,
     exhausted=("JavaScript heap out of memory", "Array buffer allocation failed"),
     hello='console.log("hello");\n',

@@ -33,7 +33,8 @@ class ExecuteJob:
     """What a shim reads behind the job; its answers are the messages."""
     limits: Limits
     address_space: bool = True
-    """Bound memory by the address space; else only a control group can, where there is one."""
+    """Bound memory by the address space; else by what is mapped to be written to, of which the tool has `own_bytes`."""
+    own_bytes: int = 0
 
     def to_bytes(self) -> bytes:
         """What the process reads from descriptor 4."""

@@ -61,6 +61,11 @@ def find_language(name: str) -> Language:
     raise UnsupportedLanguage(name, f"unknown language {name!r}; known: {known}")
 
 
+def takes_calls(name: str) -> bool:
+    """Whether functions of a program in that language can be called from outside. Raises `UnsupportedLanguage`."""
+    return is_python(name) or find_language(name).shim is not None
+
+
 def check_language(name: str) -> None:
     """Raise `UnsupportedLanguage` where programs of that language cannot be run here: unknown, or a tool is missing."""
     if not is_python(name):

@@ -12,14 +12,14 @@ from typing import Literal
 
 from sandbox.errors import InvalidSuite
 from sandbox.languages.artifacts import Artifacts
-from sandbox.languages.base import Language
+from sandbox.languages.base import DoesNotFit, Language
 from sandbox.languages.calls import requests_of, run_calls
 from sandbox.languages.jobs import Execute
 from sandbox.languages.registry import find_language
 from sandbox.languages.stdio import run_stdio
 from sandbox.languages.verdicts import expect_outputs, expect_values
 from sandbox.languages.workshop import NotReady, Workshop
-from sandbox.outcome import OnTest, Outcome
+from sandbox.outcome import OnTest, Outcome, Status
 from sandbox.suites import look_at
 from sandbox.tally import Tally
 from sandbox.types import AssertSuite, Call, CallSuite, Limits, Program, StdioCase, StdioSuite, Suite
@@ -36,40 +36,43 @@ class _Tests:
 
 
 class ExecRunner:
-    """Runs programs by `execute`. Belongs to one event loop."""
+    """Runs programs by whatever executes their processes. Belongs to one event loop; `artifacts` is its memory."""
 
-    def __init__(self, execute: Execute, artifacts: Artifacts | None = None) -> None:
-        self._execute = execute
+    def __init__(self, artifacts: Artifacts | None = None) -> None:
         self.artifacts = artifacts or Artifacts()
-        self._workshop = Workshop(execute, self.artifacts)
+        self._workshop = Workshop(self.artifacts)
 
-    async def run(self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None) -> Outcome:
+    async def run(
+        self, execute: Execute, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None
+    ) -> Outcome:
         """See `Sandbox.run`. Raises `UnsupportedLanguage`, `InvalidSuite` and `LaunchFailed`."""
         language = find_language(program.language)
         tests = _tests_of(suite, program, language)
         tally = Tally(tests.names, on_test)
         try:
-            outcome = await self._run(language, program, tests, limits, tally)
+            outcome = await self._run(execute, language, program, tests, limits, tally)
+        except DoesNotFit as error:
+            outcome = tally.outcome((Status.COMPILE_ERROR, str(error)))
         except NotReady as error:
             outcome = tally.outcome((error.status, error.message))
             outcome = replace(outcome, cpu_s=error.cpu_s, wall_s=error.wall_s)
         return replace(outcome, form=tests.form)
 
-    async def _run(self, language: Language, program: Program, tests: _Tests, limits: Limits, tally: Tally) -> Outcome:
+    async def _run(
+        self, execute: Execute, language: Language, program: Program, tests: _Tests, limits: Limits, tally: Tally
+    ) -> Outcome:
         if tests.form == "stdio":
-            ready = await self._workshop.ready(language, program)
+            ready = await self._workshop.ready(execute, language, program)
             inputs = [case.stdin for case in tests.cases]
             verdict = expect_outputs([case.expected for case in tests.cases])
-            return await run_stdio(self._execute, ready, inputs, verdict, limits, tally)
+            return await run_stdio(execute, ready, inputs, verdict, limits, tally)
         if language.shim is None:
             raise InvalidSuite(f"functions in {language.title} cannot be called from outside; use stdio")
         shim = language.shim()
         requests = requests_of(tests.calls, language, shim)  # a suite's fault is said before anything is compiled
-        ready = await self._workshop.ready(language, program)
-        files = await self._workshop.shim(ready, shim)
-        return await run_calls(
-            self._execute, ready, shim, files, requests, expect_values(tests.calls, shim), limits, tally
-        )
+        ready = await self._workshop.ready(execute, language, program)
+        files = await self._workshop.shim(execute, ready, shim)
+        return await run_calls(execute, ready, shim, files, requests, expect_values(tests.calls, shim), limits, tally)
 
 
 def _tests_of(suite: Suite, program: Program, language: Language) -> _Tests:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from sandbox.errors import LaunchFailed, UnsupportedLanguage
 from sandbox.inside.codec import BadFrame, loads
 from sandbox.languages.artifacts import Artifact, Artifacts, key_of
-from sandbox.languages.base import DoesNotFit, Language, Layout, Shim, Step, Toolchain
+from sandbox.languages.base import Language, Layout, Shim, Step, Toolchain
 from sandbox.languages.jobs import Execute, Executed, ExecuteJob
 from sandbox.languages.verdicts import fault_of
 from sandbox.outcome import Status
@@ -54,62 +54,59 @@ class NotReady(Exception):
 
 
 class Workshop:
-    """Prepares programs by `execute`. Belongs to one event loop."""
+    """Prepares programs, and remembers which tools work. Belongs to one event loop."""
 
-    def __init__(self, execute: Execute, artifacts: Artifacts) -> None:
-        self._execute = execute
+    def __init__(self, artifacts: Artifacts) -> None:
         self._artifacts = artifacts
         self._greeted: set[bytes] = set()
         self._greeting = asyncio.Lock()
 
-    async def ready(self, language: Language, program: Program) -> Ready:
+    async def ready(self, execute: Execute, language: Language, program: Program) -> Ready:
         """Lay out and compile a program; with tools that were seen to work.
 
-        Raises `NotReady` for what is the program's fault, `UnsupportedLanguage`, `InvalidSuite` and `LaunchFailed`.
+        Raises `NotReady` and `DoesNotFit` for what is the program's fault, `UnsupportedLanguage`, `InvalidSuite` and
+        `LaunchFailed`.
         """
         tools = language.find()
-        await self._greet(language, tools)
-        return await self._made(language, tools, program)
+        await self._greet(execute, language, tools)
+        return await self._made(execute, language, tools, program)
 
-    async def shim(self, ready: Ready, shim: Shim) -> Mapping[str, bytes]:
+    async def shim(self, execute: Execute, ready: Ready, shim: Shim) -> Mapping[str, bytes]:
         """The files of a shim, compiled where that is needed. Raises `LaunchFailed`."""
         files = _as_bytes(shim.files)
         if shim.compile is None:
             return files
         step = shim.compile(ready.tools)
-        artifact = await self._compiled(ready.language, ready.tools, step, files)
+        artifact = await self._compiled(execute, ready.language, ready.tools, step, files)
         if artifact.status is not None:
             raise LaunchFailed(f"the calls of {ready.language.title} cannot be compiled: {artifact.message}")
         return artifact.files
 
-    async def _made(self, language: Language, tools: Toolchain, program: Program) -> Ready:
+    async def _made(self, execute: Execute, language: Language, tools: Toolchain, program: Program) -> Ready:
         texts = (program.source, *(text for _, text in program.files))
         if sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) > MAX_SOURCE_BYTES:
             raise NotReady(Status.COMPILE_ERROR, f"the program is larger than {MAX_SOURCE_BYTES} bytes")
-        try:
-            layout = language.layout(program)
-        except DoesNotFit as error:
-            raise NotReady(Status.COMPILE_ERROR, str(error)) from error
+        layout = language.layout(program)
         files = _as_bytes(layout.files)
         if language.compile is None:
             return Ready(language, tools, layout, files)
-        artifact = await self._compiled(language, tools, language.compile(tools, layout), files)
+        artifact = await self._compiled(execute, language, tools, language.compile(tools, layout), files)
         if artifact.status is not None:
             raise NotReady(artifact.status, artifact.message, artifact.cpu_s, artifact.wall_s)
         # A program may read the files that came with it, so they are there when it runs.
         return Ready(language, tools, layout, {**files, **artifact.files})
 
-    async def _greet(self, language: Language, tools: Toolchain) -> None:
+    async def _greet(self, execute: Execute, language: Language, tools: Toolchain) -> None:
         """Run the language's smallest program once: tools that do not work here are no candidate's fault."""
         key = key_of(language.name, tools.version)
         async with self._greeting:
             if key in self._greeted:
                 return
             try:
-                ready = await self._made(language, tools, Program(completion=language.hello, language=language.name))
-                executed = await self._execute(
-                    run_job(ready, language.run(tools, ready.layout, Limits()), _HELLO_LIMITS)
+                ready = await self._made(
+                    execute, language, tools, Program(completion=language.hello, language=language.name)
                 )
+                executed = await execute(run_job(ready, language.run(tools, ready.layout, Limits()), _HELLO_LIMITS))
             except NotReady as error:
                 raise _does_not_work(language, error.message) from error
             if executed.stdout.strip() != b"hello":
@@ -117,7 +114,9 @@ class Workshop:
                 raise _does_not_work(language, str(fault["exception_message"]))
             self._greeted.add(key)
 
-    async def _compiled(self, language: Language, tools: Toolchain, step: Step, files: Mapping[str, bytes]) -> Artifact:
+    async def _compiled(
+        self, execute: Execute, language: Language, tools: Toolchain, step: Step, files: Mapping[str, bytes]
+    ) -> Artifact:
         texts = [part for path, data in sorted(files.items()) for part in (path, data.decode("utf-8", "surrogatepass"))]
         key = key_of(language.name, tools.version, *step.argv, *texts)
 
@@ -131,6 +130,7 @@ class Workshop:
                 artifact_bytes=_ARTIFACT_BYTES,
                 limits=COMPILE,
                 address_space=language.address_space,
+                own_bytes=language.own_bytes,
             )
             frames: list[bytes] = []
 
@@ -138,7 +138,7 @@ class Workshop:
                 frames.append(body)
                 return False
 
-            executed = await self._execute(job, hear)
+            executed = await execute(job, hear)
             return replace(_artifact(executed, frames), cpu_s=executed.cpu_s, wall_s=executed.wall_s)
 
         return await self._artifacts.get(key, make)
@@ -154,6 +154,7 @@ def run_job(ready: Ready, step: Step, limits: Limits, *, stdin: bytes = b"") -> 
         stdin=stdin,
         limits=limits,
         address_space=ready.language.address_space,
+        own_bytes=ready.language.own_bytes,
     )
 
 

@@ -49,10 +49,12 @@ def test_a_suffix_makes_a_fill_in(suffix: str) -> None:
 @pytest.mark.parametrize(
     ("problem", "field"),
     [
-        (replace(PROBLEM, language="cpp"), "language"),
-        (replace(PROBLEM, stdio=(StdioCase(input="1", output="2"),)), "stdio"),
-        (replace(PROBLEM, files={"helper.py": ""}), "files"),
+        (replace(PROBLEM, language="brainfuck"), "language"),
+        (replace(PROBLEM, language="cpp"), "test"),
+        (replace(PROBLEM, stdio=(StdioCase(input="1", output="2"),)), "test"),
+        (replace(PROBLEM, test=None, visible_test="assert 1", stdio=(StdioCase(input="", output=""),)), "visible_test"),
         (replace(PROBLEM, test=None), "test"),
+        (replace(PROBLEM, suffix="\n", answer="program"), "suffix"),
     ],
 )
 async def test_what_cannot_be_run_is_refused_by_name(problem: Problem, field: str) -> None:

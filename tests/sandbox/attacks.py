@@ -5,7 +5,7 @@ whole programs that are to read x and print x + 1, x + 2 and x + 3. A section's 
 
     ### ROWS NAME: STATUSES [(FLAG)] [; B: STATUSES, WHY]
 
-ROWS are those of the list of attacks in `docs/sandbox.md` that it covers. STATUSES are what its first test may come
+ROWS are those of `rows.txt`, all kinds of attack known, that it is one of. STATUSES are what its first test may come
 to; `denied` wraps one statement that must raise an error of the system's. FLAG is `waiting` for a program that waits
 instead of working and `memory` for one whose page faults take time. After `B` stands what differs without namespaces.
 """
@@ -36,7 +36,7 @@ STDIO = StdioSuite((StdioCase("1\n", "2\n3\n4\n"), StdioCase("5\n", "6\n7\n8\n")
 HONEST = "def f(x): return x + 1\n"
 HONEST_STDIO = "x = int(input())\nprint(x + 1, x + 2, x + 3, sep='\\n')\n"
 
-ROWS = range(1, 71)
+ROWS = frozenset(int(line.split()[0]) for line in Path(__file__).with_name("rows.txt").read_text().splitlines())
 NO_PROGRAM = {
     60: "the arguments here are numbers; tests/sandbox/test_calls.py changes lists",
     61: "answers learned by heart are answers; only hidden tests tell",
@@ -44,7 +44,7 @@ NO_PROGRAM = {
     69: "timing between runs is not covered",
     70: "an error of the kernel's is not covered",
 }
-"""Rows of the list that no attack here covers, and why."""
+"""Rows that no attack here covers, and why."""
 
 _BLOCKS = "".join(f"{' ' * depth}if 1:\n" for depth in range(200)) + " " * 200 + "f = 1\n"
 _DENIED = """

@@ -52,6 +52,7 @@ class Last:
 def f(x):
     {in_call}
 print({printed!r})
+{at_end}
 """
 _DEEDS = ("spray()", "spray()", "spray()", "mirror()", "spoil()", "move()", "close()")
 _LATER = (
@@ -83,8 +84,8 @@ def vocabulary() -> tuple[str, ...]:
     return tuple(sorted(words))
 
 
-def program(rng: random.Random) -> str:
-    """One program; it never computes an answer."""
+def program(rng: random.Random, *, whole: bool) -> str:
+    """One program; it never computes an answer. `whole`: nobody will call its function, so it does."""
     deeds = [rng.choice(_DEEDS) for _ in range(rng.randint(0, 2))]
     deeds += [rng.choice(_LATER)] if rng.random() < 0.4 else []
     if rng.random() < 0.1:
@@ -105,6 +106,7 @@ def program(rng: random.Random) -> str:
         fds=_FDS,
         at_import="\n".join(deeds),
         in_call="; ".join([*inside, end]),
+        at_end="f(input())" if whole else "",
         printed=rng.choice(("", "1", "passed", "x" * 100)),
     )
 

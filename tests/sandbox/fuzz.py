@@ -67,7 +67,7 @@ class Campaign:
         """The program and the suite of one trial; the same for the same seed and number."""
         rng = random.Random(f"{self.seed}:{number}")
         form = self.forms[number % len(self.forms)]
-        return Program(completion=program(rng), entry_point="f"), rng.choice(self._suites[form])
+        return Program(completion=program(rng, whole=form == "stdio"), entry_point="f"), rng.choice(self._suites[form])
 
     async def run(self, sandbox: LocalSandbox, number: int) -> None:
         """One trial, and now and then an honest run."""
@@ -138,6 +138,8 @@ async def hunt(campaign: Campaign, numbers: Iterator[int], minutes: float) -> No
     finally:
         await sandbox.aclose()
     took = time.monotonic() - began
+    if next(numbers, None) is not None:
+        print("STOPPED by the clock, with trials left")
     print(f"{campaign.done} trials in {took:.0f} s, {campaign.done / took:.0f}/s; seed {campaign.seed}")
     for name, count in sorted(campaign.statuses.items()):
         print(f"  {name:28}{count:8}")

@@ -3,7 +3,8 @@
     python -m tests.sandbox.mutants --count 2000
 
 The programs are HumanEval's and MBPP's own solutions (in the folder that `TOUCHSTONE_DATA` names) with one mutation.
-The plain run executes program and tests in one forked process. Where the verdicts (passed or not) differ, both are run
+The plain run executes program and tests in one forked process; the sandbox runs them by its judge and, where they come
+to calls, as calls. Where the verdicts (passed or not) differ, both are run
 again with more time, so that slow and random programs are told from differences; what remains is listed with its
 reason, and the exit code is 1 where there is none.
 """
@@ -22,7 +23,8 @@ import time
 from dataclasses import dataclass
 
 from reranker.evaluation import Problem, UnknownSuite, load_suite
-from sandbox import AssertSuite, Limits, LocalSandbox, Outcome, Program, SandboxUnavailable, Status
+from sandbox import AssertSuite, CallSuite, Limits, LocalSandbox, Outcome, Program, SandboxUnavailable, Status, Suite
+from sandbox.suites import look_at
 from tests.sandbox.mutations import Mutation, mutations
 
 CPU_S = 1.0
@@ -92,7 +94,15 @@ def _child(mutant: Mutant, cpu_s: float) -> None:
         names["check"](candidate)  # type: ignore[operator]
 
 
-async def run_confined(sandbox: LocalSandbox, mutant: Mutant, cpu_s: float) -> Outcome:
+def suites(problem: Problem) -> list[Suite]:
+    """The problem's tests for the judge, with a line that keeps them there, and as calls where they come to some."""
+    code = problem.test or ""
+    found = look_at(code, problem.entry_point, problem.prompt)
+    judged = AssertSuite(f"{code}\nkept_for_the_judge = [].copy()\n", visible=False)
+    return [judged] if found is None else [judged, CallSuite(found.calls, visible=False)]
+
+
+async def run_confined(sandbox: LocalSandbox, mutant: Mutant, suite: Suite, cpu_s: float) -> Outcome:
     """The same in the sandbox."""
     problem = mutant.problem
     program = Program(prompt=problem.prompt, completion=mutant.mutation.completion, entry_point=problem.entry_point)
@@ -104,7 +114,7 @@ async def run_confined(sandbox: LocalSandbox, mutant: Mutant, cpu_s: float) -> O
         memory_bytes=MEMORY_BYTES,
         stop_on_failure=True,
     )
-    return await sandbox.run(program, AssertSuite(problem.test or "", visible=False), limits)
+    return await sandbox.run(program, suite, limits)
 
 
 async def compare(mutants: list[Mutant], plain: list[str]) -> tuple[list[str], list[str], collections.Counter[str]]:
@@ -118,13 +128,16 @@ async def compare(mutants: list[Mutant], plain: list[str]) -> tuple[list[str], l
     async def work() -> None:
         while waiting:
             mutant, verdict = waiting.popleft()
-            outcome = await run_confined(sandbox, mutant, CPU_S)
-            same = (outcome.status is Status.PASSED) is (verdict == "passed")
-            pairs[f"{verdict} plainly, {outcome.status} confined ({outcome.form})"] += 1
-            if not same:
-                reason, detail = await _why(sandbox, mutant, verdict, outcome)
-                line = f"{mutant.name}: {verdict} plainly, {outcome.status} confined: {detail}"
-                (explained if reason else unexplained).append(f"{line} [{reason or 'no reason known'}]")
+            for suite in suites(mutant.problem):
+                outcome = await run_confined(sandbox, mutant, suite, CPU_S)
+                form = "calls" if isinstance(suite, CallSuite) else "asserts"
+                pairs[f"{verdict} plainly, {outcome.status} in {form}"] += 1
+                if (outcome.status is Status.PASSED) is not (verdict == "passed"):
+                    reason = await _why(sandbox, mutant, suite, verdict, outcome)
+                    line = (
+                        f"{mutant.name}: {verdict} plainly, {outcome.status} in {form}: {outcome.message or 'nothing'}"
+                    )
+                    (explained if reason else unexplained).append(f"{line} [{reason or 'no reason known'}]")
 
     try:
         await asyncio.gather(*(work() for _ in range(len(os.sched_getaffinity(0)))))
@@ -133,19 +146,15 @@ async def compare(mutants: list[Mutant], plain: list[str]) -> tuple[list[str], l
     return explained, unexplained, pairs
 
 
-async def _why(sandbox: LocalSandbox, mutant: Mutant, verdict: str, outcome: Outcome) -> tuple[str, str]:
-    """The reason of a difference, if one is known, and what the sandbox said."""
-    detail = outcome.message or "nothing"
+async def _why(sandbox: LocalSandbox, mutant: Mutant, suite: Suite, verdict: str, outcome: Outcome) -> str:
+    """The reason of a difference; empty where none is known."""
     if outcome.status is Status.UNSUPPORTED_VALUE:
-        return "a value without a plain form cannot cross", detail
-    theirs = {run_plainly(mutant, PATIENT_CPU_S) for _ in range(AGAIN)}
-    ours = [await run_confined(sandbox, mutant, PATIENT_CPU_S) for _ in range(AGAIN)]
-    passed = {outcome.status is Status.PASSED for outcome in ours}
-    if len(passed) > 1 or len({one == "passed" for one in theirs}) > 1:
-        return "it does not always do the same", detail
-    if passed == {one == "passed" for one in theirs}:
-        return "it is slow: with more time both say the same" if _timed_out(verdict, outcome) else "", detail
-    return "", detail
+        return "a value without a plain form cannot cross"
+    theirs = {run_plainly(mutant, PATIENT_CPU_S) == "passed" for _ in range(AGAIN)}
+    ours = {(await run_confined(sandbox, mutant, suite, PATIENT_CPU_S)).status is Status.PASSED for _ in range(AGAIN)}
+    if len(ours) > 1 or len(theirs) > 1:
+        return "it does not always do the same"
+    return "it is slow: with more time both say the same" if ours == theirs and _timed_out(verdict, outcome) else ""
 
 
 def _timed_out(verdict: str, outcome: Outcome) -> bool:
