@@ -31,7 +31,7 @@ def executor(zygote: Callable[[], Awaitable[Zygote]]) -> Execute:
 
         limits = limits_left(job.limits) | {"open_files": _OPEN_FILES}
         if not job.address_space:
-            limits["memory_bytes"] = 0
+            limits |= {"memory_bytes": 0, "data_bytes": job.limits.memory_bytes + job.own_bytes}
         box = Box(role="execute", job=job.to_bytes(), frames=_MANY, filter=job.kind, errors_apart=True)
         end = await (await zygote()).run([box], limits, take, printed, job.stdin)
         done = end.boxes[0]

@@ -132,6 +132,7 @@ def _limit(limits: dict[str, Any], setup: Setup) -> None:
     # The address space counts what the zygote had mapped already; the zygote watches CPU time more finely.
     for which, value in (
         (resource.RLIMIT_AS, setup.base_bytes + limits["memory_bytes"] if limits["memory_bytes"] else _NO_LIMIT),
+        (resource.RLIMIT_DATA, limits.get("data_bytes") or _NO_LIMIT),
         (resource.RLIMIT_CPU, int(limits["cpu_s"]) + 2),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),
         (resource.RLIMIT_NOFILE, limits["open_files"]),
