@@ -21,7 +21,7 @@ from sandbox.drive import Drive
 from sandbox.errors import LaunchFailed, UnsupportedLanguage
 from sandbox.execute import executor
 from sandbox.forms import prepare
-from sandbox.languages import Artifacts, ExecRunner, check_language, is_python, tool_folders
+from sandbox.languages import ExecRunner, check_language, is_python, tool_folders
 from sandbox.order import Order
 from sandbox.outcome import OnTest, Outcome
 from sandbox.pool import Pool, PoolStats, Slot
@@ -66,7 +66,7 @@ class LocalSandbox:
         self._probing = asyncio.Lock()
         self._tier: Tier | None = None
         self._order = Order()
-        self._artifacts = Artifacts()
+        self._tools = ExecRunner()
         self._closed = False
 
     async def probe(self) -> Tier:
@@ -137,7 +137,7 @@ class LocalSandbox:
 
         async def attempt(slot: Slot) -> Outcome:
             execute = executor(lambda: self._pool.zygote(slot, "tools"))
-            return await ExecRunner(execute, self._artifacts).run(program, suite, limits, on_test)
+            return await self._tools.run(execute, program, suite, limits, on_test)
 
         return attempt
 
