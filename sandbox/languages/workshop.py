@@ -19,10 +19,10 @@ from sandbox.types import MAX_SOURCE_BYTES, Limits, Program
 
 _MIB = 1024 * 1024
 COMPILE = Limits(
-    cpu_s=30.0,
-    wall_s=90.0,
-    test_cpu_s=30.0,
-    test_wall_s=90.0,
+    cpu_s=15.0,
+    wall_s=45.0,
+    test_cpu_s=15.0,
+    test_wall_s=45.0,
     memory_bytes=1024 * _MIB,
     output_bytes=64 * _MIB,
     file_bytes=128 * _MIB,
