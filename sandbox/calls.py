@@ -81,6 +81,10 @@ async def run_calls(
             return tally.outcome()
 
 
+# The zygote stops a flood; this is for one that came all at once with the answers after it.
+_OVERFLOWED = {"status": Status.OUTPUT_LIMIT, "exception_message": "printed more than the output limit"}
+
+
 class _Attempt:
     """The frames of one process."""
 
@@ -88,10 +92,11 @@ class _Attempt:
         self.loaded = False
         self.answered = 0
         self.halted = False
-        """It failed a test, and more was not asked for."""
+        """It printed too much, or it failed a test and more was not asked for."""
         self.failure: tuple[Status, str] | None = None
         """Why it does not load, or how it broke the protocol."""
         self.lap = Lap()
+        self._printed_bytes = 0
         self._drive = drive
         self._pending = pending
         self._verdict = verdict
@@ -116,12 +121,16 @@ class _Attempt:
         if self.answered == len(self._pending) or message.get("id") != self._pending[self.answered]:
             raise BadFrame("answered another call")
         index = self._pending[self.answered]
-        found = self._found(index, message)
+        printed = message.get("printed")
+        self._printed_bytes += printed if type(printed) is int else 0
+        overflowed = self._printed_bytes > self._drive.limits.output_bytes
+        found = _OVERFLOWED if overflowed else self._found(index, message)
         self.answered += 1
         tail = self._drive.take_tail(message.get("printed"))
         spent = self.lap.end(frame.cpu_s, frame.wall_s)
         self._tally.add(TestOutcome(index=index, name=self._tally.name(index), stdout_tail=tail, **spent, **found))
-        self.halted = self._drive.limits.stop_on_failure and found["status"] is not Status.PASSED
+        failed = found["status"] is not Status.PASSED
+        self.halted = overflowed or (self._drive.limits.stop_on_failure and failed)
         return not self.halted
 
     def _found(self, index: int, answer: dict[str, Any]) -> dict[str, Any]:

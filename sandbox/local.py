@@ -66,7 +66,7 @@ class LocalSandbox:
         self._probing = asyncio.Lock()
         self._tier: Tier | None = None
         self._order = Order()
-        self._runner = ExecRunner()
+        self._tools = ExecRunner()
         self._closed = False
 
     async def probe(self) -> Tier:
@@ -137,7 +137,7 @@ class LocalSandbox:
 
         async def attempt(slot: Slot) -> Outcome:
             execute = executor(lambda: self._pool.zygote(slot, "tools"))
-            return await self._runner.run(execute, program, suite, limits, on_test)
+            return await self._tools.run(execute, program, suite, limits, on_test)
 
         return attempt
 

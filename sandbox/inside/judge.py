@@ -193,7 +193,7 @@ def run_judge(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: int) -
         import_what_tests_forgot(plan.mentioned, module.__dict__)
         if candidate is not None:
             module.__dict__[entry_point] = module.__dict__["candidate"] = candidate
-        write_frame(result_fd, {"planned": True})
+        write_frame(result_fd, {"planned": len(plan.names)})
         judge = Judge(plan, link, lambda message: write_frame(result_fd, message), stop=job["stop_on_failure"])
         judge.run(module.__dict__, candidate)
     except BadSuite as error:

@@ -73,14 +73,14 @@ def run_weak(source: str, job: dict[str, Any], report: Callable[[dict[str, Any]]
     """Load the source and run the judge's job on it, in this process.
 
     `job` is a judge's: `code`, `entry_point`, `stop_on_failure`, and `skip` if tests are left out. Reports
-    `{"planned": True}`, then `{"loaded": True}` or what loading came to, then what a judge reports: `{"test": number,
+    `{"planned": number of tests}`, then `{"loaded": True}` or what loading came to, then what a judge reports: `{"test": number,
     "status": ..., ...}` for each test and `{"end": True}`; or `{"invalid": why}` in place of the rest.
     """
     try:
         plan = plan_suite(job["code"], job.get("skip", ()))
         entry_point = job["entry_point"]
         check_entry_point(entry_point, plan)
-        report({"planned": True})
+        report({"planned": len(plan.names)})
         theirs, said = load_source(source)
         report(said)
         if theirs is None:

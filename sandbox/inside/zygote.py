@@ -60,9 +60,9 @@ def serve(control: socket.socket, setup: Setup) -> None:
 class _Box:
     """A confined process: its pid, its descriptors and how far its result channel has come."""
 
-    def __init__(self, pid: int, result: int, printed: dict[int, int], max_frames: int, max_bytes: int) -> None:
+    def __init__(self, pid: int, channel: int, printed: dict[int, int], max_frames: int, max_bytes: int) -> None:
         self.pid = pid
-        self.result = result
+        self.channel = channel
         self.printed = printed
         """Pipes of what it prints, by stream: 1 is stdout (and stderr with it, unless that has its own), 2 stderr."""
         self.done = False
@@ -125,7 +125,7 @@ class _Wire:
             self.flush()
         self._box = number
         try:
-            size = os.readv(box.result, [self._view[self._used :]])
+            size = os.readv(box.channel, [self._view[self._used :]])
         except BlockingIOError:
             return True, 0
         completed = box.follow(self._view[self._used : self._used + size])
@@ -235,19 +235,19 @@ class _Run:
             end.close()
 
     def _spawn(self, number: int, order: dict[str, Any], fds: list[int | None], setup: Setup) -> None:
-        result, result_theirs = os.pipe()
+        channel, channel_theirs = os.pipe()
         streams = (1, 2) if order["errors_apart"] else (1,)
         pipes = {stream: os.pipe() for stream in streams}
         pid = fork_into_own_pids(setup.pid_namespace) if setup.pid_namespace is not None else fork()
         if pid == 0:
             out = pipes[1][1]
             err = pipes[2][1] if 2 in pipes else out
-            run_confined(order, self._limits, setup, [fds[0], out, err, result_theirs, fds[1], fds[2]])
+            run_confined(order, self._limits, setup, [fds[0], out, err, channel_theirs, fds[1], fds[2]])
         printed = {stream: ours for stream, (ours, _) in pipes.items()}
-        for theirs in (result_theirs, *(theirs for _, theirs in pipes.values())):
+        for theirs in (channel_theirs, *(theirs for _, theirs in pipes.values())):
             os.close(theirs)
-        self._boxes.append(_Box(pid, result, printed, order["frames"], max(self._limits["output_bytes"], 65536)))
-        for stream, fd in ((0, result), *printed.items()):
+        self._boxes.append(_Box(pid, channel, printed, order["frames"], max(self._limits["output_bytes"], 65536)))
+        for stream, fd in ((0, channel), *printed.items()):
             os.set_blocking(fd, False)
             self._sources[fd] = number, stream
             self._poll.register(fd, select.POLLIN)
@@ -304,8 +304,8 @@ class _Run:
     def _take_rest(self, number: int) -> str | None:
         """A result channel closed: the run is over, unless a judge is there to say what it came to."""
         box = self._boxes[number]
-        self._poll.unregister(box.result)
-        del self._sources[box.result]
+        self._poll.unregister(box.channel)
+        del self._sources[box.channel]
         if number + 1 < len(self._boxes):
             return None
         return self._take_output(number) or "exit"
@@ -348,7 +348,7 @@ class _Run:
     def _reap(self, box: _Box) -> dict[str, Any]:
         os.kill(box.pid, signal.SIGKILL)  # it was not waited for, so the pid is still its own
         _, status, usage = os.wait4(box.pid, 0)
-        for fd in (box.result, *box.printed.values()):
+        for fd in (box.channel, *box.printed.values()):
             os.close(fd)
         return {
             "exit": os.waitstatus_to_exitcode(status),

@@ -149,8 +149,9 @@ async def test_a_run_dies_with_its_zygote_and_is_tried_once_more(sandbox: LocalS
 @pytest.mark.parametrize("which", ["first", "zygote"])
 async def test_survives_the_death_of_its_zygotes(sandbox: LocalSandbox, which: str) -> None:
     await settled()
-    for pid in descendants(os.getpid()):
-        if (pid in dict(parents())) and (dict(parents())[pid] == os.getpid()) == (which == "first"):
+    pairs, ours = dict(parents()), descendants(os.getpid())
+    for pid in ours:
+        if (pairs[pid] == os.getpid()) == (which == "first"):
             os.kill(pid, signal.SIGKILL)
     outcomes = await asyncio.gather(*(sandbox.run(RIGHT, ONE, Limits()) for _ in range(4)))
     assert {outcome.status for outcome in outcomes} == {Status.PASSED}
