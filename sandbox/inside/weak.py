@@ -72,9 +72,9 @@ class Here:
 def run_weak(source: str, job: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
     """Load the source and run the judge's job on it, in this process.
 
-    `job` is a judge's: `code`, `entry_point`, `stop_on_failure`, and `skip` if tests are left out. Reports
-    `{"planned": number of tests}`, then `{"loaded": True}` or what loading came to, then what a judge reports: `{"test": number,
-    "status": ..., ...}` for each test and `{"end": True}`; or `{"invalid": why}` in place of the rest.
+    `job` is a judge's: `code`, `entry_point`, `stop_on_failure` and `skip`, the tests that are left out. Reports
+    `{"planned": number of tests}`, then `{"loaded": True}` or what loading came to, then what a judge reports:
+    `{"test": number, "status": ..., ...}` for each test and `{"end": True}`; or `{"invalid": why}` in place of the rest.
     """
     try:
         plan = plan_suite(job["code"], job.get("skip", ()))
