@@ -10,7 +10,7 @@ import functools
 import json
 from typing import Any
 
-from sandbox.drive import Drive, Lap, load_failure, text, too_long
+from sandbox.drive import Drive, Lap, job_of, load_failure, text, too_long
 from sandbox.errors import InvalidSuite
 from sandbox.inside.codec import BadFrame, loads
 from sandbox.inside.suite import BadSuite, plan_suite
@@ -76,8 +76,8 @@ def _boxes(drive: Drive, program: Program, suite: AssertSuite, tally: Tally) -> 
     }
     frames = _REPORTS_A_TEST * tally.size + 8
     if suite.in_process:
-        return [_box("weak", {"source": program.source, **tests}, frames)]
-    return [_box("candidate", {"mode": "serve", "source": program.source}, 3), _box("judge", tests, frames)]
+        return [_box("weak", {**job_of(program), **tests}, frames)]
+    return [_box("candidate", {"mode": "serve", **job_of(program)}, 3), _box("judge", tests, frames)]
 
 
 def _box(role: str, job: dict[str, Any], frames: int) -> Box:

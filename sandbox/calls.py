@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sandbox.compare import equal
-from sandbox.drive import Drive, Lap, load_failure, raised_status, text, too_long
+from sandbox.drive import Drive, Lap, job_of, load_failure, raised_status, text, too_long
 from sandbox.errors import InvalidSuite
 from sandbox.inside.codec import BadFrame, Unsupported, decode, encode, loads, short_repr
 from sandbox.outcome import Outcome, Status, TestOutcome
@@ -55,7 +55,7 @@ async def run_calls(
     pending = list(requests)
     while True:
         attempt = _Attempt(drive, pending, verdict, tally)
-        job = {"mode": "calls", "source": program.source, "ids": pending, "calls": [requests[i] for i in pending]}
+        job = {"mode": "calls", **job_of(program), "ids": pending, "calls": [requests[i] for i in pending]}
         box = Box(role="candidate", job=json.dumps(job).encode(), frames=len(pending) + 3)
         end = await drive.attempt([box], attempt.take)
         if attempt.failure is not None and not attempt.loaded:

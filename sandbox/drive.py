@@ -120,9 +120,29 @@ class Lap:
         return self.end(sum(box.cpu_s for box in end.boxes), end.wall_s)
 
 
+SCRIPT = "solution.py"
+"""What a program's own source is called where another file is run."""
+
+
+def job_of(program: Program) -> dict[str, Any]:
+    """What a candidate's process is told of the program, whose functions are called."""
+    files = {"files": [list(pair) for pair in program.files]} if program.files else {}
+    return {"source": program.source, **files}
+
+
+def script_of(program: Program) -> dict[str, Any]:
+    """The same of a program that runs as a whole: the file that its entry point names is run, else its own source."""
+    given = dict(program.files)
+    if program.entry_point not in given:
+        return job_of(program)
+    files = [*program.files, (SCRIPT, program.source)]
+    return {"source": given[program.entry_point], "files": [list(pair) for pair in files]}
+
+
 def too_long(program: Program) -> bool:
     """Whether the source is larger than is parsed at all."""
-    return len(program.source.encode("utf-8", "surrogatepass")) > MAX_SOURCE_BYTES
+    texts = (program.source, *(text for _, text in program.files))
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) > MAX_SOURCE_BYTES
 
 
 def load_failure(answer: dict[str, Any]) -> tuple[Status, str] | None:

@@ -17,11 +17,11 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from sandbox.drive import Drive
-from sandbox.errors import LaunchFailed, UnsupportedLanguage
+from sandbox.drive import SCRIPT, Drive
+from sandbox.errors import InvalidSuite, LaunchFailed, UnsupportedLanguage
 from sandbox.execute import executor
 from sandbox.forms import prepare
-from sandbox.languages import ExecRunner, check_language, is_python, tool_folders
+from sandbox.languages import ExecRunner, check_files, check_language, is_python, tool_folders
 from sandbox.order import Order
 from sandbox.outcome import OnTest, Outcome
 from sandbox.pool import Pool, PoolStats, Slot
@@ -88,6 +88,7 @@ class LocalSandbox:
         """
         tier = await self.probe()
         if is_python(program.language):
+            _check_files(program, tier)
             attempt = await self._python_way(program, suite, limits, on_test)
         else:
             attempt = self._tool_way(program, suite, limits, on_test, tier)
@@ -161,6 +162,16 @@ class LocalSandbox:
                 tools=tools,
             )
         )
+
+
+def _check_files(program: Program, tier: Tier) -> None:
+    """Raise `InvalidSuite` and `UnsupportedLanguage` where the further files of a Python program cannot be put."""
+    if program.files and tier.name != "A":
+        reason = "a program of several files needs a folder of its own, which tier A has only"
+        raise UnsupportedLanguage(program.language, reason, tier.how_to_fix)
+    check_files(program)
+    if any(path == SCRIPT for path, _ in program.files):
+        raise InvalidSuite(f"the file {SCRIPT!r} is the program's own")
 
 
 def _cores() -> int:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sandbox.drive import Drive, Lap, load_failure, raised_status, text, too_long
+from sandbox.drive import Drive, Lap, load_failure, raised_status, script_of, text, too_long
 from sandbox.inside.codec import BadFrame, loads, short_repr
 from sandbox.outcome import Outcome, Status, TestOutcome
 from sandbox.tally import Tally
@@ -27,7 +27,7 @@ async def run_stdio(
     """Run the program on each input, by test number, in their order. Raises `LaunchFailed`."""
     if too_long(program):
         return tally.outcome((Status.COMPILE_ERROR, f"the source is larger than {MAX_SOURCE_BYTES} bytes"))
-    job = json.dumps({"mode": "main", "source": program.source}).encode()
+    job = json.dumps({"mode": "main", **script_of(program)}).encode()
     for index, given in inputs.items():
         script = _Script()
         box = Box(role="candidate", job=job, frames=4, errors_apart=True)

@@ -6,6 +6,7 @@ imports only `codec` (both sides must agree on it), `seccomp` (its architectures
 
 MODULES = (
     "codec",
+    "execute",
     "system",
     "landlock",
     "syscalls",
@@ -21,7 +22,6 @@ MODULES = (
     "printed",
     "candidate",
     "weak",
-    "execute",
     "confine",
     "zygote",
     "warm",

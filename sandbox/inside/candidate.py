@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import sys
 import threading
 from types import CodeType, ModuleType
@@ -27,6 +28,7 @@ from sandbox.inside.codec import (
     write_all,
     write_frame,
 )
+from sandbox.inside.execute import put_file
 from sandbox.inside.printed import take_count
 
 _MODULE = "candidate"
@@ -40,6 +42,7 @@ def run_candidate(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: in
     run the program as a script.
     """
     job = read_job(job_fd)
+    put_files(job)
     mode = job["mode"]
     if mode == "main":
         _run_as_script(job["source"], result_fd)
@@ -55,6 +58,14 @@ def run_candidate(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: in
     else:
         while (request := read_frame(link_fd)) is not None:
             _reply(link_fd, request["id"], _answer(request, namespace), reply_cap_bytes)
+
+
+def put_files(job: dict[str, Any]) -> None:
+    """Make the further files of the program, where it can import them."""
+    for path, text in job.get("files", ()):
+        put_file(path, text.encode("utf-8", "surrogatepass"))
+    if "files" in job:
+        sys.path.insert(0, os.getcwd())
 
 
 def _reply(fd: int, number: int, answer: dict[str, Any], cap_bytes: int) -> None:

@@ -11,7 +11,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from sandbox.inside.candidate import run_candidate
+from sandbox.inside.candidate import put_files, run_candidate
 from sandbox.inside.codec import finish, read_job, write_frame
 from sandbox.inside.execute import run_execute
 from sandbox.inside.judge import run_judge
@@ -44,6 +44,7 @@ _MAX_FD = 2**31 - 1
 
 def _weak(job_fd: int, result_fd: int, _link_fd: int, _reply_cap_bytes: int) -> None:
     job = read_job(job_fd)
+    put_files(job)
     run_weak(job["source"], job, lambda report: write_frame(result_fd, report))
     finish(result_fd)
 

@@ -34,7 +34,7 @@ def run_execute(job_fd: int, result_fd: int, folder: str = "/tmp") -> None:  # n
         return
     os.chdir(folder)
     for path, text in job["files"]:
-        _write(path, base64.b64decode(text))
+        put_file(path, base64.b64decode(text))
     if job["kind"] == "compile":
         write_frame(result_fd, _compile(job))
         os.write(result_fd, bytes(4))
@@ -48,7 +48,8 @@ def stays_inside(path: str) -> bool:
     return "\0" not in path and all(part not in ("", ".", "..") for part in parts)
 
 
-def _write(path: str, data: bytes) -> None:
+def put_file(path: str, data: bytes) -> None:
+    """Make a file below the current folder. Raises `ValueError` for a path that leaves it, and `OSError`."""
     if not stays_inside(path):
         raise ValueError(f"{path!r} is not a plain relative path")
     if "/" in path:

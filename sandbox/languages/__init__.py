@@ -2,6 +2,7 @@
 
 from sandbox.languages.artifacts import Artifacts
 from sandbox.languages.jobs import Execute, Executed, ExecuteJob, OnFrame
+from sandbox.languages.layout import check_files
 from sandbox.languages.registry import (
     check_language,
     find_language,
@@ -19,6 +20,7 @@ __all__ = [
     "ExecuteJob",
     "Executed",
     "OnFrame",
+    "check_files",
     "check_language",
     "find_language",
     "found_languages",

@@ -16,6 +16,14 @@ def lay_out(program: Program, source: str, main: str) -> Layout:
 
     Raises `InvalidSuite` for a further file that cannot be, and `DoesNotFit` for a source in the place of one.
     """
+    check_files(program)
+    if any(path == source for path, _ in program.files):
+        raise DoesNotFit(f"the program's own file would be {source}, which is one of the files given with it")
+    return Layout(files=(*program.files, (source, program.source)), source=source, main=main)
+
+
+def check_files(program: Program) -> None:
+    """Raise `InvalidSuite` for a further file that cannot be put below the program's folder."""
     for path, _ in program.files:
         if not stays_inside(path):
             raise InvalidSuite(f"the file {path!r} is not a plain relative path")
@@ -24,9 +32,6 @@ def lay_out(program: Program, source: str, main: str) -> Layout:
     paths = [path for path, _ in program.files]
     if len(set(paths)) < len(paths):
         raise InvalidSuite("two files of the program have the same path")
-    if source in paths:
-        raise DoesNotFit(f"the program's own file would be {source}, which is one of the files given with it")
-    return Layout(files=(*program.files, (source, program.source)), source=source, main=main)
 
 
 def file_to_run(program: Program, source: str) -> str:
