@@ -16,3 +16,8 @@ def test_what_does_not_parse_stands_for_itself() -> None:
     assert program_key("def (") == program_key("def (")
     assert program_key("def (") != program_key("def ((")
     assert program_key("\ud800") == program_key("\ud800")
+
+
+def test_in_another_language_the_text_counts() -> None:
+    assert program_key("x = 1", "js") == program_key("x = 1", "js")
+    assert program_key("x = 1", "js") != program_key("x = 1 # 2", "js")

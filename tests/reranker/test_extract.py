@@ -1,5 +1,7 @@
 """What is cut, what is kept, and what is tested."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,3 +112,33 @@ def test_in_words_alone_the_function_that_the_examples_call_is_the_entry_point()
     extracted = extract(Task(id="t", prompt=Text(asked), shape="chat", prefix=asked), answer)
     assert extracted.program.entry_point == "total"
     assert extracted.text == answer.partition("\n\n\n")[0]
+
+
+PROGRAM = "n = int(input())\nprint(n)\n"
+
+
+@pytest.mark.parametrize(
+    ("shape", "raw", "prompt", "text"),
+    [
+        ("completion", PROGRAM, HEADER, PROGRAM),
+        ("completion", f"```python\n{PROGRAM}```\n", HEADER, PROGRAM),
+        ("chat", PROGRAM, "", PROGRAM),
+        ("chat", f"Like so:\n\n~~~\nx\n~~~\n\n```\n{PROGRAM}```\nThat is it.\n", "", PROGRAM),
+        ("fim", f"```\n{PROGRAM}```", HEADER, f"```\n{PROGRAM}```"),
+    ],
+)
+@pytest.mark.parametrize("language", ["python", "java"])
+def test_a_program_that_runs_as_a_whole_is_not_cut(
+    shape: Shape, raw: str, prompt: str, text: str, language: str
+) -> None:
+    whole = replace(
+        task(HEADER, shape=shape, entry_point="main.py", suffix="\n" if shape == "fim" else ""),
+        whole=language == "python",  # programs in other languages always are
+        language=language,
+        files=(("a.txt", "a"),),
+    )
+    found = extract(whole, raw)
+    program = found.program
+    assert (found.text, program.completion, program.prompt) == (text, text, prompt)
+    assert (program.language, program.files, program.entry_point) == (language, (("a.txt", "a"),), "main.py")
+    assert extract(whole, found.text) == found

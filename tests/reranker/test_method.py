@@ -28,6 +28,19 @@ def test_auto_prefers_the_suite_then_the_examples_then_likelihood() -> None:
     assert resolve(BARE) == ("likelihood", False)
 
 
+@pytest.mark.parametrize(
+    ("more", "method"),
+    [
+        ({"language": "js", "entry_point": "f"}, "examples"),
+        ({"language": "cpp", "entry_point": "f"}, "likelihood"),  # its functions cannot be called
+        ({"whole": True}, "likelihood"),
+    ],
+)
+def test_examples_are_for_functions_that_can_be_called(more: dict[str, Any], method: str) -> None:
+    task = Task(id="t", prompt=Text(SHOWN), prefix=SHOWN, **more)
+    assert decide(task, Options(), can_run=True).method == method
+
+
 def test_without_isolation_auto_degrades_openly() -> None:
     assert resolve(SHOWN, SUITE, can_run=False) == ("likelihood", True)
     assert resolve(SHOWN, can_run=False) == ("likelihood", True)
