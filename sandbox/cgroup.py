@@ -34,8 +34,10 @@ class Place:
 class Group:
     """A control group. `create` makes one."""
 
-    def __init__(self, version: int, folders: tuple[Path, ...]) -> None:
+    def __init__(self, version: int, folders: tuple[Path, ...], memory_bytes: int) -> None:
         self._folders = folders
+        self._version = version
+        self._memory_bytes = memory_bytes
         self._memory = folders[0]
         self._events, self._peak = {
             1: ("memory.oom_control", ("memory.max_usage_in_bytes",)),
@@ -46,6 +48,12 @@ class Group:
         """Move a process here; those it forks from now on are born here. Raises `OSError`."""
         for folder in self._folders:
             _write(folder / "cgroup.procs", pid)
+
+    def allow(self, memory_bytes: int) -> None:
+        """Raise the bound on memory, if it is lower. Raises `OSError`."""
+        if memory_bytes > self._memory_bytes:
+            _limit_memory(self._version, self._memory, memory_bytes)
+            self._memory_bytes = memory_bytes
 
     def oom_kills(self) -> int:
         """How many of its processes the kernel killed because the group was out of memory."""
@@ -94,19 +102,12 @@ def create_in(place: Place, name: str, memory_bytes: int, processes: int) -> Gro
     if place.version == 2:
         _delegate(place.folders[0])
     full = f"touchstone-{_creator(os.getpid())}-{name}"
-    group = Group(place.version, tuple(folder / full for folder in place.folders))
+    group = Group(place.version, tuple(folder / full for folder in place.folders), memory_bytes)
     try:
         for folder in place.folders:
             (folder / full).mkdir()
-        if place.version == 1:
-            memory, pids = (folder / full for folder in place.folders)
-            _write(memory / "memory.limit_in_bytes", memory_bytes)
-            _write_if_there(memory / "memory.memsw.limit_in_bytes", memory_bytes)
-        else:
-            memory = pids = place.folders[0] / full
-            _write(memory / "memory.max", memory_bytes)
-            _write_if_there(memory / "memory.swap.max", 0)
-        _write(pids / "pids.max", processes)
+        _limit_memory(place.version, place.folders[0] / full, memory_bytes)
+        _write(place.folders[-1] / full / "pids.max", processes)
     except OSError:
         group.remove()
         raise
@@ -158,10 +159,8 @@ def _delegate(folder: Path) -> None:
             raise
         leaf = folder / _LEAF
         leaf.mkdir(exist_ok=True)
-        for pid in (folder / "cgroup.procs").read_text().split():
-            with contextlib.suppress(ProcessLookupError):
-                _write(leaf / "cgroup.procs", pid)
-        _write(control, wanted)
+        _write(leaf / "cgroup.procs", os.getpid())
+        _write(control, wanted)  # refused where the group holds processes of others: those are not ours to move
 
 
 def _sweep(folder: Path) -> None:
@@ -191,6 +190,17 @@ def _removed(folder: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _limit_memory(version: int, folder: Path, memory_bytes: int) -> None:
+    if version == 2:
+        _write(folder / "memory.max", memory_bytes)
+        _write_if_there(folder / "memory.swap.max", 0)
+        return
+    with contextlib.suppress(OSError):  # the bound on both together may never be the lower one: first when raising
+        _write_if_there(folder / "memory.memsw.limit_in_bytes", memory_bytes)
+    _write(folder / "memory.limit_in_bytes", memory_bytes)
+    _write_if_there(folder / "memory.memsw.limit_in_bytes", memory_bytes)
 
 
 def _write_if_there(file: Path, value: int) -> None:

@@ -58,6 +58,8 @@ class Drive:
         if code == -signal.SIGKILL:
             if end.boxes[0].cpu_s >= self.limits.cpu_s:
                 return Status.TIMEOUT_CPU, f"used its {self.limits.cpu_s} s of CPU"
+            if self._zygote.out_of_memory():
+                return Status.MEMORY_LIMIT, "killed by the kernel for want of memory"
             return Status.EARLY_EXIT, "closed its result channel"
         return Status.KILLED, f"killed by {signal.Signals(-code).name}"
 
@@ -96,6 +98,7 @@ def limits_left(limits: Limits, cpu_s: float = 0.0, wall_s: float = 0.0) -> dict
         "test_cpu_s": limits.busy_test_s,
         "test_wall_s": limits.test_wall_s,
         "memory_bytes": limits.memory_bytes,
+        "group_bytes": limits.memory_bytes,
         "output_bytes": limits.output_bytes,
         "file_bytes": limits.file_bytes,
         "processes": limits.processes,

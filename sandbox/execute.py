@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Awaitable, Callable
 
 from sandbox.drive import WHY, Lap, limits_left
 from sandbox.languages import Execute, Executed, ExecuteJob, OnFrame
+from sandbox.outcome import Status
 from sandbox.zygote import Box, Frame, Zygote
 
 _OPEN_FILES = 256
@@ -33,9 +35,12 @@ def executor(zygote: Callable[[], Awaitable[Zygote]]) -> Execute:
         if not job.address_space:
             limits |= {"memory_bytes": 0, "data_bytes": job.limits.memory_bytes + job.own_bytes}
         box = Box(role="execute", job=job.to_bytes(), frames=_MANY, filter=job.kind, errors_apart=True)
-        end = await (await zygote()).run([box], limits, take, printed, job.stdin)
+        where = await zygote()
+        end = await where.run([box], limits, take, printed, job.stdin)
         done = end.boxes[0]
         ended, message = WHY[end.why] if end.why not in ("done", "exit", "stopped") else (None, "")
+        if done.exit == -signal.SIGKILL and end.why == "exit" and where.out_of_memory():
+            ended, message = Status.MEMORY_LIMIT, "killed by the kernel for want of memory"
         return Executed(
             exit=done.exit if end.why == "exit" else 0,
             stdout=bytes(stdout),

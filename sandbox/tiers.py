@@ -144,7 +144,7 @@ async def _probe(zygote: Zygote, name: str) -> tuple[tuple[str, str], ...]:
     if wrong:
         raise SandboxUnavailable(tuple(f"tier {name}: {what}" for what in wrong))
     facts = tuple((test.name, test.value or "") for test in outcome.tests)
-    return (*facts, ("landlock_abi", str(zygote.facts["landlock"])))
+    return (*facts, ("landlock_abi", str(zygote.facts["landlock"])), ("cgroup", str(zygote.facts["cgroup"])))
 
 
 def _check_filter(zygote: Zygote, name: str) -> None:

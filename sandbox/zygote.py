@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from sandbox import cgroup
+from sandbox.cgroup import Group
 from sandbox.errors import LaunchFailed, SandboxUnavailable
 from sandbox.inside import MODULES
 from sandbox.inside.zygote import END, FRAMES, HEAD, MARK
@@ -29,6 +31,9 @@ _GRACE_S = 10.0
 """How much longer than its limit a run may take to be over, before its zygote counts as lost."""
 
 _PACKET_BYTES = 1 << 17
+
+_GROUP_BYTES, _GROUP_PROCESSES = 512 * 2**20, 512
+"""What a zygote's control group may hold before any run's own: its packages, shared by all that it forks."""
 
 # Read with os.read: a buffered sys.stdin would keep a copy of itself in every run. The two packages are stand-ins, so
 # that the shipped modules' imports of each other resolve to what was shipped.
@@ -152,15 +157,18 @@ class _Current:
 class Zygote:
     """A running zygote. `await Zygote.start(config)`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, log: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, log: int, group: Group | None) -> None:
         self.runs = 0
         self.broken = False
         """It cannot be used any more; it is to be closed."""
         self.facts: dict[str, Any] = {}
-        """What it said of itself at its start: `seccomp`, `landlock` (its ABI, 0: none), `loaded` (packages)."""
+        """What it said of itself at its start: `seccomp`, `landlock` (its ABI, 0: none), `loaded` (packages),
+        `cgroup`."""
         self._process = process
         self._control = control
         self._log = log
+        self._group = group
+        self._oom_kills = 0
         self._current: _Current | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -192,9 +200,13 @@ class Zygote:
             theirs.close()
             os.close(bundle)
         ours.setblocking(False)
-        zygote = cls(process, ours, log)
+        group = cgroup.create(str(process.pid), _GROUP_BYTES, _GROUP_PROCESSES)
+        zygote = cls(process, ours, log, group)
         try:
+            if group is not None:  # long before its interpreter is up and forks
+                group.add(process.pid)
             await zygote._greet(config.tier)
+            zygote.facts["cgroup"] = group is not None
         except BaseException:
             await zygote.close()
             raise
@@ -247,6 +259,13 @@ class Zygote:
             self._process.kill()  # the zygote dies with it, and the runs with the zygote
             await asyncio.to_thread(self._process.wait)
         os.close(self._log)
+        if self._group is not None:
+            await asyncio.to_thread(self._group.remove)
+
+    def out_of_memory(self) -> bool:
+        """Whether the kernel killed one of its processes for want of memory since the last time."""
+        before, self._oom_kills = self._oom_kills, 0 if self._group is None else self._group.oom_kills()
+        return self._oom_kills > before
 
     def _order(self, boxes: Sequence[Box], limits: dict[str, Any], stdin: bytes | None) -> None:
         order = {
@@ -257,6 +276,8 @@ class Zygote:
                 for box in boxes
             ],
         }
+        if self._group is not None:
+            self._group.allow(_GROUP_BYTES + len(boxes) * (limits["group_bytes"] + 2 * limits["file_bytes"]))
         fds: list[int] = []
         try:
             for data in (*(box.job for box in boxes), *(() if stdin is None else (stdin,))):

@@ -74,7 +74,7 @@ def run_weak(source: str, job: dict[str, Any], report: Callable[[dict[str, Any]]
 
     `job` is a judge's: `code`, `entry_point`, `stop_on_failure` and `skip`, the tests that are left out. Reports
     `{"planned": number of tests}`, then `{"loaded": True}` or what loading came to, then what a judge reports:
-    `{"test": number, "status": ..., ...}` for each test and `{"end": True}`; or `{"invalid": why}` in place of the rest.
+    `{"test": number, "status": ..., ...}` for each test and `{"end": True}`; or `{"invalid": why}` instead of those.
     """
     try:
         plan = plan_suite(job["code"], job.get("skip", ()))

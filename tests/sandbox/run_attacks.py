@@ -88,7 +88,9 @@ def attack_as(kind: Kind | Literal["here"]) -> Found | str:
     elif (reason := why_not(kind)) is not None:
         return reason
     else:
-        command = as_host(kind, [python_on(kind) or sys.executable, *rest])
+        # Without namespaces the interpreter has to be readable by the user that root becomes, too.
+        python = sys.executable if kind == "root" else python_on("docker-user")
+        command = as_host(kind, [python or sys.executable, *rest])
     ended = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False, timeout=1800)
     if ended.returncode:
         return Found(complaints=[f"ended with {ended.returncode}: {ended.stderr[-2000:]}"])
