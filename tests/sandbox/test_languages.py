@@ -149,7 +149,8 @@ async def test_assertions_of_literal_calls_are_put_to_a_program_that_can_be_call
         ("javascript", AssertSuite("for x in range(3):\n    assert add(x, 1) > x\n"), "need Python"),
         ("cpp", AssertSuite("assert add(1, 2) == 3"), "give|cannot be called from outside; use stdio"),
         ("cpp", calls(("f", (), 1)), "C\\+\\+ cannot be called from outside"),
-        ("javascript", ObserveSuite((Input(function="f"),)), "needs a program in Python|ObserveSuite"),
+        ("javascript", ObserveSuite((Input(function="f"), Input(stdin="1"))), "or all of the whole program"),
+        ("cpp", ObserveSuite((Input(function="f"),)), "cannot be called from outside"),
         ("javascript", CallSuite((Call(function="f", kwargs=(("a", 1),), expected=1),)), "names its arguments"),
         ("java", calls(("f", (1j,), 1)), "no kind for"),
         ("java", calls(("f", (object(),), 1)), "only plain data"),
@@ -163,6 +164,24 @@ async def test_what_cannot_be_put_to_a_language_is_refused_by_name(
     need(language)
     with pytest.raises(InvalidSuite, match=says):
         await runner.run(execute_plainly, program(language, ""), suite, LIMITS)
+
+
+async def test_inputs_are_observed(runner: ExecRunner) -> None:
+    need("javascript")
+    inputs = tuple(Input(function="same", args=(value,)) for value in (1, [1], [1], "1"))
+    called = await runner.run(
+        execute_plainly, program("js", JS_CALLED), ObserveSuite((*inputs, Input(function="fail"))), LIMITS
+    )
+    assert [test.status for test in called.tests] == [Status.PASSED] * 4 + [Status.RUNTIME_ERROR]
+    assert [test.value for test in called.tests] == ["1", "[1]", "[1]", "'1'", None]
+    hashes = [test.value_hash for test in called.tests]
+    assert (len(set(hashes[:4])), hashes[1], hashes[4]) == (3, hashes[2], None)
+    whole = await runner.run(
+        execute_plainly, program("js", JS_ADD), ObserveSuite((Input(stdin="1 2"), Input(stdin="2 1"))), LIMITS
+    )
+    first, second = whole.tests
+    assert (called.form, whole.form, first.status) == ("observe", "observe", Status.PASSED)
+    assert first.value_hash == second.value_hash is not None
 
 
 @pytest.mark.parametrize("path", ["../x", "/x", "a//b", "./a", "", "a/..", "touchstone/calls.js"])
