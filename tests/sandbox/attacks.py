@@ -21,7 +21,7 @@ from pathlib import Path
 from sandbox import AssertSuite, Call, CallSuite, Limits, Outcome, Program, Status, StdioCase, StdioSuite, Suite
 from tests.sandbox.numbers import BY_NUMBER
 
-STDIO_IS_RUN = False
+STDIO_IS_RUN = True
 """Whether the sandbox runs the stdio form."""
 
 BRISK = Limits(cpu_s=3, wall_s=60, test_cpu_s=0.2, test_wall_s=30, memory_bytes=128 * 2**20)
