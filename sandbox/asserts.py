@@ -153,7 +153,7 @@ class _Attempt:
             "exception_message": text(report.get("message")),
             "value": text(report.get("value")),
         }
-        spent = self.lap.end(frame.cpu_s, frame.wall_s)
+        spent = self.lap.end(frame.cpu_s, frame.wall_s, report.get("us"))
         tail = self._drive.take_tail()
         self._tally.add(TestOutcome(index=index, name=self._tally.name(index), stdout_tail=tail, **spent, **found))
         self.halted = self._drive.limits.stop_on_failure and status != Status.PASSED

@@ -127,7 +127,7 @@ class _Attempt:
         found = _OVERFLOWED if overflowed else self._found(index, message)
         self.answered += 1
         tail = self._drive.take_tail(message.get("printed"))
-        spent = self.lap.end(frame.cpu_s, frame.wall_s)
+        spent = self.lap.end(frame.cpu_s, frame.wall_s, message.get("us"))
         self._tally.add(TestOutcome(index=index, name=self._tally.name(index), stdout_tail=tail, **spent, **found))
         failed = found["status"] is not Status.PASSED
         self.halted = overflowed or (self._drive.limits.stop_on_failure and failed)

@@ -110,13 +110,26 @@ class Lap:
     """The CPU and wall seconds between one frame and the next."""
 
     def __init__(self) -> None:
-        self._cpu_s = self._wall_s = 0.0
+        self._seen = (0.0, 0.0)
+        self._left = (0.0, 0.0)
 
-    def end(self, cpu_s: float, wall_s: float) -> dict[str, Any]:
-        """End a test and begin the next; the seconds of the one that ended, as fields of a `TestOutcome`."""
-        spent = {"cpu_s": max(0.0, cpu_s - self._cpu_s), "wall_s": max(0.0, wall_s - self._wall_s)}
-        self._cpu_s, self._wall_s = cpu_s, wall_s
-        return spent
+    def end(self, cpu_s: float, wall_s: float, claimed_us: Any = None) -> dict[str, Any]:
+        """End a test and begin the next; the seconds of the one that ended, as fields of a `TestOutcome`.
+
+        The times are the zygote's, which looks now and then and may find several tests done. `claimed_us` is what the
+        process itself says of this one (CPU and wall microseconds): it only divides what was really used.
+        """
+        self._left = (
+            self._left[0] + max(0.0, cpu_s - self._seen[0]),
+            self._left[1] + max(0.0, wall_s - self._seen[1]),
+        )
+        self._seen = (cpu_s, wall_s)
+        spent = self._left
+        if type(claimed_us) is list and [type(claim) for claim in claimed_us] == [int, int]:
+            cpu, wall = (max(0, claim) / 1e6 for claim in claimed_us)
+            spent = (min(spent[0], cpu), min(spent[1], wall))
+        self._left = (self._left[0] - spent[0], self._left[1] - spent[1])
+        return {"cpu_s": spent[0], "wall_s": spent[1]}
 
     def rest(self, end: End) -> dict[str, Any]:
         """The same for the test during which everything ended."""

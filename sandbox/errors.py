@@ -10,13 +10,20 @@ SandboxError
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class SandboxError(Exception):
     """The sandbox could not do its work."""
 
+    word: ClassVar[str] = "sandbox_error"
+    """What stands in the place of a status where a run did not come about: in counts and in the commands' JSON."""
+
 
 class SandboxUnavailable(SandboxError):
     """The host cannot isolate untrusted code."""
+
+    word = "sandbox_unavailable"
 
     def __init__(self, reasons: tuple[str, ...], how_to_fix: tuple[str, ...] = ()) -> None:
         super().__init__("; ".join(reasons) or "isolation is unavailable")
@@ -34,9 +41,13 @@ class LaunchFailed(SandboxError):
 class SandboxBusy(SandboxError):
     """As many runs wait already as may wait."""
 
+    word = "sandbox_busy"
+
 
 class UnsupportedLanguage(SandboxError):
     """Programs of this language cannot be run here; `how_to_fix` is empty for a name nobody knows."""
+
+    word = "unsupported_language"
 
     def __init__(self, language: str, reason: str, how_to_fix: tuple[str, ...] = ()) -> None:
         super().__init__(": ".join((reason, *how_to_fix)))
@@ -48,3 +59,5 @@ class UnsupportedLanguage(SandboxError):
 
 class InvalidSuite(SandboxError):
     """The suite does not parse, holds no test, or is larger than allowed."""
+
+    word = "invalid_suite"

@@ -194,8 +194,12 @@ def write_frame(fd: int, message: Any) -> None:
 
 
 def finish(fd: int) -> None:
-    """Say that nothing more will be said: a frame without a body. Raises `OSError`."""
+    """Say that nothing more will be said, by a frame without a body, and close; raises `OSError`.
+
+    Whoever reads is woken by that, and by nothing before.
+    """
     write_all(fd, bytes(4))
+    os.close(fd)
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
-import random
 import resource
 import signal
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from sandbox.inside.candidate import put_files, run_candidate
-from sandbox.inside.codec import finish, read_job, write_frame
+from sandbox.inside.codec import finish, frame, read_job, write_all, write_frame
 from sandbox.inside.execute import run_execute
 from sandbox.inside.judge import run_judge
 from sandbox.inside.landlock import enter
@@ -40,6 +39,7 @@ _ABOVE = 100
 _INODES = 1024
 _NO_LIMIT = resource.RLIM_INFINITY
 _MAX_FD = 2**31 - 1
+_READY = frame({"ready": True})
 
 
 def _weak(job_fd: int, result_fd: int, _link_fd: int, _reply_cap_bytes: int) -> None:
@@ -56,6 +56,23 @@ def _execute(job_fd: int, result_fd: int, _link_fd: int, _reply_cap_bytes: int) 
 _ROLES = {"candidate": run_candidate, "judge": run_judge, "weak": _weak, "execute": _execute}
 
 
+_LIMITED = (
+    resource.RLIMIT_AS,
+    resource.RLIMIT_DATA,
+    resource.RLIMIT_CPU,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_NOFILE,
+    resource.RLIMIT_NPROC,
+    resource.RLIMIT_CORE,
+    resource.RLIMIT_MSGQUEUE,
+    resource.RLIMIT_MEMLOCK,
+)
+
+
+def _hard_limits() -> dict[int, int]:
+    return {which: resource.getrlimit(which)[1] for which in _LIMITED}
+
+
 @dataclass
 class Setup:
     """What the zygote knows once and every process of a run needs."""
@@ -70,6 +87,10 @@ class Setup:
     """Programs may be executed, those a run writes to its folder among them."""
     own_user: bool = True
     """The zygote's user is nobody else's, so that the kernel's count of its processes bounds a run's threads."""
+    hard_limits: dict[int, int] = field(
+        default_factory=lambda: {which: resource.getrlimit(which)[1] for which in _LIMITED}
+    )
+    """Those that the zygote is under itself."""
     base_bytes: int = 0
     """Address space that the zygote has mapped already."""
 
@@ -88,7 +109,7 @@ def run_confined(order: dict[str, Any], limits: dict[str, Any], setup: Setup, fd
             # Believed as the first frame only, which nothing untrusted can write.
             write_frame(RESULT_FD, {"refused": f"{type(error).__name__}: {error}"})
             os._exit(1)
-        write_frame(RESULT_FD, {"ready": True})  # from here on the time is the candidate's
+        write_all(RESULT_FD, _READY)  # from here on the time is the candidate's
         gc.enable()
         _ROLES[order["role"]](JOB_FD, RESULT_FD, LINK_FD, limits["output_bytes"])
     finally:  # no handler: an exception here was provoked by the candidate, and the server sees the end of the channel
@@ -120,7 +141,6 @@ def _confine(order: dict[str, Any], limits: dict[str, Any], setup: Setup, rulese
     if setup.pid_namespace is None and os.getppid() == 1:
         raise OSError("the zygote is gone")
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    random.seed(0)  # repeatable verdicts
     if ruleset is not None:
         enter(ruleset)
         os.close(ruleset)
@@ -143,7 +163,7 @@ def _limit(limits: dict[str, Any], setup: Setup) -> None:
         (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
     ):
-        _, hard = resource.getrlimit(which)
+        hard = setup.hard_limits[which]
         if hard != _NO_LIMIT and not 0 <= value <= hard:
             value = hard
         resource.setrlimit(which, (value, value))

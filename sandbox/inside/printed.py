@@ -1,13 +1,16 @@
-"""Counts what goes through `sys.stdout` and `sys.stderr`, so that the server can tell which test printed what.
+"""Counts what goes through `sys.stdout` and `sys.stderr`, and the time, so that the server can tell one test's from the
+next one's.
 
-All calls of a process are answered one after another without a wait, so where one test's output ends is known inside
-only. A program that lies about it, or prints past these streams, only garbles its own tails.
+All calls of a process are answered one after another without a wait, so where one test ends is known inside only. How
+much was printed and used in all is known outside: a program that lies, or prints past these streams, only garbles the
+parts.
 """
 
 from __future__ import annotations
 
 import io
 import sys
+import time
 from typing import Any
 
 
@@ -21,6 +24,8 @@ class _Counted(io.FileIO):
 
 
 _count = [0]
+_times = [0, 0]
+_cpu_ns, _wall_ns = time.process_time_ns, time.monotonic_ns
 
 
 def install() -> None:
@@ -33,6 +38,13 @@ def take_count() -> int:
     """Bytes written since the last time."""
     count, _count[0] = _count[0], 0
     return count
+
+
+def take_times() -> tuple[int, int]:
+    """CPU and wall microseconds since the last time."""
+    before, now = _times[:], [_cpu_ns(), _wall_ns()]
+    _times[:] = now
+    return (now[0] - before[0]) // 1000, (now[1] - before[1]) // 1000
 
 
 def _stream(fd: int, *, line_buffering: bool, errors: str) -> io.TextIOWrapper:

@@ -11,6 +11,7 @@ import gc
 import importlib
 import json
 import os
+import random
 import signal
 import socket
 from typing import Any
@@ -57,6 +58,7 @@ def main(fd: int, config: dict[str, Any]) -> None:
         setup.filters = {kind: Filter(build_program(kind)) for kind in KINDS}
     install()
     warm_up()
+    random.seed(0)  # of every run: repeatable verdicts
     gc.collect()
     gc.disable()
     gc.freeze()  # a later collection in a child would copy every page

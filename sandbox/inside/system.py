@@ -32,6 +32,11 @@ _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _CAPABILITY_VERSION_3 = 0x2008_0522
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_prctl = _libc.prctl
+_prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
+_CAPSET = _SYS_CAPSET.get(os.uname().machine, -1)
+_VERSION = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+_NOTHING = (ctypes.c_uint32 * 6)()
 _holding = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock during a call
 # glibc 2.34 and later have a fork without handlers, too.
 _fork = getattr(_holding, "_Fork", _holding.fork)
@@ -112,8 +117,8 @@ def seal_read_only() -> None:
 
 def prctl(option: int, *values: int) -> None:
     """Set an option of the own process."""
-    padded = (*values, 0, 0, 0, 0)[:4]
-    _check(_libc.prctl(ctypes.c_int(option), *(ctypes.c_ulong(value) for value in padded)), f"prctl {option}")
+    if _prctl(option, *values, *(0,) * (4 - len(values))) < 0:
+        _check(-1, f"prctl {option}")
 
 
 def drop_bounding_set() -> None:
@@ -130,9 +135,7 @@ def drop_bounding_set() -> None:
 
 def empty_capabilities() -> None:
     """Empty the permitted, effective and inheritable sets."""
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    nothing = (ctypes.c_uint32 * 6)()
-    _check(_libc.syscall(ctypes.c_long(_SYS_CAPSET[os.uname().machine]), header, nothing), "capset")
+    _check(_libc.syscall(ctypes.c_long(_CAPSET), _VERSION, _NOTHING), "capset")
 
 
 def set_host_name(name: str) -> None:

@@ -31,8 +31,10 @@ MARK = struct.Struct("<dd")
 
 _MAX_ORDER_BYTES, _MAX_FDS = 65536, 8
 _BUFFER_BYTES = 1 << 16
-_FLUSH_S = 0.005
-"""How long a finished test may wait for company on its way to the server."""
+_READS = 16
+_FIRST_LOOK_S, _LATEST_LOOK_S = 0.002, 0.02
+"""How often frames are looked for while a run goes on. Only its end wakes the zygote: to be woken by every test would
+take a third of the time of a short run."""
 
 _SLICE_S = 0.01
 
@@ -116,26 +118,27 @@ class _Wire:
         self._used = self._most = 0
         self._box = 0
         self._marks: list[tuple[float, float]] = []
-        self.since: float | None = None
-        """When the oldest frame that waits was complete."""
 
     def read_frames(self, number: int, box: _Box) -> tuple[bool, int]:
-        """Read once from a result channel; returns whether it is still open and how many frames were completed."""
-        if number != self._box or self._used > _BUFFER_BYTES // 2:
-            self.flush()
-        self._box = number
-        try:
-            size = os.readv(box.channel, [self._view[self._used :]])
-        except BlockingIOError:
-            return True, 0
-        completed = box.follow(self._view[self._used : self._used + size])
-        self._used += size
-        return size > 0, completed
+        """Read what is in a result channel; returns whether it is still open and how many frames were completed."""
+        completed = 0
+        for _ in range(_READS):
+            if number != self._box or self._used > _BUFFER_BYTES // 2:
+                self.flush()
+            self._box = number
+            try:
+                size = os.readv(box.channel, [self._view[self._used :]])
+            except BlockingIOError:
+                return True, completed
+            if not size:
+                return False, completed
+            completed += box.follow(self._view[self._used : self._used + size])
+            self._used += size
+        return True, completed
 
-    def mark(self, count: int, cpu_s: float, wall_s: float, now: float) -> None:
-        """Note when some frames were complete."""
+    def mark(self, count: int, cpu_s: float, wall_s: float) -> None:
+        """Note when the last frames were found complete."""
         self._marks += [(cpu_s, wall_s)] * count
-        self.since = now if self.since is None else self.since
 
     def relay_output(self, number: int, stream: int, fd: int) -> int | None:
         """Relay what was printed, after the frames that wait; returns how much, None when the pipe is closed."""
@@ -157,7 +160,6 @@ class _Wire:
             self._send(FRAMES, self._box, len(self._marks), marks, self._view[: self._used])
             self._marks.clear()
             self._used = 0
-        self.since = None
 
     def say(self, kind: int, message: dict[str, Any]) -> None:
         """Send a message of the zygote's own."""
@@ -169,7 +171,6 @@ class _Wire:
         self._view[: self._most] = self._printed[: self._most] = bytes(self._most)
         self._used = self._most = 0
         self._marks.clear()
-        self.since = None
 
     def _send(self, kind: int, number: int, count: int, marks: bytes, data: memoryview) -> None:
         self.control.sendmsg([HEAD.pack(kind, number, count), marks, data])
@@ -185,7 +186,6 @@ class _Run:
         self._order = order
         self._limits = order["limits"]
         self._boxes: list[_Box] = []
-        self._killed = False
         self._why = "refused"
         self._message = ""
         self._printed = 0
@@ -250,24 +250,18 @@ class _Run:
         for stream, fd in ((0, channel), *printed.items()):
             os.set_blocking(fd, False)
             self._sources[fd] = number, stream
-            self._poll.register(fd, select.POLLIN)
+            # No event asked for: a closed end is told all the same. A script's output must not wait in a full pipe.
+            self._poll.register(fd, select.POLLIN if stream and order["errors_apart"] else 0)
 
     def _step(self) -> str | None:
-        """Wait for news and take it; returns why the run is over, if it is."""
+        """Wait for news or the next look, and look; returns why the run is over, if it is."""
         ready = self._poll.poll(self._patience() * 1000)
-        for fd, _ in ready:
-            if fd == self._wire.control.fileno():
-                if why := self._heed():
-                    return why
-                continue
-            if fd not in self._sources:  # closed by what came before in this very round
-                continue
-            number, stream = self._sources[fd]
-            why = self._take_output(number) if stream else self._take_frames(number)
-            if why is not None:
+        if any(fd == self._wire.control.fileno() for fd, _ in ready) and (why := self._heed()):
+            return why
+        for number in range(len(self._boxes)):
+            if why := self._look(number):
                 return why
-        if self._wire.since is not None and time.monotonic() - self._wire.since > _FLUSH_S:
-            self._wire.flush()
+        self._wire.flush()
         return self._overrun()
 
     def _heed(self) -> str | None:
@@ -277,12 +271,15 @@ class _Run:
             return "stopped"
         return "stopped" if json.loads(message).get("stop") == self._order["id"] else None
 
-    def _take_frames(self, number: int) -> str | None:
+    def _look(self, number: int) -> str | None:
+        """Take what a process printed and said; returns why the run is over, if it is."""
         box = self._boxes[number]
         # What a test printed is in its pipe before its frame, or its judge's, is: it goes to the server first.
         for other in range(len(self._boxes)):
             if why := self._take_output(other):
                 return why
+        if box.channel not in self._sources:
+            return None
         is_open = self._read_frames(number)
         if box.fault is not None:
             self._message = box.fault
@@ -292,13 +289,12 @@ class _Run:
         return None if is_open else self._take_rest(number)
 
     def _read_frames(self, number: int) -> bool:
-        """Read once; returns whether the channel is still open."""
+        """Read what is there; returns whether the channel is still open."""
         is_open, completed = self._wire.read_frames(number, self._boxes[number])
         if completed:
-            now = time.monotonic()
-            cpu_s = self._cpu_s()
-            self._lap_cpu, self._lap_wall = cpu_s, now
-            self._wire.mark(completed, cpu_s, now - self._start, now)
+            now, self._lap_cpu = time.monotonic(), self._cpu_s()
+            self._lap_wall = now
+            self._wire.mark(completed, self._lap_cpu, now - self._start)
         return is_open
 
     def _take_rest(self, number: int) -> str | None:
@@ -340,10 +336,11 @@ class _Run:
         return "timeout_wall" if wall <= 0 else None
 
     def _patience(self) -> float:
-        """Seconds to wait for news, no longer than it takes to use up a limit."""
+        """Seconds to wait for news, no longer than to the next look nor than it takes to use up a limit."""
         cpu, wall = self._left()
-        wait = max(0.0, min(wall, max(cpu / self._cores, _SLICE_S)))
-        return min(wait, _FLUSH_S) if self._wire.since is not None else wait
+        elapsed = time.monotonic() - self._start
+        look = min(_LATEST_LOOK_S, max(_FIRST_LOOK_S, elapsed / 8))
+        return max(0.0, min(wall, look, max(cpu / self._cores, _SLICE_S)))
 
     def _reap(self, box: _Box) -> dict[str, Any]:
         os.kill(box.pid, signal.SIGKILL)  # it was not waited for, so the pid is still its own

@@ -21,9 +21,6 @@ from pathlib import Path
 from sandbox import AssertSuite, Call, CallSuite, Limits, Outcome, Program, Status, StdioCase, StdioSuite, Suite
 from tests.sandbox.numbers import BY_NUMBER
 
-STDIO_IS_RUN = False
-"""Whether the sandbox runs the stdio form."""
-
 BRISK = Limits(cpu_s=3, wall_s=60, test_cpu_s=0.2, test_wall_s=30, memory_bytes=128 * 2**20)
 WAITING = Limits(cpu_s=3, wall_s=60, test_cpu_s=3, test_wall_s=0.6)
 MEMORY = Limits(cpu_s=20, wall_s=60, test_cpu_s=10, test_wall_s=30, memory_bytes=128 * 2**20)
@@ -167,6 +164,6 @@ class Case:
 CASES = (
     *(Case("calls", attack, CALLS) for attack in FORGERIES + HARMS),
     *(Case("asserts", attack, ASSERTS) for attack in FORGERIES),
-    *(Case("stdio", attack, STDIO) for attack in STDIO_FORGERIES if STDIO_IS_RUN),
+    *(Case("stdio", attack, STDIO) for attack in STDIO_FORGERIES),
 )
 """Every attack in every form that it is meant for."""

@@ -12,7 +12,6 @@ from tests.sandbox.attacks import (
     HONEST,
     HONEST_STDIO,
     STDIO,
-    STDIO_IS_RUN,
     Case,
 )
 from tests.sandbox.traces import Trace, settled_trace
@@ -51,6 +50,5 @@ async def test_the_list_leaves_nothing(sandbox: LocalSandbox, before: Trace) -> 
         assert after.memory.own_bytes - before.memory.own_bytes <= SLACK_BYTES
 
 
-@pytest.mark.skipif(not STDIO_IS_RUN, reason="the stdio form is not run yet")
 async def test_the_right_program_passes_stdio(sandbox: LocalSandbox) -> None:
     assert (await sandbox.run(Program(completion=HONEST_STDIO), STDIO, Limits())).status is Status.PASSED
