@@ -1,4 +1,4 @@
-"""The one console command: `touchstone serve | models | feedback | eval | train | sandbox | version`.
+"""The one console command: `touchstone serve | run | models | feedback | eval | train | sandbox | doctor | version`.
 
 Each sub-command belongs to its package and is imported only when it is called, so that help and a mistyped word cost
 nothing. Knows no options of theirs: everything after the sub-command's name is handed on.
@@ -20,18 +20,25 @@ _HAND_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opti
 
 
 def _forward(module: str, name: str, args: list[str]) -> None:
-    """Call `main(args)` of a package's own command module, or run its Typer app."""
-    commands = import_module(module)
-    if hasattr(commands, "app"):
-        commands.app(args, prog_name=f"touchstone {name}")
-    else:
-        raise SystemExit(commands.main(args))
+    """Run the Typer app of a package's own command module."""
+    import_module(module).app(args, prog_name=f"touchstone {name}")
+
+
+def _forward_plain(module: str, prog: str, args: list[str]) -> None:
+    """Call `main(args, prog)` of a command module that does without Typer, and end with its exit code."""
+    raise SystemExit(import_module(module).main(args, prog))
 
 
 @app.command(context_settings=_HAND_ON)
 def serve(context: typer.Context) -> None:
     """Serve a model behind the OpenAI API."""
     _forward("server.cli", "serve", context.args)
+
+
+@app.command(context_settings=_HAND_ON)
+def run(context: typer.Context) -> None:
+    """Run one program against tests in the sandbox."""
+    _forward_plain("sandbox.__main__", "touchstone", ["run", *context.args])
 
 
 @app.command(context_settings=_HAND_ON)
@@ -60,8 +67,14 @@ def train(context: typer.Context) -> None:
 
 @app.command(context_settings=_HAND_ON)
 def sandbox(context: typer.Context) -> None:
-    """Run one program against tests in the sandbox."""
-    _forward("sandbox.__main__", "sandbox", context.args)
+    """Say what isolation this host grants."""
+    _forward_plain("sandbox.__main__", "touchstone sandbox", context.args)
+
+
+@app.command(context_settings=_HAND_ON)
+def doctor(context: typer.Context) -> None:
+    """Say how this install stands, and what is missing."""
+    _forward("server.doctor", "doctor", context.args)
 
 
 @app.command()

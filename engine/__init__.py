@@ -1,7 +1,7 @@
 """Engines: sample completions of a prompt, score given ones. This is the door; heavy libraries load on use."""
 
 from engine.base import Engine
-from engine.build import build_engine
+from engine.build import build_engine, find_model
 from engine.config import EngineConfig, UpstreamConfig
 from engine.convert import convert_folder, convert_model
 from engine.ct2.model import available_cores
@@ -115,6 +115,7 @@ __all__ = [
     "convert_folder",
     "convert_model",
     "engine_names",
+    "find_model",
     "load_engine",
     "render_size",
     "seal",

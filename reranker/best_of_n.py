@@ -62,6 +62,7 @@ async def _rank(drive: Drive, status: Status) -> Ranking:
         status="off" if off else "degraded" if drive.degraded else status,
         method=method,
         reason=drive.degraded,
+        not_judged=tuple(drive.not_judged),
         candidates=candidates,
         order=tuple(range(len(candidates))) if off else order(candidates, scores[method]),
         scores=scores,

@@ -51,6 +51,7 @@ class Drive:
     ) -> None:
         self.task, self.options, self.decision, self.engine = task, options, decision, engine
         self.degraded = decision.degraded
+        self.not_judged = [decision.not_judged] if decision.not_judged else []
         self.times = Times()
         self._on_event = on_event
         self._judge: tuple[Sandbox, Suite] | None = None
@@ -212,12 +213,13 @@ class Drive:
         sandbox, suite = self._judge
         began = time.monotonic()
         try:
-            outcome = await sandbox.run(self._programs[index], suite, self.options.limits)
+            outcome = await sandbox.run(self._programs[index], suite, self.options.limits, request=self.task.id)
         except InvalidSuite:
             raise
         except SandboxError as error:
             if self.options.on_error == "fail":
-                raise JudgeFailed(str(error)) from error
+                raise JudgeFailed(str(error), error.word) from error
+            self.not_judged.append(error.word)
             self._state.runnable = False
             self.degraded = self.degraded or f"the sandbox failed: {error}"
             return

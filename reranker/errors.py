@@ -31,7 +31,15 @@ class UnknownMethod(InvalidRequest):
 
 
 class JudgeFailed(RerankError):
-    """The judge failed and `on_error` is `fail`."""
+    """The judge failed and `on_error` is `fail`. `word` is the sandbox's for its own failure, empty for any other."""
+
+    def __init__(self, reason: str, word: str = "") -> None:
+        super().__init__(reason, word)
+        self.reason = reason
+        self.word = word
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class NoCandidates(RerankError):

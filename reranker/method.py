@@ -9,7 +9,7 @@ from reranker.examples import find_examples
 from reranker.extract import target_of
 from reranker.scorers import METHODS
 from reranker.types import Options, Task
-from sandbox import Suite, takes_calls
+from sandbox import SandboxUnavailable, Suite, takes_calls
 
 _NO_SANDBOX = "this host cannot isolate untrusted code"
 
@@ -21,6 +21,8 @@ class Decision:
     method: str
     suite: Suite | None = None
     degraded: str = ""
+    not_judged: str = ""
+    """The `SandboxError.word` of the sandbox that is not there."""
 
 
 def decide(task: Task, options: Options, *, can_run: bool) -> Decision:
@@ -51,7 +53,7 @@ def decide(task: Task, options: Options, *, can_run: bool) -> Decision:
             return _fall_back(options, "the prompt shows no examples that can be read")
         return Decision("likelihood")
     if not can_run:
-        return _fall_back(options, _NO_SANDBOX)
+        return _fall_back(options, _NO_SANDBOX, SandboxUnavailable.word)
     return Decision("examples" if task.suite is None else "tests", suite)
 
 
@@ -68,7 +70,7 @@ def check(options: Options) -> None:
         raise InvalidRequest("rerank.deadline_ms", "must be greater than 0")
 
 
-def _fall_back(options: Options, why: str) -> Decision:
+def _fall_back(options: Options, why: str, word: str = "") -> Decision:
     if options.on_error == "fail":
-        raise JudgeFailed(why)
-    return Decision("likelihood", degraded=why)
+        raise JudgeFailed(why, word)
+    return Decision("likelihood", degraded=why, not_judged=word)

@@ -115,6 +115,8 @@ class Ranking:
     """The method that decided (never `auto`)."""
     reason: str = ""
     """Why the status is `degraded`; empty otherwise."""
+    not_judged: tuple[str, ...] = ()
+    """A `SandboxError.word` for every run that did not come about."""
     candidates: tuple[Candidate, ...]
     """In the order of their index."""
     order: tuple[int, ...]

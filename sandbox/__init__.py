@@ -1,6 +1,7 @@
 """Runs untrusted programs against tests, confined, and says what they did."""
 
 from sandbox.base import Sandbox
+from sandbox.cgroup import why_not as why_no_groups
 from sandbox.errors import (
     InvalidSuite,
     LaunchFailed,
@@ -69,5 +70,6 @@ __all__ = [
     "read_literal",
     "suite_hash",
     "takes_calls",
+    "why_no_groups",
     "write_literal",
 ]

@@ -1,4 +1,4 @@
-"""`python -m sandbox run | probe`: the sandbox as a tool. Exit codes: 0 good, 1 not all passed, 2 bad input, 3 none here.
+"""`python -m sandbox run | probe`: the sandbox as a tool. Exit codes: 0 good, 1 not passed, 2 bad input, 3 no sandbox.
 
 `touchstone run` and `touchstone sandbox` are the same commands.
 """

@@ -105,7 +105,7 @@ def tier_data(tier: Tier) -> dict[str, Any]:
 
 def refusal_data(word: str, message: str, how_to_fix: Sequence[str]) -> dict[str, Any]:
     """The keys of an outcome and of a tier, for a run that did not come about."""
-    nothing = {"class": None, "tests": [], "tier": None, "integrity": None, "form": None}
+    nothing: dict[str, Any] = {"class": None, "tests": [], "tier": None, "integrity": None, "form": None}
     spent = {"cpu_s": 0.0, "wall_s": 0.0, "peak_memory_bytes": None}
     return {"status": word, **nothing, **spent, "message": message, "how_to_fix": how_to_fix}
 

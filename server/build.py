@@ -13,7 +13,7 @@ from typing import Any
 
 from engine import Engine, GenerationRequest, ModelStore, Sampling, Text, build_engine
 from feedback import FeedbackStore
-from sandbox import LocalSandbox, Sandbox, SandboxError, SandboxUnavailable
+from sandbox import LocalSandbox, Sandbox, SandboxError, SandboxUnavailable, Tier
 from server.config import Config
 from server.service import Isolation, Parts
 
@@ -68,7 +68,10 @@ async def build_sandbox(config: Config) -> tuple[Sandbox | None, Isolation]:
     """The sandbox of this host, or None with the reasons. A host that cannot isolate still serves."""
     if not config.sandbox.enabled:
         return None, Isolation(tier=None, reasons=("switched off by sandbox.enabled",))
-    sandbox = LocalSandbox(concurrency=config.sandbox.slots)
+    wanted = config.sandbox
+    sandbox = LocalSandbox(
+        concurrency=wanted.slots, tiers=wanted.tiers, python=wanted.python, max_waiting=wanted.max_waiting
+    )
     try:
         found = await sandbox.probe()
     except SandboxError as error:
@@ -76,7 +79,15 @@ async def build_sandbox(config: Config) -> tuple[Sandbox | None, Isolation]:
         fixes = error.how_to_fix if isinstance(error, SandboxUnavailable) else ()
         _log.warning("untrusted code cannot be isolated here, so nothing is tested: %s", error)
         return None, Isolation(tier=None, reasons=(str(error),), how_to_fix=fixes)
-    return sandbox, Isolation(tier=found.name)
+    return sandbox, isolation_of(found)
+
+
+def isolation_of(found: Tier) -> Isolation:
+    """What a probe found, as the server tells it; a weaker tier than the strongest is never taken in silence."""
+    if found.stronger_refused:
+        lines = [*found.stronger_refused, *(f"to fix: {fix}" for fix in found.how_to_fix)]
+        _log.warning("untrusted code is isolated by tier %s only:\n  %s", found.name, "\n  ".join(lines))
+    return Isolation(tier=found.name, reasons=found.stronger_refused, how_to_fix=found.how_to_fix)
 
 
 async def warm(engine: Engine) -> None:

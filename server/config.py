@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from engine import EngineConfig
 from reranker import METHODS
-from sandbox import Limits
+from sandbox import TIERS, Limits
 
 DEFAULT_PATH = Path("touchstone.toml")
 _PREFIX = "TOUCHSTONE_"
@@ -95,8 +95,15 @@ class SandboxConfig(Section):
 
     enabled: bool = True
     """Whether candidates are run at all."""
+    tiers: tuple[str, ...] = TIERS
+    """The acceptable ones of A and B (`docs/sandbox.md`); the stronger is taken where the host grants it."""
+    python: str | None = None
+    """The candidates' interpreter, with the packages they may use: never the server's own environment. None: the
+    server's interpreter with its standard library alone."""
     slots: Annotated[int, Field(ge=1)] | None = None
-    """None: as many as the sandbox thinks fit for this host."""
+    """Candidates that run at once; None: as many as there are cores."""
+    max_waiting: Annotated[int, Field(ge=0)] = 10_000
+    """Candidates that may wait for a slot; more are not tested, and their request says `degraded`."""
     cpu_s: Annotated[float, Field(gt=0)] = 10.0
     """CPU seconds for one candidate's whole run."""
     wall_s: Annotated[float, Field(gt=0)] = 20.0
@@ -109,6 +116,14 @@ class SandboxConfig(Section):
     """The most `rerank.tests.timeout_ms` may ask for, in seconds."""
     max_memory_mb: Annotated[int, Field(ge=16)] = 2048
     """The most `rerank.tests.memory_mb` may ask for, in MiB."""
+
+    @field_validator("tiers")
+    @classmethod
+    def _known(cls, tiers: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [tier for tier in tiers if tier not in TIERS]
+        if unknown or not tiers:
+            raise ValueError(f"must name some of {', '.join(TIERS)}{f', not {unknown[0]!r}' if unknown else ''}")
+        return tuple(tier for tier in TIERS if tier in tiers)  # the strongest first, whatever the order given
 
     @property
     def limits(self) -> Limits:

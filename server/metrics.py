@@ -12,8 +12,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from engine import EngineInfo, EngineStats
 from reranker import Ranking
-from sandbox import ProgramClass
+from sandbox import PoolStats, ProgramClass
 from server.memory import MemoryCollector
+from server.pool_metrics import PoolCollector
 from server.translate.names import round_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -49,13 +50,17 @@ class Metrics:
         self._stage = histogram("rerank_duration_seconds", "Where the time of a ranking went.", ("stage",))
         self._candidates = histogram("rerank_candidates", "Candidates a ranking.", ("kind",), _COUNTS)
         self._gain = counter("rerank_gain", "What reranking changed, where tests ran.", ("outcome",))
-        self._runs = counter("sandbox_runs", "Programs run.", ("result",))
+        self._runs = counter("sandbox_runs", "Programs run, and runs that did not come about.", ("result", "tier"))
         self._run = histogram("sandbox_duration_seconds", "One program's run.")
         self._feedback = counter("feedback", "Signals stored.", ("type", "source"))
         self._running = Gauge("touchstone_requests_running", "Requests the engine works on.", registry=registry)
         self._waiting = Gauge("touchstone_requests_waiting", "Requests in the engine's queue.", registry=registry)
         labels = ("model", "engine", "effective_dtype", "round")
         self._model = Gauge("touchstone_model_info", "The model served.", labels, registry=registry)
+        text = "The isolation of untrusted code; none where there is no sandbox."
+        self._isolation = Gauge("touchstone_sandbox_info", text, ("tier",), registry=registry)
+        self._pool = PoolCollector()
+        registry.register(self._pool)
         registry.register(MemoryCollector())
 
     def request(self, route: str, status: int, seconds: float) -> None:
@@ -74,6 +79,15 @@ class Metrics:
         """Say which model is served now."""
         self._model.clear()
         self._model.labels(info.model, info.engine, info.dtype, str(round_of(info.model))).set(1)
+
+    def isolation(self, tier: str | None) -> None:
+        """Say which tier holds; None: none."""
+        self._isolation.clear()
+        self._isolation.labels(tier or "none").set(1)
+
+    def not_judged(self, word: str) -> None:
+        """A run did not come about; `word` is its `SandboxError`'s."""
+        self._runs.labels(word, "").inc()
 
     def ranked(self, ranking: Ranking) -> None:
         """Count all that a ranking says of itself."""
@@ -100,10 +114,12 @@ class Metrics:
         self._stage.labels("rerank").observe(ranking.rerank_s)
         self._candidates.labels("sampled").observe(len(ranking.candidates))
         self._candidates.labels("unique").observe(ranking.num_unique)
+        for word in ranking.not_judged:
+            self.not_judged(word)
         executed_s = 0.0
         for candidate in ranking.candidates:
             if candidate.outcome is not None and candidate.duplicate_of is None:
-                self._runs.labels(candidate.outcome.status.value).inc()
+                self._runs.labels(candidate.outcome.status.value, candidate.outcome.tier).inc()
                 self._run.observe(candidate.execute_s or candidate.outcome.wall_s)
                 executed_s += candidate.execute_s or 0.0
         if ranking.suite is None:
@@ -114,8 +130,9 @@ class Metrics:
         if outcome is not None:
             self._gain.labels(outcome).inc()
 
-    def scrape(self, stats: EngineStats | None) -> bytes:
-        """The exposition text, with the engine's own counts of this moment."""
+    def scrape(self, stats: EngineStats | None, pool: PoolStats | None = None) -> bytes:
+        """The exposition text, with the engine's and the sandbox's own counts of this moment."""
+        self._pool.stats = pool
         if stats is not None:
             self._running.set(stats.requests_running)
             self._waiting.set(stats.requests_waiting)

@@ -22,6 +22,7 @@ class Isolation:
     tier: str | None
     """None: nothing, and nothing untrusted is run."""
     reasons: tuple[str, ...] = ()
+    """Why it is not a stronger one."""
     how_to_fix: tuple[str, ...] = ()
 
 
@@ -56,6 +57,7 @@ class Service:
         self._parts = parts
         self._defaults = _defaults(parts)
         self.metrics.model(parts.engine.info)
+        self.metrics.isolation(parts.isolation.tier)
         if self.lifecycle.phase == "loading":
             self.lifecycle.phase = "ok"
 

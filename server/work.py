@@ -15,7 +15,7 @@ from functools import partial
 
 from engine import Event, Finished, Started
 from feedback import exchange_from
-from reranker import Options, Ranking, best_of_n
+from reranker import JudgeFailed, Options, Ranking, best_of_n
 from server.asgi import cancel
 from server.service import Service
 from server.translate.ask import Ask
@@ -76,13 +76,18 @@ class Work:
             return await self._rank(number, on_event)
 
     async def _rank(self, number: int, on_event: OnEvent | None) -> Ranking:
-        ranking = await best_of_n(
-            self.ask.tasks[number],
-            self._options(),
-            engine=self._parts.engine,
-            sandbox=self._parts.sandbox,
-            on_event=partial(self._note, number, on_event),
-        )
+        try:
+            ranking = await best_of_n(
+                self.ask.tasks[number],
+                self._options(),
+                engine=self._parts.engine,
+                sandbox=self._parts.sandbox,
+                on_event=partial(self._note, number, on_event),
+            )
+        except JudgeFailed as error:
+            if error.word:
+                self._service.metrics.not_judged(error.word)
+            raise
         self._decided[number] = ranking
         self._service.metrics.ranked(ranking)
         return ranking

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from engine import Engine, EngineStats
+from sandbox import PoolStats, Sandbox
 from server.asgi import send_bytes, send_json
 from server.metrics import CONTENT_TYPE
 from server.service import Service
@@ -44,9 +45,8 @@ class Ready:
         if parts is not None:
             info, isolation = parts.engine.info, parts.isolation
             body["model"] = info.model
-            body["isolation"] = {"tier": isolation.tier}
-            if isolation.tier is None:
-                body["isolation"] |= {"reasons": isolation.reasons, "how_to_fix": isolation.how_to_fix}
+            why = "reasons" if isolation.tier is None else "stronger_refused"
+            body["isolation"] = {"tier": isolation.tier, why: isolation.reasons, "how_to_fix": isolation.how_to_fix}
         if phase == "ok":
             await send_json(send, 200, body)
             return
@@ -72,11 +72,18 @@ class MetricsPage:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts = self._service.loaded
-        stats = None if parts is None else stats_of(parts.engine)
-        await send_bytes(send, 200, self._service.metrics.scrape(stats), CONTENT_TYPE)
+        engine = None if parts is None else stats_of(parts.engine)
+        pool = None if parts is None else pool_of(parts.sandbox)
+        await send_bytes(send, 200, self._service.metrics.scrape(engine, pool), CONTENT_TYPE)
 
 
 def stats_of(engine: Engine) -> EngineStats | None:
     """How busy the engine is, where it says so."""
     stats = getattr(engine, "stats", None)
+    return stats() if callable(stats) else None
+
+
+def pool_of(sandbox: Sandbox | None) -> PoolStats | None:
+    """How busy the sandbox is, where it says so."""
+    stats = getattr(sandbox, "stats", None)
     return stats() if callable(stats) else None

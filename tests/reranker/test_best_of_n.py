@@ -16,6 +16,7 @@ from sandbox import (
     OnTest,
     Outcome,
     Program,
+    SandboxBusy,
     Status,
     Suite,
     TestOutcome,
@@ -33,6 +34,7 @@ class Judge:
 
     def __init__(self, error: Exception | None = None, *, hang: Sequence[str] = ()) -> None:
         self.ran: list[str] = []
+        self.requests: list[str] = []
         self.cancelled: list[str] = []
         self._error, self._hang = error, hang
 
@@ -40,6 +42,7 @@ class Judge:
         self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
     ) -> Outcome:
         self.ran.append(program.completion)
+        self.requests.append(request)
         if self._error is not None:
             raise self._error
         if program.completion in self._hang:
@@ -157,12 +160,27 @@ async def test_a_failing_sandbox_degrades_openly_to_likelihood() -> None:
     ranking = await rank([Scripted(BAD, -0.1), Scripted(GOOD, -2.0)], Judge(LaunchFailed("no room")))
     assert (ranking.status, ranking.method) == ("degraded", "likelihood")
     assert "no room" in ranking.reason
+    assert set(ranking.not_judged) == {"sandbox_error"}
     assert ranking.chosen[0].text == BAD.rstrip()
 
 
 async def test_a_failing_sandbox_fails_the_request_that_wants_no_fallback() -> None:
     with pytest.raises(JudgeFailed, match="no room"):
         await rank([GOOD], Judge(LaunchFailed("no room")), on_error="fail")
+
+
+async def test_a_full_sandbox_degrades_like_a_failing_one_and_is_told_apart() -> None:
+    ranking = await rank([GOOD], Judge(SandboxBusy("10 runs wait already")))
+    assert (ranking.status, ranking.not_judged) == ("degraded", ("sandbox_busy",))
+    with pytest.raises(JudgeFailed, match="wait already") as failed:
+        await rank([GOOD], Judge(SandboxBusy("10 runs wait already")), on_error="fail")
+    assert failed.value.word == "sandbox_busy"
+
+
+async def test_runs_take_turns_by_request() -> None:
+    judge = Judge()
+    await rank([GOOD, BAD], judge, early_exit="off")
+    assert judge.requests == ["t", "t"]
 
 
 async def test_a_suite_that_cannot_run_is_the_callers_error() -> None:

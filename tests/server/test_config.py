@@ -42,6 +42,8 @@ def test_a_file_elsewhere_is_read_when_named() -> None:
         ("[server]\nport = 'x'\n", "server.port"),
         ("[server]\nport = 70000\n", "server.port"),
         ("[sandbox]\ncpu = 1\n", "sandbox.cpu: unknown key"),
+        ("[sandbox]\ntiers = ['A', 'C']\n", "'C'"),
+        ("[sandbox]\ntiers = []\n", "sandbox.tiers"),
         ("[server]\ndefault_method = 'luck'\n", "server.default_method"),
         ("[server]\ndefault_candidates = 99\n", "default_candidates"),
         ("[engine]\ntype = 'steam'\n", "engine.type"),

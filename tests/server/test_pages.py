@@ -6,11 +6,12 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from sandbox import LaunchFailed, PoolStats, SandboxBusy, SandboxError, SandboxUnavailable, ScriptedSandbox
 from server.app import app_of
 from server.config import Config
 from server.service import Service
 
-from .conftest import Serve, Setup
+from .conftest import Serve, Setup, judge
 from .test_rerank import TESTS
 
 
@@ -39,7 +40,8 @@ async def test_methods_that_need_isolation_are_not_listed_without_it(serve: Serv
 
 async def test_ready_names_the_tier(server: Setup) -> None:
     reply = await server.client.get("/ready")
-    assert (reply.status_code, reply.json()["isolation"]) == (200, {"tier": "scripted"})
+    isolation = {"tier": "scripted", "stronger_refused": [], "how_to_fix": []}
+    assert (reply.status_code, reply.json()["isolation"]) == (200, isolation)
     assert (await server.client.get("/health")).json() == {"status": "ok"}
     assert set((await server.client.get("/version")).json()) == {"version", "config_hash"}
 
@@ -70,7 +72,8 @@ async def test_metrics_count_what_happened(server: Setup) -> None:
     assert families["touchstone_rerank_requests_total", "tests,complete"] == 1
     assert families["touchstone_rerank_requests_total", "off,off"] == 3
     assert families["touchstone_rerank_gain_total", "rescued"] == 1
-    assert families["touchstone_sandbox_runs_total", "passed"] >= 1
+    assert families["touchstone_sandbox_runs_total", "passed,scripted"] >= 1
+    assert families["touchstone_sandbox_info", "scripted"] == 1
     assert families["touchstone_request_duration_seconds_count", "/v1/completions,400"] == 1
     assert families["touchstone_request_duration_seconds_count", "other,404"] == 1
     assert families["touchstone_time_to_first_token_seconds_count", ""] == 4
@@ -79,6 +82,44 @@ async def test_metrics_count_what_happened(server: Setup) -> None:
     assert families["touchstone_requests_running", ""] == 0
     assert families["touchstone_model_info", "none,scripted,scripted:1m-none.r2,2"] == 1
     assert families["touchstone_host_memory_bytes", "resident,server"] > 10**6
+
+
+async def test_metrics_tell_a_sandbox_that_fails_from_one_that_is_not_there(serve: Serve) -> None:
+    words: dict[SandboxError, str] = {
+        LaunchFailed("no room"): "sandbox_error",
+        SandboxBusy("full"): "sandbox_busy",
+        SandboxUnavailable(("gone",)): "sandbox_unavailable",
+    }
+    for error, word in words.items():
+        async with serve(sandbox=ScriptedSandbox(error)) as server:
+            body = (await server.complete("def one():\n", rerank={"tests": TESTS, "num_candidates": 1})).json()
+            assert body["rerank"]["status"] == "degraded"
+            await server.complete("def one():\n", rerank={"tests": TESTS, "num_candidates": 1, "on_error": "fail"})
+            assert (await scrape(server))["touchstone_sandbox_runs_total", f"{word},"] == 2
+    async with serve(isolated=False) as server:
+        await server.complete("def one():\n", rerank={"tests": TESTS})
+        families = await scrape(server)
+        assert families["touchstone_sandbox_runs_total", "sandbox_unavailable,"] == 1
+        assert families["touchstone_sandbox_info", "none"] == 1
+
+
+async def test_metrics_show_the_sandboxs_pool(serve: Serve) -> None:
+    async with serve(sandbox=Pooled(judge)) as server:
+        families = await scrape(server)
+    assert families["touchstone_sandbox_slots", "busy"] == 3
+    assert families["touchstone_sandbox_slots", "free"] == 1
+    assert families["touchstone_sandbox_waiting", ""] == 5
+    assert families["touchstone_sandbox_retries_total", ""] == 7
+    assert families["touchstone_sandbox_zygotes_total", "recycled"] == 10
+
+
+class Pooled(ScriptedSandbox):
+    """One that says how busy it is."""
+
+    def stats(self) -> PoolStats:
+        return PoolStats(
+            slots=4, busy=3, waiting=5, runs=6, retries=7, started=8, replaced=9, recycled=10, processes=(1,)
+        )
 
 
 async def test_labels_come_from_small_fixed_sets(server: Setup) -> None:

@@ -22,7 +22,8 @@ async def test_the_candidate_that_passes_is_returned_with_its_evidence(server: S
     evidence = choice["rerank"]
     assert evidence["class"] == "pass"
     assert evidence["score"] == 1.0
-    assert evidence["tests"] == {"passed": 1, "failed": 0, "errored": 0, "not_run": 0}
+    counts = {"passed": 1, "failed": 0, "errored": 0, "not_run": 0}
+    assert evidence["tests"] == {**counts, "form": "calls", "tier": "scripted", "integrity": "strong"}
     assert evidence["verifier"] is None
     assert evidence["mean_logprob"] == -0.5
     assert set(evidence["ms"]) == {"generate", "execute"}

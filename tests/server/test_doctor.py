@@ -1,0 +1,100 @@
+"""`touchstone doctor`: one page or one object, and an exit code that says whether serving with tests works."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.doctor_page import print_page
+
+ROOT = Path(__file__).parents[2]
+
+
+def doctor(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ROOT / "touchstone.py", "doctor", "--state-dir", str(folder / "state"), *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_says_how_the_install_stands(tmp_path: Path) -> None:
+    done = doctor(tmp_path, "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == (0 if found["serves_with_tests"] else 1)
+    assert found["serves_with_tests"] is (found["sandbox"]["tier"] is not None)
+    assert found["problems"] == ([] if found["serves_with_tests"] else [found["sandbox"]["problem"]])
+    assert found["languages"]["python"]["problem"] is None
+    assert set(found["languages"]) == {"python", "cpp", "java", "javascript", "verilog"}
+    assert found["engine"]["libraries"]["ctranslate2"]
+    assert found["model"]["conversions"] == ["int8"]
+    assert found["host"]["cores"] >= 1
+    assert "problem" in found["cgroup"]
+    page = doctor(tmp_path)
+    assert page.returncode == done.returncode
+    for word in ("touchstone", "python", "host", "sandbox", "cgroup", "languages", "engine", "model"):
+        assert any(line.startswith(word) for line in page.stdout.splitlines())
+    assert "\x1b" not in page.stdout
+    assert not (tmp_path / "state").exists()  # it looked and changed nothing
+
+
+def test_says_what_keeps_it_from_serving_with_tests(tmp_path: Path) -> None:
+    (tmp_path / "touchstone.toml").write_text("[sandbox]\nenabled = false\n[engine]\nmodel = 'no-such:1b-int8'\n")
+    done = doctor(tmp_path)
+    assert done.returncode == 1
+    assert "switched off by sandbox.enabled" in done.stdout
+    assert "no-such" in done.stdout
+    assert "does not work yet" in done.stdout
+    done = doctor(tmp_path, "--json")
+    assert len(json.loads(done.stdout)["problems"]) == 2
+
+
+def test_a_bad_configuration_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    done = doctor(tmp_path, TOUCHSTONE_SANDBOX__TIERS='["C"]')
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "sandbox.tiers" in done.stderr
+
+
+def test_what_is_missing_is_said_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    print_page(
+        {
+            "touchstone": "1",
+            "python": {"version": "3.12", "executable": "python"},
+            "host": {"system": "Linux", "cores": 2, "memory_bytes": 2**30},
+            "sandbox": {
+                "tier": "B",
+                "facts": {"network_denied": "True", "landlock_abi": "7", "cgroup": "False"},
+                "stronger_refused": ["tier A: unshare: Operation not permitted"],
+                "how_to_fix": ["allow unprivileged user namespaces"],
+                "problem": None,
+            },
+            "cgroup": {"problem": "Permission denied"},
+            "languages": {
+                "python": {"problem": None, "how_to_fix": []},
+                "java": {"problem": "Java needs javac, which is not installed", "how_to_fix": ["apt-get install jdk"]},
+            },
+            "engine": {"type": "transformers", "libraries": {"torch": None}, "problem": "which needs torch"},
+            "model": {"name": "m", "folder": "/m", "conversions": [], "problem": None},
+            "serves_with_tests": False,
+        }
+    )
+    page = capsys.readouterr().out
+    for words in (
+        "tier B only",
+        "not a stronger one: tier A: unshare",
+        "to fix: allow unprivileged user namespaces",
+        "Permission denied",
+        "apt-get install jdk",
+        "need tier A",
+        "torch not installed",
+        "which needs torch",
+    ):
+        assert words in page
