@@ -104,6 +104,13 @@ class LocalSandbox:
         """What the pool did so far and does now."""
         return self._pool.stats()
 
+    async def __aenter__(self) -> LocalSandbox:
+        """Itself; the block's end closes it."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
     async def aclose(self) -> None:
         """Kill what still runs, so that it raises `LaunchFailed`, and end every zygote; idempotent."""
         self._closed = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,8 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is None or isinstance(value, SecretStr):
         return ""
+    if isinstance(value, tuple):
+        value = json.dumps(value)  # as the file has it
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
