@@ -14,7 +14,7 @@ from sandbox.errors import InvalidSuite
 from sandbox.inside.codec import BadFrame, Unsupported, encode, loads
 from sandbox.languages.base import Language, Shim
 from sandbox.languages.jobs import Execute, Executed
-from sandbox.languages.stdio import MOST_TIMEOUTS, TIMEOUTS, Budget
+from sandbox.languages.stdio import TIMEOUTS, Budget
 from sandbox.languages.verdicts import (
     BadAnswer,
     Fields,
@@ -77,7 +77,7 @@ async def run_calls(
         budget.spend(executed)
         fault = talk.end(executed, ready.language)
         late += fault is not None and fault["status"] in TIMEOUTS
-        goes_on = talk.loaded and fault is not None and fault["status"] in TIMEOUTS and late < MOST_TIMEOUTS
+        goes_on = talk.loaded and fault is not None and fault["status"] in TIMEOUTS and late < limits.max_timeouts
         if limits.stop_on_failure or not goes_on or tally.next_index is None:
             break
     stopped = None if talk.loaded or fault is None else (fault["status"], _said(fault))

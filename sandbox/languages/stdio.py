@@ -12,9 +12,6 @@ from sandbox.outcome import Outcome, Status, TestOutcome
 from sandbox.tally import Tally
 from sandbox.types import Limits
 
-MOST_TIMEOUTS = 3
-"""After so many tests that ran out of time, the rest is not run."""
-
 TIMEOUTS = (Status.TIMEOUT_CPU, Status.TIMEOUT_WALL)
 
 
@@ -42,7 +39,7 @@ async def run_stdio(
             )
         )
         late += fields["status"] in TIMEOUTS
-        if late == MOST_TIMEOUTS or (limits.stop_on_failure and fields["status"] is not Status.PASSED):
+        if late == limits.max_timeouts or (limits.stop_on_failure and fields["status"] is not Status.PASSED):
             break
     return budget.account(tally.outcome())
 
