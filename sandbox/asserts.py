@@ -8,29 +8,41 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from sandbox.drive import Drive, Lap, job_of, load_failure, text, too_long
 from sandbox.errors import InvalidSuite
 from sandbox.inside.codec import BadFrame, loads
+from sandbox.inside.packed import pack
 from sandbox.inside.suite import BadSuite, plan_suite
 from sandbox.outcome import Outcome, Status, TestOutcome
 from sandbox.tally import Tally
-from sandbox.types import MAX_SOURCE_BYTES, AssertSuite, Program
+from sandbox.types import MAX_SOURCE_BYTES, PARSER_ERRORS, AssertSuite, Program
 from sandbox.zygote import Box, End, Frame
 
 _REPORTS_A_TEST = 4
 """A test in a function called often is reported once more when it fails; the cap is a guard, not a count."""
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Test code, planned once for all the candidates that it will judge."""
+
+    names: tuple[str, ...]
+    """Of the tests, in the order they run."""
+    packed: str
+
+
 @functools.lru_cache(maxsize=256)
-def names_of(code: str) -> tuple[str, ...]:
-    """The names of the tests in test code, in the order they run. Raises `InvalidSuite`."""
+def planned(code: str) -> Planned:
+    """Plan test code. Raises `InvalidSuite`."""
     if len(code.encode("utf-8", "surrogatepass")) > MAX_SOURCE_BYTES:
         raise InvalidSuite(f"the test code is larger than {MAX_SOURCE_BYTES} bytes")
     try:
-        return tuple(plan_suite(code).names)
-    except BadSuite as error:
+        plan = plan_suite(code)
+        return Planned(tuple(plan.names), pack(plan))
+    except (BadSuite, *PARSER_ERRORS) as error:
         raise InvalidSuite(str(error)[:500]) from error
 
 
@@ -73,6 +85,7 @@ def _boxes(drive: Drive, program: Program, suite: AssertSuite, tally: Tally) -> 
         "entry_point": program.entry_point,
         "stop_on_failure": drive.limits.stop_on_failure,
         "skip": tally.decided,
+        "plan": "" if tally.decided else planned(suite.code).packed,
     }
     frames = _REPORTS_A_TEST * tally.size + 8
     if suite.in_process:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sandbox.asserts import names_of, run_asserts
+from sandbox.asserts import planned, run_asserts
 from sandbox.calls import Verdict, compare_with, requests_of, run_calls
 from sandbox.compare import same_output
 from sandbox.drive import Drive
@@ -81,7 +81,7 @@ def _stdio(program: Program, suite: StdioSuite, names: Sequence[str], turn: Turn
 
 
 def _asserts(program: Program, suite: AssertSuite) -> Prepared:
-    names = names_of(suite.code)
+    names = planned(suite.code).names
     integrity: Literal["strong", "weak"] = "weak" if suite.in_process else "strong"
     return Prepared(
         "asserts", names, lambda drive, tally: run_asserts(drive, program, suite, tally), integrity=integrity

@@ -110,6 +110,7 @@ class _Reader:
     def read(self) -> LiteralCalls:
         """Every test as a call. Raises `_NotPlain` and what reading a literal raises."""
         module = self._plan.module
+        assert isinstance(module, ast.Module)  # noqa: S101  it was planned here
         # What the module binds counts wherever it stands: a function is called when all of it has run.
         tests = [pair for node in module.body for pair in self._statement(node)]
         for index, test, parameter in tests:

@@ -35,21 +35,38 @@ _PACKET_BYTES = 1 << 17
 _GROUP_BYTES, _GROUP_PROCESSES = 512 * 2**20, 512
 """What a zygote's control group may hold before any run's own: its packages, shared by all that it forks."""
 
-# Read with os.read: a buffered sys.stdin would keep a copy of itself in every run. The two packages are stand-ins, so
-# that the shipped modules' imports of each other resolve to what was shipped.
+# What is in memory here is copied, page by page, for every run. So the text is read with os.read (a buffered sys.stdin
+# would keep it), and compiled in a child, which takes with it what compiling leaves behind. The two packages are
+# stand-ins, so that the shipped modules' imports of each other resolve to what was shipped.
 _BOOTSTRAP = """
-import json, os, sys, types
-text = b""
-while part := os.read(0, 1 << 20):
-    text += part
-modules, config = json.loads(text)
+import marshal, os, sys, types
+def read(fd):
+    text = b""
+    while part := os.read(fd, 1 << 20):
+        text += part
+    return text
+ours, theirs = os.pipe()
+child = os.fork()
+if child == 0:
+    import json
+    modules, config = json.loads(read(0))
+    compiled = [(name, compile(source, "<inside/" + name + ">", "exec")) for name, source in modules]
+    data = memoryview(marshal.dumps((compiled, config)))
+    while data:
+        data = data[os.write(theirs, data):]
+    os._exit(0)
+os.close(theirs)
+modules, config = marshal.loads(read(ours))
+os.close(ours)
+os.waitpid(child, 0)
 for name in ("sandbox", "sandbox.inside"):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = []
-for name, source in modules:
+for name, code in modules:
     module = sys.modules["sandbox.inside." + name] = types.ModuleType("sandbox.inside." + name)
     setattr(sys.modules["sandbox.inside"], name, module)
-    exec(compile(source, "<inside/" + name + ">", "exec"), module.__dict__)
+    exec(code, module.__dict__)
+del modules, code, module
 sys.modules["sandbox.inside.serve"].main(int(sys.argv[1]), config)
 """
 

@@ -14,6 +14,7 @@ MODULES = (
     "root",
     "pytest_shapes",
     "suite",
+    "packed",
     "opaque",
     "link",
     "printed",

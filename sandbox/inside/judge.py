@@ -23,6 +23,7 @@ from sandbox.inside.codec import Unsupported, describe, finish, read_job, write_
 from sandbox.inside.groups import Group, groups
 from sandbox.inside.link import Link, NoAnswer
 from sandbox.inside.opaque import is_callable
+from sandbox.inside.packed import unpack
 from sandbox.inside.printed import take_times
 from sandbox.inside.pytest_standin import Failed, stand_in
 from sandbox.inside.suite import WRAPPER, BadSuite, Plan, parse_beginning, plan_suite, stub_names
@@ -65,7 +66,7 @@ class Judge:
             sys.modules["pytest"] = stand_in()
         everything = range(len(self._plan.names))
         try:
-            code = compile(self._plan.module, "<tests>", "exec", dont_inherit=True)
+            code = self._plan.compiled()
             if self._guard(lambda: exec(code, namespace), everything):  # noqa: S102
                 for group in groups(self._plan, namespace, candidate):
                     self._run_group(group)
@@ -183,7 +184,8 @@ def run_judge(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: int) -
     job = read_job(job_fd)
     entry_point = job["entry_point"]
     try:
-        plan = plan_suite(job["code"], job["skip"])
+        plan = unpack(job["plan"]) if job["plan"] else None
+        plan = plan or plan_suite(job["code"], job["skip"])
         check_entry_point(entry_point, plan)
         link = Link(link_fd, reply_cap_bytes)
         module = ModuleType("__judge__")

@@ -15,6 +15,7 @@ import contextlib
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from types import CodeType
 
 from sandbox.inside.pytest_shapes import PytestShapes
 
@@ -48,7 +49,8 @@ class Piece:
 class Plan:
     """Test code made ready: the rewritten module, the tests' names in the order they run, and what to call."""
 
-    module: ast.Module
+    module: ast.Module | CodeType
+    """Compiled, in a plan that came packed."""
     names: list[str] = field(default_factory=list)
     functions: list[Piece] = field(default_factory=list)
     """Functions to call after the module ran."""
@@ -63,6 +65,12 @@ class Plan:
     skip: frozenset[int] = frozenset()
     """Tests that have a number and a name, and no statement: they are not run."""
     uses_pytest: bool = False
+
+    def compiled(self) -> CodeType:
+        """The module's code, whose assertions count however this interpreter was started. Raises `SyntaxError`."""
+        if isinstance(self.module, CodeType):
+            return self.module
+        return compile(self.module, "<tests>", "exec", dont_inherit=True, optimize=0)
 
 
 def plan_suite(code: str, skip: Iterable[int] = ()) -> Plan:

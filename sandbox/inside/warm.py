@@ -28,7 +28,7 @@ def warm_up() -> None:
     value = namespace["f"]([1, 2, 2])  # type: ignore[operator]
     decode(loads(frame({"value": encode([value, (1.5, None), {1}, b"x"])})[4:])["value"])
     plan = plan_suite(_TESTS)
-    compile(plan.module, "<tests>", "exec", dont_inherit=True)
+    plan.compiled()
     json.loads(json.dumps({"a": [1, "b"]}))
     ast.literal_eval("[1]")
     read, write = os.pipe()
