@@ -54,7 +54,7 @@ class Page:
 
     def _test(self, test: TestOutcome, width: int) -> None:
         colour = _GREEN if test.status is Status.PASSED else _DIM if test.status is Status.NOT_RUN else _RED
-        spent = "" if test.wall_s is None else f"{test.wall_s * 1000:.1f} ms"
+        spent = "" if test.wall_s is None else f"{test.wall_s * 1000:.2f} ms"
         status = self._paint(f"{test.status:<17}", colour)
         self._line(f"{status} {_cut(plain(test.name), width):<{width}} {spent:>10}  {_said(test)}".rstrip())
 
