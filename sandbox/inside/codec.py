@@ -162,24 +162,29 @@ def _check_spread(keys: list[Any]) -> None:
         raise BadFrame("keys that collide")
 
 
+def _refuse(text: str) -> Any:
+    raise ValueError(f"bare float {text[:20]}")
+
+
+# Made once: the module's own functions make one for every message that is not in their style.
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_float=_refuse, parse_constant=_refuse)
+
+
 def dumps(message: Any) -> bytes:
     """Write a message of plain JSON as text; every character outside ASCII is escaped."""
-    return json.dumps(message, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+    return _ENCODER.encode(message).encode("ascii")
 
 
 def loads(raw: bytes) -> dict[str, Any]:
     """Read a message: a JSON object without bare floats. Raises `BadFrame`."""
     try:
-        message = json.loads(raw, parse_float=_refuse, parse_constant=_refuse)
+        message = _DECODER.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise BadFrame("not JSON of this protocol") from error
     if type(message) is not dict:
         raise BadFrame("not an object")
     return message
-
-
-def _refuse(text: str) -> Any:
-    raise ValueError(f"bare float {text[:20]}")
 
 
 def frame(message: Any) -> bytes:

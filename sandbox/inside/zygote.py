@@ -217,6 +217,8 @@ class _Run:
     def end(self) -> None:
         """Kill what still runs, wait for it, tell the server."""
         wall_s = time.monotonic() - self._start
+        with contextlib.suppress(OSError):  # the server is gone: the next read says so
+            self._wire.flush()  # it can look at the answers while the processes are waited for
         ends = [self._reap(box) for box in self._boxes]
         if self.abandoned:
             return
