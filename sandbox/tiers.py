@@ -35,7 +35,8 @@ def denied(action, *args):
     except OSError:
         return True
     return False
-def host_files_seen(): return [name for name in ("/etc", "/proc", "/sys", "/var") if os.path.exists(name)]
+HOST = ("/etc/passwd", "/proc/self", "/sys/kernel", "/var/log")
+def host_files_seen(): return [name for name in HOST if os.path.exists(name)]
 def host_files_denied(): return denied(open, "/etc/passwd") and denied(os.listdir, "/proc") and denied(os.listdir, "/")
 def writing_denied(): return denied(open, "/x", "w") and denied(os.mkdir, "/dev/x") and denied(open, os.__file__, "a")
 def tmp_denied(): return denied(open, "/tmp/x", "w")
@@ -73,6 +74,7 @@ _FIXES = {
     "private root": (
         "in a container: allow mount, umount2 and pivot_root in the seccomp profile, apparmor=unconfined",
     ),
+    "below /tmp": ("let sandbox.python name an interpreter that is installed elsewhere",),
     "mount_setattr": ("use Linux 5.12 or later for tier A",),
     "Landlock": ("use Linux 5.13 or later with landlock among the security modules (lsm=landlock,...)",),
     "seccomp": ("use x86-64 or aarch64",),

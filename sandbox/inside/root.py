@@ -58,6 +58,9 @@ def enter_namespaces(user: int | None, shown: Sequence[str], *, packages: bool) 
     os.umask(0o022)  # the new root is read by another user than the one who builds it
     # Everything is looked up before the move: afterwards the host's paths are gone.
     library = library_paths() + [path for path in shown if os.path.isdir(path)]
+    for path in library:
+        if path.startswith("/tmp/"):  # noqa: S108  a run's own folder would cover it
+            raise SetupRefused(f"{path}: what is below /tmp cannot be shown")
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
     if user is None:
         _step("user and mount namespaces", unshare, _ALL)

@@ -8,6 +8,7 @@ import json
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,32 @@ def test_a_weaker_tier_says_why_it_is_not_a_stronger_one() -> None:
     assert found["tier"] == "B"
     assert "Operation not permitted" in found["stronger_refused"][0]
     assert found["how_to_fix"]
+
+
+def environment(folder: Path) -> Path:
+    """A new virtual environment with a package of its own; its interpreter."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    [packages] = folder.glob("lib/python*/site-packages")
+    (packages / "ours.py").write_text("TWO = 2\n")
+    return folder / "bin" / "python"
+
+
+@pytest.mark.isolation
+def test_an_interpreter_brings_its_packages(files: tuple[Path, Path]) -> None:
+    program, tests = files
+    program.write_text("import ours\ndef f(x):\n    return x * ours.TWO\n")
+    arguments = ("run", program, "--tests", tests, "--entry-point", "f", "--tier", "A")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        done = command(*arguments, "--python", environment(Path(folder) / "venv"))
+        if done.returncode == 3 and "Operation not permitted" in done.stderr:
+            pytest.skip(f"no tier A here: {done.stderr}")
+        assert done.returncode == 0, done.stdout + done.stderr
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        done = command(*arguments, "--python", environment(Path(folder)))
+        assert done.returncode == 3
+        assert "below /tmp" in done.stderr
+        assert "installed elsewhere" in done.stderr
 
 
 @pytest.mark.isolation
