@@ -121,15 +121,22 @@ async def test_more_may_not_wait_than_agreed() -> None:
 SCAN = """
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
+def places(text, part):
+    at = -1
+    while (at := text.find(part, at + 1)) >= 0:
+        yield at
 def f(first, second):
-    wanted, found, page = (first + second).encode(), 0, 4096
+    first, second = first.encode(), second.encode()
+    found, page = 0, 4096
     libc.sbrk.restype = ctypes.c_void_p
     arena, top = id(object()) & ~0xFFF, libc.sbrk(0) & ~0xFFF
     for low, high in ((arena - (2 << 20), arena + (2 << 20)), (top - (16 << 20), top)):
         for start in range(low, high, page):
             if libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(page), ctypes.create_string_buffer(1)) == 0:
                 try:
-                    found += wanted in ctypes.string_at(start, page)
+                    seen = ctypes.string_at(start, page)
+                    # The two halves are here apart; only what somebody else left has them together.
+                    found += any(seen.startswith(second, at + len(first)) for at in places(seen, first))
                 except Exception:
                     pass
     return found
@@ -155,8 +162,7 @@ async def test_a_zygote_remembers_nothing_of_a_run(alone: LocalSandbox) -> None:
     await alone.run(Program(completion=f"print(input(), '{secret}')"), StdioSuite((StdioCase(secret, ""),)), Limits())
     scan = CallSuite((Call(function="f", args=(secret[:6], secret[6:]), expected=0),))
     outcome = await alone.run(Program(completion=SCAN), scan, Limits(test_wall_s=30))
-    # The arguments are there apart; whole it is only what the scan makes of them itself.
-    assert int(outcome.tests[0].value or 99) <= 2, outcome
+    assert outcome.status is Status.PASSED, outcome
 
 
 @pytest.mark.isolation
