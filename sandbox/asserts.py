@@ -83,6 +83,7 @@ def _boxes(drive: Drive, program: Program, suite: AssertSuite, tally: Tally) -> 
         "code": suite.code,
         "prompt": program.prompt,
         "entry_point": program.entry_point,
+        "module": program.module,
         "stop_on_failure": drive.limits.stop_on_failure,
         "skip": tally.decided,
         "plan": "" if tally.decided else planned(suite.code).packed,

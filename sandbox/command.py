@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from sandbox.errors import UnsupportedLanguage
@@ -69,10 +70,7 @@ def _sandbox(args: argparse.Namespace) -> LocalSandbox:
 
 def _program(args: argparse.Namespace) -> Program:
     language = args.language or _LANGUAGES.get(args.file.suffix.lower(), "python")
-    if is_python(language):
-        if args.files:
-            raise BadInput("--file: a program in Python is one file")
-    else:
+    if not is_python(language):
         try:
             find_language(language)
         except UnsupportedLanguage as error:
@@ -83,7 +81,8 @@ def _program(args: argparse.Namespace) -> Program:
             raise BadInput(f"--python: not for a program in {language}")
     files = tuple((_inner(path, args.file.parent), path.read_text("utf-8")) for path in args.files)
     completion = args.file.read_text("utf-8")
-    return Program(completion=completion, entry_point=args.entry_point, language=language, files=files)
+    program = Program(completion=completion, entry_point=args.entry_point, language=language, files=files)
+    return replace(program, module=args.file.stem) if args.file.stem.isidentifier() else program
 
 
 def _inner(path: Path, home: Path) -> str:

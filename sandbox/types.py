@@ -29,6 +29,8 @@ class Program:
     suffix: str = ""
     entry_point: str | None = None
     language: str = "python"
+    module: str = "solution"
+    """The name under which Python tests may import it."""
     files: tuple[tuple[str, str], ...] = ()
     """Further files of the program: relative path and text. Never the tests' secrets: the candidate can read them."""
 

@@ -194,6 +194,7 @@ def run_judge(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: int) -
         candidate = link.proxy(entry_point) if entry_point else None
         theirs = _names_of_the_program(plan, owned)
         module.__dict__.update({name: link.proxy(name) if name in plan.called else link.maybe(name) for name in theirs})
+        _let_import(job["module"], link, plan)
         module.__dict__.setdefault("callable", is_callable)
         import_what_tests_forgot(plan.mentioned, module.__dict__)
         if candidate is not None:
@@ -205,6 +206,19 @@ def run_judge(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: int) -
     except BadSuite as error:
         write_frame(result_fd, {"invalid": str(error)[:500]})
     finish(result_fd)
+
+
+def _let_import(name: str, link: Link, plan: Plan) -> None:
+    """Let the tests import the program by the name of its file: what they take from it are proxies, too."""
+
+    class Solution(ModuleType):
+        def __getattr__(self, attribute: str) -> Any:
+            if attribute.startswith("__"):
+                raise AttributeError(attribute)
+            return link.proxy(attribute) if attribute in plan.called else link.maybe(attribute)
+
+    if name not in sys.stdlib_module_names:
+        sys.modules[name] = Solution(name)
 
 
 def _names_of_the_program(plan: Plan, owned: set[str]) -> set[str]:

@@ -72,8 +72,8 @@ class Here:
 def run_weak(source: str, job: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
     """Load the source and run the judge's job on it, in this process.
 
-    `job` is a judge's: `code`, `entry_point`, `stop_on_failure` and `skip`, the tests that are left out. Reports
-    `{"planned": number of tests}`, then `{"loaded": True}` or what loading came to, then what a judge reports:
+    `job` is a judge's: `code`, `entry_point`, `module`, `stop_on_failure` and `skip`, the tests that are left out.
+    Reports `{"planned": number of tests}`, then `{"loaded": True}` or what loading came to, then what a judge reports:
     `{"test": number, "status": ..., ...}` for each test and `{"end": True}`; or `{"invalid": why}` instead of those.
     """
     try:
@@ -85,6 +85,8 @@ def run_weak(source: str, job: dict[str, Any], report: Callable[[dict[str, Any]]
         report(said)
         if theirs is None:
             return
+        if job["module"] not in sys.stdlib_module_names:
+            sys.modules[job["module"]] = sys.modules["candidate"]
         names = Names(theirs, plan, entry_point)
         sys.modules["__judge__"] = _as_module(names)
         missing = {name for name in plan.mentioned if name not in theirs}

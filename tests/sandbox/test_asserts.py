@@ -393,3 +393,23 @@ async def test_a_test_that_never_ends_is_a_timeout(sandbox: LocalSandbox) -> Non
     outcome = await run(sandbox, "assert f(1) == 2\nassert [1 for _ in iter(int, 1)]\nassert f(2) == 3\n")
     assert statuses(outcome)[0] is PASSED
     assert statuses(outcome)[1] in (Status.TIMEOUT_CPU, Status.MEMORY_LIMIT)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from solution import f\nassert f(1) == int('2')\n",
+        "from solution import f as g\ndef test_it():\n    assert g(1) == 2\n",
+        "import solution\nassert solution.f(1) == 2\n",
+        "from solution import *\nassert f(1) == int('2')\n",
+    ],
+)
+@pytest.mark.parametrize("in_process", [False, True])
+async def test_tests_may_import_the_program(sandbox: LocalSandbox, code: str, in_process: bool) -> None:
+    suite = AssertSuite(code, in_process=in_process)
+    for source, status in (("def f(x): return x + 1", Status.PASSED), ("def f(x): return x", Status.WRONG_ANSWER)):
+        outcome = await sandbox.run(Program(completion=source), suite, Limits())
+        assert outcome.status is status, outcome
+        assert outcome.integrity == ("weak" if in_process else "strong")
+    with pytest.raises(InvalidSuite, match="No module named 'solution'"):
+        await sandbox.run(Program(completion="def f(x): return 2", module="mine"), suite, Limits())

@@ -159,7 +159,6 @@ def test_says_what_is_wrong_with_the_input(files: tuple[Path, Path]) -> None:
         (("--tests", tests, "--stdin", tests), "--expect"),
         (("--expect", tests, "--expect", tests, "--stdin", tests), "1 --stdin for 2 --expect"),
         (("--tests", tests, "--language", "cobol"), "cobol"),
-        (("--tests", tests, "--file", tests), "--file"),
         (("--tests", tests, "--language", "java", "--in-process"), "--in-process"),
         (("--tests", tests, "--cpu-s", "0"), "--cpu-s"),
     ):

@@ -28,7 +28,7 @@ INCREMENT = "def f(x):\n    return x + 1\n"
 
 def run(source: str, code: str, entry_point: str | None = "f", **job: Any) -> list[dict[str, Any]]:
     """What is reported, in a process of its own."""
-    task = [source, {"code": code, "entry_point": entry_point, "stop_on_failure": False, **job}]
+    task = [source, {"code": code, "entry_point": entry_point, "module": "solution", "stop_on_failure": False, **job}]
     root = Path(__file__).parent.parent.parent
     command = [sys.executable, "-c", RUN]
     done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, cwd=root, check=False)
