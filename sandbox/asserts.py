@@ -145,7 +145,7 @@ class _Attempt:
         self.load_failure = load_failure(message)
         self.loaded = self.load_failure is None
         self.lap.end(frame.cpu_s, frame.wall_s)
-        self._drive.take_tail()
+        self._drive.take_tail(message.get("printed"))
         return self.loaded
 
     def _take_report(self, report: dict[str, Any], frame: Frame) -> bool:
@@ -168,7 +168,7 @@ class _Attempt:
             "value": text(report.get("value")),
         }
         spent = self.lap.end(frame.cpu_s, frame.wall_s, report.get("us"))
-        tail = self._drive.take_tail()
+        tail = self._drive.take_tail(report.get("printed"))
         self._tally.add(TestOutcome(index=index, name=self._tally.name(index), stdout_tail=tail, **spent, **found))
         self.halted = self._drive.limits.stop_on_failure and status != Status.PASSED
         return not self.halted

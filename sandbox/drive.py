@@ -78,9 +78,10 @@ class Drive:
 
     def take_tail(self, count: Any = None) -> str:
         """The end of what was printed since the last time: of so many bytes, where the candidate says how many."""
-        known = type(count) is int and 0 <= count < len(self._printed)
-        part = self._printed[:count] if known else self._printed
-        self._printed = self._printed[count:] if known else bytearray()
+        if type(count) is not int or count < 0:
+            count = len(self._printed)
+        part = self._printed[:count]
+        del self._printed[:count]
         return part[-_TAIL_BYTES:].decode("utf-8", "replace")
 
     def _keep(self, _box: int, _stream: int, data: bytes) -> None:

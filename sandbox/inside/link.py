@@ -37,6 +37,7 @@ class Link:
         self._unasked: dict[NoAnswer, None] = {}
         """One for each opaque value that no test has asked yet whether it is true."""
         self._proxies: list[Callable[..., Any]] = []
+        self._printed = 0
         self._fd = fd
         self._cap = reply_cap_bytes
 
@@ -57,6 +58,11 @@ class Link:
     def raised(self, error: BaseException) -> bool:
         """Whether the candidate raised an exception, and not the test."""
         return error is self.last_raised
+
+    def take_printed(self) -> int | None:
+        """Bytes that the candidate says it printed since the last time; None where that cannot be told."""
+        printed, self._printed = self._printed, 0
+        return printed
 
     def take_unsupported(self) -> NoAnswer | None:
         """Why a test since the last time cannot be judged: a value that did not cross was used, or left unused."""
@@ -131,6 +137,8 @@ class Link:
         """Apply a reply; returns the value, or the exception to raise in the test if the candidate raised one."""
         if reply["id"] != self.calls:
             raise BadFrame("an answer to another call")
+        printed = reply.get("printed")
+        self._printed += printed if type(printed) is int else 0
         if "too_big" in reply:
             self.fault = NoAnswer("output_limit", "the value returned is larger than the output limit")
             raise self.fault

@@ -51,6 +51,10 @@ class Here:
     def calls(self) -> int:
         return self._names.reads
 
+    def take_printed(self) -> int | None:
+        """Tests and program print alike."""
+        return None
+
     def show_last(self) -> str:
         """No call is watched, so no value is known."""
         return ""

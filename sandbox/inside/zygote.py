@@ -141,13 +141,12 @@ class _Wire:
         self._marks += [(cpu_s, wall_s)] * count
 
     def relay_output(self, number: int, stream: int, fd: int) -> int | None:
-        """Relay what was printed, after the frames that wait; returns how much, None when the pipe is closed."""
+        """Relay what was printed, before the frames that wait; returns how much, None when the pipe is closed."""
         try:
             size = os.readv(fd, [self._printed])
         except BlockingIOError:
             return 0
         if size:
-            self.flush()
             self._most = max(self._most, size)
             self._send(OUTPUT, number, stream, b"", self._printed[:size])
         return size or None
@@ -211,8 +210,9 @@ class _Run:
         while (why := self._step()) is None:
             pass
         self._why = why
-        for number in range(len(self._boxes)):  # what was answered before the end is an answer
-            self._read_frames(number)
+        for number, box in enumerate(self._boxes):  # what was answered before the end is an answer
+            if box.channel in self._sources:
+                self._read_frames(number)
 
     def end(self) -> None:
         """Kill what still runs, wait for it, tell the server."""
@@ -263,7 +263,6 @@ class _Run:
         for number in range(len(self._boxes)):
             if why := self._look(number):
                 return why
-        self._wire.flush()
         return self._overrun()
 
     def _heed(self) -> str | None:
@@ -274,20 +273,19 @@ class _Run:
         return "stopped" if json.loads(message).get("stop") == self._order["id"] else None
 
     def _look(self, number: int) -> str | None:
-        """Take what a process printed and said; returns why the run is over, if it is."""
+        """Take what a process said, and what was printed before that; returns why the run is over, if it is."""
         box = self._boxes[number]
+        is_open = box.channel not in self._sources or self._read_frames(number)
         # What a test printed is in its pipe before its frame, or its judge's, is: it goes to the server first.
         for other in range(len(self._boxes)):
             if why := self._take_output(other):
                 return why
-        if box.channel not in self._sources:
-            return None
-        is_open = self._read_frames(number)
+        self._wire.flush()
         if box.fault is not None:
             self._message = box.fault
             return "protocol_error"
         if box.done:
-            return self._take_output(number) or "done"
+            return "done"
         return None if is_open else self._take_rest(number)
 
     def _read_frames(self, number: int) -> bool:

@@ -38,8 +38,11 @@ HALF = Program(completion="def f(x):\n    return 2\n", entry_point="f")
 BROKEN = Program(completion="def f(x:\n", entry_point="f")
 
 CALLS = CallSuite((Call(function="f", args=(1,), expected=2), Call(function="f", args=(2,), expected=3)))
-ASSERTS = AssertSuite("def check(candidate):\n    assert candidate(1) == 2\n    assert candidate(2) == 3\n")
-SUITES = pytest.mark.parametrize("suite", [CALLS, ASSERTS], ids=["calls", "asserts"])
+LITERAL = AssertSuite("def check(candidate):\n    assert candidate(1) == 2\n    assert candidate(2) == 3\n")
+ASSERTS = AssertSuite(
+    "def check(candidate):\n    assert candidate(1) == int('2')\n    assert candidate(2) == int('3')\n"
+)
+SUITES = pytest.mark.parametrize("suite", [CALLS, LITERAL, ASSERTS], ids=["calls", "literal asserts", "asserts"])
 
 EXPECTED = {
     RIGHT: ([Status.PASSED, Status.PASSED], ProgramClass.PASS),

@@ -8,33 +8,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from sandbox import AssertSuite, Call, CallSuite, LaunchFailed, Limits, LocalSandbox, Program, Status, tiers
 from sandbox import zygote as zygotes
+from tests.sandbox import traces
+from tests.sandbox.traces import parents
 
 pytestmark = pytest.mark.isolation
 
 ROOT = Path(__file__).parents[2]
 ONE = CallSuite((Call(function="f", expected=1),))
-JUDGED = AssertSuite("assert f() == 1")
+JUDGED = AssertSuite("assert f() == int('1')")
 RIGHT = Program(completion="def f(): return 1", entry_point="f")
 SLEEPER = Program(completion="import time\ndef f():\n    while True: time.sleep(1)", entry_point="f")
 LONG = Limits(wall_s=100, test_wall_s=100)
-
-
-def parents() -> Iterator[tuple[int, int]]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if fields[0] != "Z":
-                yield int(entry.name), int(fields[1])
 
 
 OTHERS: set[int] = set()
@@ -49,12 +40,7 @@ def others() -> None:
 
 def descendants(pid: int) -> set[int]:
     """All living processes below one, but for the others."""
-    pairs = [pair for pair in parents() if pair[0] not in OTHERS]
-    found, frontier = set[int](), {pid}
-    while frontier:
-        frontier = {child for child, parent in pairs if parent in frontier} - found
-        found |= frontier
-    return found
+    return traces.descendants(pid) - OTHERS
 
 
 def alive(pids: set[int]) -> set[int]:
