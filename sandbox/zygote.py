@@ -251,7 +251,8 @@ class Zygote:
                 end = await self._end_of(current.end, limits["wall_s"] + _GRACE_S)
             except asyncio.CancelledError:
                 self._stop(current)
-                await self._end_of(current.end, _GRACE_S)
+                with contextlib.suppress(LaunchFailed):  # then it is broken, and its close ends the run
+                    await self._end_of(current.end, _GRACE_S)
                 raise
             if end.why == "refused":
                 raise LaunchFailed(f"a run could not be started: {end.message}")
