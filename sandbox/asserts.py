@@ -57,12 +57,15 @@ async def run_asserts(drive: Drive, program: Program, suite: AssertSuite, tally:
             raise InvalidSuite(attempt.invalid)
         if attempt.load_failure is not None:
             return tally.outcome(attempt.load_failure)
-        index = tally.next_index
-        if attempt.ended or attempt.halted or index is None:
+        if attempt.ended or attempt.halted:
             return tally.outcome()
         status, message = attempt.broken or _why(drive, attempt, end)
         if not attempt.loaded:
             return tally.outcome((status, message))
+        index = tally.next_index
+        if index is None:  # what comes after the last test is part of them: as when it raises, it fails them all
+            tally.fail_all(status, message)
+            return tally.outcome()
         spent = attempt.lap.rest(end)
         tally.add(
             TestOutcome(

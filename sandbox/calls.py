@@ -124,7 +124,7 @@ class _Attempt:
         printed = message.get("printed")
         self._printed_bytes += printed if type(printed) is int else 0
         overflowed = self._printed_bytes > self._drive.limits.output_bytes
-        found = _OVERFLOWED if overflowed else self._found(index, message)
+        found = _OVERFLOWED if overflowed else self._judge(index, message)
         self.answered += 1
         tail = self._drive.take_tail(message.get("printed"))
         spent = self.lap.end(frame.cpu_s, frame.wall_s, message.get("us"))
@@ -132,6 +132,13 @@ class _Attempt:
         failed = found["status"] is not Status.PASSED
         self.halted = overflowed or (self._drive.limits.stop_on_failure and failed)
         return not self.halted
+
+    def _judge(self, index: int, answer: dict[str, Any]) -> dict[str, Any]:
+        """What a call came to. Raises `BadFrame`, whatever an answer made for that provokes here."""
+        try:
+            return self._found(index, answer)
+        except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError, MemoryError) as error:
+            raise BadFrame(f"an answer that cannot be judged: {type(error).__name__}") from error
 
     def _found(self, index: int, answer: dict[str, Any]) -> dict[str, Any]:
         """What a call came to, as fields of a `TestOutcome`. Raises `BadFrame`."""

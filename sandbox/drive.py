@@ -12,6 +12,7 @@ from sandbox.zygote import Box, End, Printed, Take, Zygote
 
 _TAIL_BYTES = 2000
 _OPEN_FILES = 64
+_MOST_US = 10**12
 
 WHY = {
     "timeout_cpu": (Status.TIMEOUT_CPU, "out of CPU time"),
@@ -61,7 +62,7 @@ class Drive:
             if self._zygote.out_of_memory():
                 return Status.MEMORY_LIMIT, "killed by the kernel for want of memory"
             return Status.EARLY_EXIT, "closed its result channel"
-        return Status.KILLED, f"killed by {signal.Signals(-code).name}"
+        return Status.KILLED, f"killed by {_signal_name(-code)}"
 
     def may_go_on(self, status: Status) -> bool:
         """Whether the tests after one that ended so are tried in a fresh process."""
@@ -107,6 +108,13 @@ def limits_left(limits: Limits, cpu_s: float = 0.0, wall_s: float = 0.0) -> dict
     }
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals
+        return f"signal {number}"
+
+
 class Lap:
     """The CPU and wall seconds between one frame and the next."""
 
@@ -127,7 +135,7 @@ class Lap:
         self._seen = (cpu_s, wall_s)
         spent = self._left
         if type(claimed_us) is list and [type(claim) for claim in claimed_us] == [int, int]:
-            cpu, wall = (max(0, claim) / 1e6 for claim in claimed_us)
+            cpu, wall = (min(max(0, claim), _MOST_US) / 1e6 for claim in claimed_us)
             spent = (min(spent[0], cpu), min(spent[1], wall))
         self._left = (self._left[0] - spent[0], self._left[1] - spent[1])
         return {"cpu_s": spent[0], "wall_s": spent[1]}

@@ -11,7 +11,7 @@ from sandbox.outcome import Status
 from sandbox.zygote import Box, Frame, Zygote
 
 _OPEN_FILES = 256
-_MANY = 1 << 20
+_FRAMES = 8
 _TAIL_BYTES = 4000
 
 
@@ -34,7 +34,9 @@ def executor(zygote: Callable[[], Awaitable[Zygote]]) -> Execute:
         limits = limits_left(job.limits) | {"open_files": _OPEN_FILES}
         if not job.address_space:
             limits |= {"memory_bytes": 0, "data_bytes": job.limits.memory_bytes + job.own_bytes}
-        box = Box(role="execute", job=job.to_bytes(), frames=_MANY, filter=job.kind, errors_apart=True)
+        # Of a shim that answers calls, or of a compiler's one message; a whole program has nothing to say there.
+        frames = _FRAMES + (0 if job.calls is None else len(job.calls["calls"]))
+        box = Box(role="execute", job=job.to_bytes(), frames=frames, filter=job.kind, errors_apart=True)
         where = await zygote()
         end = await where.run([box], limits, take, printed, job.stdin)
         done = end.boxes[0]

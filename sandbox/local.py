@@ -75,7 +75,11 @@ class LocalSandbox:
             if self._closed:
                 raise LaunchFailed("the sandbox is closed")
             if self._tier is None:
-                self._tier, zygote = await find_tier(self._start_bare, self._tiers)
+                tier, zygote = await find_tier(self._start_bare, self._tiers)
+                if self._closed:
+                    await zygote.close()
+                    raise LaunchFailed("the sandbox is closed")
+                self._tier = tier
                 self._pool.adopt("bare", zygote)
             return self._tier
 
@@ -120,7 +124,8 @@ class LocalSandbox:
         self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None
     ) -> Callable[[Slot], Awaitable[Outcome]]:
         profile = "bare" if self._python is None else profile_of(program.source)
-        if isinstance(suite, AssertSuite) and len(suite.code) > _LARGE:  # off the event loop, which others wait for
+        parsed = len(suite.code) + len(program.prompt) if isinstance(suite, AssertSuite) else 0
+        if parsed > _LARGE:  # off the event loop, which others wait for
             prepared = await asyncio.to_thread(prepare, program, suite, limits, self._order)
         else:
             prepared = prepare(program, suite, limits, self._order)

@@ -125,10 +125,10 @@ class Pool:
         """End every zygote, so that what runs raises `LaunchFailed`; idempotent."""
         self._closed = True
         for slot in self._slots:
-            for follower in slot.followers.values():
+            for follower in list(slot.followers.values()):
                 with contextlib.suppress(SandboxError):
                     self._retire(await follower)
-            for zygote in slot.zygotes.values():
+            for zygote in list(slot.zygotes.values()):
                 self._retire(zygote)
             slot.followers.clear()
         await self._idle.wait()
@@ -136,7 +136,7 @@ class Pool:
             for zygote in slot.zygotes.values():
                 self._retire(zygote)
             slot.zygotes.clear()
-        await asyncio.gather(*self._closing)
+        await asyncio.gather(*list(self._closing))
 
     async def _begin(self, profile: str) -> Zygote:
         zygote = await self._start(profile)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sandbox.outcome import OnTest, Outcome, Status, TestOutcome
 
@@ -20,6 +21,11 @@ class Tally:
         self._tests[test.index] = test
         if self._on_test is not None:
             self._on_test(test)
+
+    def fail_all(self, status: Status, message: str) -> None:
+        """Take back every pass: the run came to this after its last test."""
+        for test in [test for test in self._tests.values() if test.status is Status.PASSED]:
+            self.add(replace(test, status=status, exception_message=message))
 
     @property
     def next_index(self) -> int | None:
@@ -50,13 +56,15 @@ class Tally:
             self._tests.get(index) or TestOutcome(index=index, status=Status.NOT_RUN, name=name)
             for index, name in enumerate(self._names)
         )
-        failures = [test for test in tests if test.status is not Status.PASSED]
+        skipped = {test.index for test in self._tests.values() if test.status is Status.NOT_RUN}
+        failures = [test for test in tests if test.status is not Status.PASSED and test.index not in skipped]
         # A test that was never reached is not what went wrong, if anything else did.
         failures.sort(key=lambda test: test.status is Status.NOT_RUN)
         if stopped is not None:
             return Outcome(status=stopped[0], tests=tests, message=stopped[1])
         if not failures:
-            return Outcome(status=Status.PASSED, tests=tests)
+            ran = len(tests) > len(skipped)
+            return Outcome(status=Status.PASSED if ran else Status.NOT_RUN, tests=tests)
         first = failures[0]
         message = ": ".join(part for part in (first.exception_type, first.exception_message) if part)
         return Outcome(status=first.status, tests=tests, message=message)

@@ -282,7 +282,10 @@ class Zygote:
 
     def out_of_memory(self) -> bool:
         """Whether the kernel killed one of its processes for want of memory since the last time."""
-        before, self._oom_kills = self._oom_kills, 0 if self._group is None else self._group.oom_kills()
+        before = self._oom_kills
+        if self._group is not None:
+            with contextlib.suppress(OSError):  # somebody else removed the group: nobody knows
+                self._oom_kills = self._group.oom_kills()
         return self._oom_kills > before
 
     def _order(self, boxes: Sequence[Box], limits: dict[str, Any], stdin: bytes | None) -> None:
@@ -294,10 +297,10 @@ class Zygote:
                 for box in boxes
             ],
         }
-        if self._group is not None:
-            self._group.allow(_GROUP_BYTES + len(boxes) * (limits["group_bytes"] + 2 * limits["file_bytes"]))
         fds: list[int] = []
         try:
+            if self._group is not None:
+                self._group.allow(_GROUP_BYTES + len(boxes) * (limits["group_bytes"] + 2 * limits["file_bytes"]))
             for data in (*(box.job for box in boxes), *(() if stdin is None else (stdin,))):
                 fds.append(os.memfd_create("job"))
                 _fill(fds[-1], data)
@@ -351,7 +354,10 @@ class Zygote:
         elif current.stopping:
             return
         elif kind == FRAMES:
-            marks = [MARK.unpack_from(body, index * MARK.size) for index in range(count)]
+            marks: list[tuple[float, float]] = []
+            for index in range(count):
+                frames, cpu_s, wall_s = MARK.unpack_from(body, index * MARK.size)
+                marks += [(cpu_s, wall_s)] * frames
             if not current.frames(box, marks, body[count * MARK.size :]):
                 self._stop(current)
         else:

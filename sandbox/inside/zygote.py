@@ -16,6 +16,7 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Callable
 from typing import Any
 
 from sandbox.inside.confine import Setup, run_confined
@@ -26,8 +27,8 @@ FRAMES, OUTPUT, END = 0, 1, 2
 
 HEAD = struct.Struct("<BBH")
 """Kind, number of the confined process, number of marks, or of the stream that was printed to."""
-MARK = struct.Struct("<dd")
-"""CPU and wall seconds since the run's start, when a frame was complete."""
+MARK = struct.Struct("<Idd")
+"""How many frames were found complete at once, and the CPU and wall seconds since the run's start at that time."""
 
 _MAX_ORDER_BYTES, _MAX_FDS = 65536, 8
 _BUFFER_BYTES = 1 << 16
@@ -117,11 +118,10 @@ class _Wire:
         self._printed = memoryview(bytearray(_BUFFER_BYTES))
         self._used = self._most = 0
         self._box = 0
-        self._marks: list[tuple[float, float]] = []
+        self._marks: list[bytes] = []
 
-    def read_frames(self, number: int, box: _Box) -> tuple[bool, int]:
-        """Read what is in a result channel; returns whether it is still open and how many frames were completed."""
-        completed = 0
+    def read_frames(self, number: int, box: _Box, clock: Callable[[], tuple[float, float]]) -> bool:
+        """Read what is in a result channel and note when; returns whether the channel is still open."""
         for _ in range(_READS):
             if number != self._box or self._used > _BUFFER_BYTES // 2:
                 self.flush()
@@ -129,16 +129,16 @@ class _Wire:
             try:
                 size = os.readv(box.channel, [self._view[self._used :]])
             except BlockingIOError:
-                return True, completed
+                return True
             if not size:
-                return False, completed
-            completed += box.follow(self._view[self._used : self._used + size])
+                return False
+            completed = box.follow(self._view[self._used : self._used + size])
             self._used += size
-        return True, completed
-
-    def mark(self, count: int, cpu_s: float, wall_s: float) -> None:
-        """Note when the last frames were found complete."""
-        self._marks += [(cpu_s, wall_s)] * count
+            if completed:
+                self._marks.append(MARK.pack(completed, *clock()))
+            if box.fault is not None:
+                return True
+        return True
 
     def relay_output(self, number: int, stream: int, fd: int) -> int | None:
         """Relay what was printed, before the frames that wait; returns how much, None when the pipe is closed."""
@@ -154,9 +154,8 @@ class _Wire:
     def flush(self) -> None:
         """Send what waits."""
         if self._used:
-            marks = b"".join(MARK.pack(*mark) for mark in self._marks)
             self._most = max(self._most, self._used)
-            self._send(FRAMES, self._box, len(self._marks), marks, self._view[: self._used])
+            self._send(FRAMES, self._box, len(self._marks), b"".join(self._marks), self._view[: self._used])
             self._marks.clear()
             self._used = 0
 
@@ -290,12 +289,12 @@ class _Run:
 
     def _read_frames(self, number: int) -> bool:
         """Read what is there; returns whether the channel is still open."""
-        is_open, completed = self._wire.read_frames(number, self._boxes[number])
-        if completed:
-            now, self._lap_cpu = time.monotonic(), self._cpu_s()
-            self._lap_wall = now
-            self._wire.mark(completed, self._lap_cpu, now - self._start)
-        return is_open
+        return self._wire.read_frames(number, self._boxes[number], self._end_lap)
+
+    def _end_lap(self) -> tuple[float, float]:
+        """CPU and wall seconds of the run, of which the next test's begin to count."""
+        self._lap_cpu, self._lap_wall = self._cpu_s(), time.monotonic()
+        return self._lap_cpu, self._lap_wall - self._start
 
     def _take_rest(self, number: int) -> str | None:
         """A result channel closed: the run is over, unless a judge is there to say what it came to."""

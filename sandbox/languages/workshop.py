@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -171,7 +170,7 @@ def _artifact(executed: Executed, frames: list[bytes]) -> Artifact:
             message = f"the compiled program is larger than {_ARTIFACT_BYTES} bytes"
             return Artifact(status=Status.COMPILE_ERROR, message=message)
         files = {str(path): base64.b64decode(text, validate=True) for path, text in answer["artifact"].items()}
-    except (BadFrame, KeyError, AttributeError, TypeError, binascii.Error) as error:
+    except (BadFrame, KeyError, AttributeError, TypeError, ValueError) as error:
         return Artifact(status=Status.PROTOCOL_ERROR, message=f"while compiling: {error!s:.100}")
     return Artifact(files=files)
 

@@ -415,3 +415,35 @@ async def test_tests_may_import_the_program(sandbox: LocalSandbox, code: str, in
         assert outcome.integrity == ("weak" if in_process else "strong")
     with pytest.raises(InvalidSuite, match="No module named 'solution'"):
         await sandbox.run(Program(completion="def f(x): return 2", module="mine"), suite, Limits())
+
+
+@pytest.mark.parametrize(
+    ("last_words", "status"),
+    [
+        ("import os; os._exit(0)", Status.EARLY_EXIT),
+        ("import ctypes; ctypes.string_at(0)", Status.KILLED),
+        ("print('x' * 5_000_000)", Status.OUTPUT_LIMIT),
+        ("while True: pass", Status.TIMEOUT_CPU),
+        ("return 1", Status.RUNTIME_ERROR),
+    ],
+)
+@pytest.mark.parametrize("tail", ["if f(100) != 5: raise ValueError", "while f(100) != 5: raise ValueError"])
+async def test_what_follows_the_last_assertion_counts(
+    sandbox: LocalSandbox, last_words: str, status: Status, tail: str
+) -> None:
+    source = f"def f(x):\n    if x == 100:\n        {last_words}\n    return x"
+    outcome = await run(sandbox, f"assert f(1) == 1\nassert f(2) == 2\n{tail}\n", source)
+    assert outcome.passed == 0, outcome
+    assert outcome.status is status
+    honest = await run(sandbox, f"assert f(1) == 1\n{tail}\n", "def f(x): return x if x < 9 else 5")
+    assert honest.status is PASSED
+
+
+async def test_what_the_suite_skips_takes_nothing_from_a_candidate(sandbox: LocalSandbox) -> None:
+    skipped = "def test_b():\n    raise unittest.SkipTest('no')\n    assert f(2)\n"
+    code = "import unittest\ndef test_a():\n    assert f(1) == 2\n" + skipped
+    outcome = await run(sandbox, code)
+    assert outcome.status is PASSED, outcome
+    assert statuses(outcome) == [PASSED, NOT_RUN]
+    wrong = await run(sandbox, code, "def f(x): return 0")
+    assert wrong.status is WRONG

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import Call, CallSuite, InvalidSuite, Limits, LocalSandbox, Outcome, Program, Status
+from sandbox import Call, CallSuite, InvalidSuite, LaunchFailed, Limits, LocalSandbox, Outcome, Program, Status
 
 pytestmark = [pytest.mark.isolation, pytest.mark.asyncio(loop_scope="module")]
 
@@ -153,3 +153,43 @@ async def test_verdicts_repeat(sandbox: LocalSandbox) -> None:
     source = "import random\ndef f(): return random.random(), list({'a', 'b', 'c', 'd'})"
     first, second = [await call(sandbox, source, Call(function="f", expected=None)) for _ in range(2)]
     assert first.tests[0].value == second.tests[0].value
+
+
+@pytest.mark.parametrize("claim", ["[10**400, 1]", "[-1, 'x']", "{}", "[1, 10**300]"])
+async def test_a_claim_about_time_is_bounded(sandbox: LocalSandbox, claim: str) -> None:
+    source = f"""
+import json, os
+def f(x):
+    raw = json.dumps({{"id": 0, "printed": 10**400, "us": {claim}, "value": 1}}).encode()
+    os.write(3, len(raw).to_bytes(4, "big") + raw)
+    return 1
+"""
+    outcome = await call(sandbox, source, Call(function="f", args=(1,), expected=2))
+    assert outcome.status in (Status.WRONG_ANSWER, Status.PROTOCOL_ERROR, Status.OUTPUT_LIMIT)
+    assert outcome.tests[0].wall_s is not None
+    assert outcome.tests[0].wall_s <= outcome.wall_s
+
+
+async def test_very_small_frames_are_only_a_fault(sandbox: LocalSandbox) -> None:
+    before = sandbox.stats().retries
+    source = "import os\ndef f(x):\n    while True: os.write(3, b'\\0\\0\\0\\1x' * 10000)"
+    many = [Call(function="f", args=(1,), expected=2)] * 3000
+    outcome = await call(sandbox, source, *many, limits=Limits(max_timeouts=1))
+    assert outcome.status is Status.PROTOCOL_ERROR
+    assert sandbox.stats().retries == before
+
+
+async def test_an_uncommon_signal_is_named_by_its_number(sandbox: LocalSandbox) -> None:
+    outcome = await call(
+        sandbox, "import signal\ndef f(x): signal.raise_signal(40)", Call(function="f", args=(1,), expected=2)
+    )
+    assert outcome.status in (Status.KILLED, Status.WRONG_ANSWER)
+
+
+async def test_closed_while_it_is_probed() -> None:
+    fresh = LocalSandbox()
+    probing = asyncio.create_task(fresh.probe())
+    await asyncio.sleep(0.01)
+    await asyncio.gather(fresh.aclose(), fresh.aclose())
+    with pytest.raises(LaunchFailed, match="closed"):
+        await probing
