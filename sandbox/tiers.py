@@ -28,7 +28,7 @@ _FIRST_USER, _USERS = 61_000, 3_000
 _users = itertools.count(os.getpid())
 
 _PROBE = """
-import os, socket
+import fcntl, os, socket
 def denied(action, *args):
     try:
         action(*args)
@@ -47,7 +47,9 @@ def files_in_own_tmp():
 def network_denied(): return denied(socket.create_connection, ("192.0.2.1", 9), 1)
 def pid_and_parent(): return os.getpid(), os.getppid()
 def new_process_denied(): return denied(os.fork)
-def signals_denied(): return denied(os.kill, os.getppid(), 0) and denied(os.kill, -1, 0)
+def signals_denied():
+    asked = denied(os.kill, os.getppid(), 0) and denied(os.kill, -1, 0)
+    return asked and denied(fcntl.fcntl, 1, fcntl.F_SETOWN, os.getppid())
 def library_readable(): return __import__("colorsys").__name__
 def unprivileged(): return os.getuid() != 0 and denied(os.setuid, 0)
 """

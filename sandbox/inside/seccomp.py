@@ -20,7 +20,7 @@ KINDS: tuple[Kind, ...] = ("python", "run", "compile")
 threads (it may become another program), or a tool chain (it may start processes, and needs its own pid namespace)."""
 
 _PYTHON = {
-    "open files": "read write open close fstat lseek pread64 pwrite64 readv writev preadv pwritev fcntl flock fsync "
+    "open files": "read write open close fstat lseek pread64 pwrite64 readv writev preadv pwritev flock fsync "
     "fdatasync ftruncate fadvise64 fchdir fchmod fstatfs getdents64 openat close_range",
     "paths": "stat lstat access truncate getcwd chdir rename mkdir rmdir link unlink symlink readlink chmod umask "
     "statfs",
@@ -58,6 +58,12 @@ _COMMANDS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 _UNIX = 1
 """The only family of a pair of sockets: a JVM cannot open a file without one. Nothing but read and write may use it."""
 
+_FCNTL = (0, 1, 2, 3, 5, 6, 7, 36, 37, 38, 1030, 1032)
+"""F_DUPFD to F_GETFL, the locks, F_DUPFD_CLOEXEC and F_GETPIPE_SZ: what may be asked of a descriptor by fcntl. Not who
+gets its signals, nor which (F_SETOWN, F_SETSIG, F_SETLEASE, F_NOTIFY ...): the kernel sends them past every filter."""
+
+_F_SETFL, _O_ASYNC = 4, 0x2000
+
 _CLONE_THREAD = 0x0001_0000
 _CLONE_ELSEWHERE = 0x7E02_8000
 """The flags of clone for a new namespace of any kind, and CLONE_PARENT."""
@@ -65,7 +71,7 @@ _CLONE_ELSEWHERE = 0x7E02_8000
 _ARCH = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 _X32_BIT = 0x4000_0000
 _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_GREATER_EQUAL, _JUMP_IF_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_FIRST_ARGUMENT, _OFFSET_SECOND_ARGUMENT = 0, 4, 16, 24
+_OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_FIRST_ARGUMENT, _OFFSET_SECOND_ARGUMENT, _OFFSET_THIRD_ARGUMENT = 0, 4, 16, 24, 32
 _KILL, _ALLOW, _ERRNO = 0x8000_0000, 0x7FFF_0000, 0x0005_0000
 _EPERM, _ENOSYS = 1, 38
 
@@ -143,7 +149,7 @@ class Filter:
 
 def _intervals(kind: Kind, machine: str) -> list[tuple[int, str]]:
     """Where each run of numbers with one answer begins, and the label of the answer."""
-    answers = {"clone": "clone", "clone3": "unknown"}
+    answers = {"clone": "clone", "clone3": "unknown", "fcntl": "fcntl"}
     if kind != "python":
         answers |= {"ioctl": "ioctl", "socketpair": "socketpair"}
     answers |= dict.fromkeys(_OF_THE_OWN_PROCESS.split(), "own process")
@@ -186,6 +192,13 @@ def _blocks(kind: Kind) -> dict[str, list[_Step]]:
             (_JUMP_IF_SET, _CLONE_THREAD, "allow", without_thread),
         ],
         "ioctl": [(_LOAD, _OFFSET_SECOND_ARGUMENT, 0, 0), *commands, (_RETURN, _ERRNO | _EPERM, 0, 0)],
+        "fcntl": [
+            (_LOAD, _OFFSET_SECOND_ARGUMENT, 0, 0),
+            *((_JUMP_IF_EQUAL, command, "allow", "") for command in _FCNTL),
+            (_JUMP_IF_EQUAL, _F_SETFL, "", "refuse"),
+            (_LOAD, _OFFSET_THIRD_ARGUMENT, 0, 0),
+            (_JUMP_IF_SET, _O_ASYNC, "refuse", "allow"),
+        ],
         "socketpair": [
             (_LOAD, _OFFSET_FIRST_ARGUMENT, 0, 0),
             (_JUMP_IF_EQUAL, _UNIX, "allow", "refuse"),
