@@ -87,9 +87,7 @@ class Setup:
     """Programs may be executed, those a run writes to its folder among them."""
     own_user: bool = True
     """The zygote's user is nobody else's, so that the kernel's count of its processes bounds a run's threads."""
-    hard_limits: dict[int, int] = field(
-        default_factory=lambda: {which: resource.getrlimit(which)[1] for which in _LIMITED}
-    )
+    hard_limits: dict[int, int] = field(default_factory=_hard_limits)
     """Those that the zygote is under itself."""
     base_bytes: int = 0
     """Address space that the zygote has mapped already."""
