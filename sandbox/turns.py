@@ -45,18 +45,20 @@ class Turns(Generic[T]):
 
     def give(self, slot: T) -> None:
         """Give a slot back, to whoever is next."""
-        if not self._waiting:
-            self._free.append(slot)
-            return
-        whose = next(iter(self._waiting))
-        queue = self._waiting.pop(whose)
-        turn = queue.popleft()
-        if queue:
-            self._waiting[whose] = queue  # behind all others
-        turn.set_result(slot)
+        while self._waiting:
+            whose = next(iter(self._waiting))
+            queue = self._waiting.pop(whose)
+            turn = queue.popleft()
+            if queue:
+                self._waiting[whose] = queue  # behind all others
+            if not turn.done():  # else it was cancelled a moment ago, and its task has not run since
+                turn.set_result(slot)
+                return
+        self._free.append(slot)
 
     def _forget(self, whose: str, turn: asyncio.Future[T]) -> None:
-        queue = self._waiting[whose]
-        queue.remove(turn)
-        if not queue:
-            del self._waiting[whose]
+        queue = self._waiting.get(whose, deque())
+        if turn in queue:  # else its turn came after it was cancelled, and passed
+            queue.remove(turn)
+            if not queue:
+                del self._waiting[whose]

@@ -80,6 +80,21 @@ async def test_a_slot_that_comes_with_the_cancellation_is_given_on() -> None:
     assert await turns.take("c") == 0
 
 
+async def test_a_turn_that_comes_to_one_who_is_leaving_goes_to_the_next() -> None:
+    turns = Turns([0], max_waiting=3)
+    slot = await turns.take("a")
+    leaving, staying = (asyncio.create_task(turns.take(whose)) for whose in "bc")
+    await waiting(turns, 2)
+    leaving.cancel()
+    turns.give(slot)  # before the cancelled task has run
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert await staying == 0
+    assert turns.waiting == 0
+    turns.give(0)
+    assert await turns.take("d") == 0
+
+
 @pytest.mark.isolation
 async def test_a_request_with_many_runs_does_not_hold_up_another() -> None:
     done: list[str] = []
