@@ -1,8 +1,8 @@
 """Other hosts than this one, as far as a process can be shown them: what a command would meet there, it meets here.
 
 `as_host` gives the prefix; this file is also the program it names, run by root, which sets the user, capabilities and a
-system-call filter, then becomes the command. Not shown are what a container's engine does beyond that (hidden paths under
-/proc, a root of its own) and AppArmor.
+system-call filter, then becomes the command. Not shown are what a container's engine does beyond that (hidden paths
+under /proc, a root of its own) and AppArmor.
 """
 
 from __future__ import annotations
