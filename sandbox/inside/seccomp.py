@@ -55,8 +55,15 @@ _OF_THE_OWN_PROCESS = "tgkill prlimit64 getpgid getsid sched_getparam sched_gets
 _COMMANDS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: what runtimes ask of their descriptors by ioctl."""
 
+_FIONBIO = 0x5421
+"""The only command of Python's: it makes a socket non-blocking by ioctl."""
+
 _UNIX = 1
-"""The only family of a pair of sockets: a JVM cannot open a file without one. Nothing but read and write may use it."""
+_STREAMS = (0x1, 0x801, 0x8_0001, 0x8_0801)
+"""SOCK_STREAM, with SOCK_NONBLOCK, SOCK_CLOEXEC or both. The only pairs of sockets are such streams of AF_UNIX: a JVM
+cannot open a file without one, and asyncio wakes its loop by one. A stream stays with its peer, a datagram goes to any
+address. Its bytes may be sent and received without an address and without flags (MSG_OOB has led into the kernel), and
+no message with descriptors (sendmsg)."""
 
 _FCNTL = (0, 1, 2, 3, 5, 6, 7, 36, 37, 38, 1030, 1032)
 """F_DUPFD to F_GETFL, the locks, F_DUPFD_CLOEXEC and F_GETPIPE_SZ: what may be asked of a descriptor by fcntl. Not who
@@ -72,6 +79,7 @@ _ARCH = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 _X32_BIT = 0x4000_0000
 _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_GREATER_EQUAL, _JUMP_IF_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_FIRST_ARGUMENT, _OFFSET_SECOND_ARGUMENT, _OFFSET_THIRD_ARGUMENT = 0, 4, 16, 24, 32
+_OFFSET_FOURTH_ARGUMENT, _OFFSET_FIFTH_ARGUMENT = 40, 48
 _KILL, _ALLOW, _ERRNO = 0x8000_0000, 0x7FFF_0000, 0x0005_0000
 _EPERM, _ENOSYS = 1, 38
 
@@ -150,8 +158,9 @@ class Filter:
 def _intervals(kind: Kind, machine: str) -> list[tuple[int, str]]:
     """Where each run of numbers with one answer begins, and the label of the answer."""
     answers = {"clone": "clone", "clone3": "unknown", "fcntl": "fcntl"}
-    if kind != "python":
-        answers |= {"ioctl": "ioctl", "socketpair": "socketpair"}
+    answers |= {"ioctl": "ioctl", "socketpair": "socketpair"}
+    if kind == "python":
+        answers |= {"sendto": "send", "recvfrom": "receive"}
     answers |= dict.fromkeys(_OF_THE_OWN_PROCESS.split(), "own process")
     answers |= dict.fromkeys(" ".join(_ALLOWED[kind].values()).split(), "allow")
     numbers = NUMBERS[machine]
@@ -184,7 +193,9 @@ def _branch(steps: list[_Step], intervals: list[tuple[int, str]]) -> None:
 def _blocks(kind: Kind) -> dict[str, list[_Step]]:
     """What follows the search: the tests of arguments, then the answers; `for_process` counts on the last three."""
     without_thread = "allow" if kind == "compile" else "refuse"
-    commands: list[_Step] = [(_JUMP_IF_EQUAL, command, "allow", "") for command in _COMMANDS]
+    commands: list[_Step] = [
+        (_JUMP_IF_EQUAL, command, "allow", "") for command in ((_FIONBIO,) if kind == "python" else _COMMANDS)
+    ]
     return {
         "clone": [
             (_LOAD, _OFFSET_FIRST_ARGUMENT, 0, 0),
@@ -201,7 +212,22 @@ def _blocks(kind: Kind) -> dict[str, list[_Step]]:
         ],
         "socketpair": [
             (_LOAD, _OFFSET_FIRST_ARGUMENT, 0, 0),
-            (_JUMP_IF_EQUAL, _UNIX, "allow", "refuse"),
+            (_JUMP_IF_EQUAL, _UNIX, "", "refuse"),
+            (_LOAD, _OFFSET_SECOND_ARGUMENT, 0, 0),
+            *((_JUMP_IF_EQUAL, stream, "allow", "") for stream in _STREAMS),
+            (_RETURN, _ERRNO | _EPERM, 0, 0),
+        ],
+        "send": [  # an address is a pointer of two halves
+            (_LOAD, _OFFSET_FIFTH_ARGUMENT, 0, 0),
+            (_JUMP_IF_EQUAL, 0, "", "refuse"),
+            (_LOAD, _OFFSET_FIFTH_ARGUMENT + 4, 0, 0),
+            (_JUMP_IF_EQUAL, 0, "", "refuse"),
+            (_LOAD, _OFFSET_FOURTH_ARGUMENT, 0, 0),
+            (_JUMP_IF_EQUAL, 0, "allow", "refuse"),
+        ],
+        "receive": [
+            (_LOAD, _OFFSET_FOURTH_ARGUMENT, 0, 0),
+            (_JUMP_IF_EQUAL, 0, "allow", "refuse"),
         ],
         "unknown": [(_RETURN, _ERRNO | _ENOSYS, 0, 0)],
         "kill": [(_RETURN, _KILL, 0, 0)],

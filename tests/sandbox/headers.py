@@ -40,7 +40,16 @@ def read(machine: str) -> dict[str, int] | None:
 
 def spoken_of() -> set[str]:
     """Every name that some filter speaks of."""
-    names = {"clone", "clone3", "fcntl", "ioctl", "socketpair", *seccomp._OF_THE_OWN_PROCESS.split()}
+    names = {
+        "clone",
+        "clone3",
+        "fcntl",
+        "ioctl",
+        "recvfrom",
+        "sendto",
+        "socketpair",
+        *seccomp._OF_THE_OWN_PROCESS.split(),
+    }
     return names.union(*(group.split() for kind in seccomp._ALLOWED.values() for group in kind.values()))
 
 

@@ -29,6 +29,21 @@ def f(n):
     for thread in threads: thread.join()
     return len(made)
 """
+LOOP = """
+import asyncio
+async def half(x):
+    await asyncio.sleep(0.01)
+    return await asyncio.to_thread(lambda: x / 2)
+async def all_halves(n):
+    queue = asyncio.Queue()
+    async def put():
+        for x in await asyncio.gather(*map(half, range(n))): await queue.put(x)
+    task = asyncio.create_task(put())
+    total = sum([await asyncio.wait_for(queue.get(), 5) for _ in range(n)])
+    await task
+    return total
+def f(n): return asyncio.run(all_halves(n)) + asyncio.run(asyncio.sleep(0, 0))
+"""
 
 
 async def passes(sandbox: LocalSandbox, source: str, argument: int, expected: object) -> None:
@@ -43,3 +58,7 @@ async def test_a_pool_of_threads_works(sandbox: LocalSandbox) -> None:
 
 async def test_many_threads_start(sandbox: LocalSandbox) -> None:
     await passes(sandbox, MANY, 40, 40)
+
+
+async def test_an_event_loop_runs_and_is_woken_by_threads(sandbox: LocalSandbox) -> None:
+    await passes(sandbox, LOOP, 4, 3.0)
