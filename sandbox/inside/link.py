@@ -12,6 +12,7 @@ from typing import Any
 from sandbox.inside.codec import LOST, BadFrame, Unsupported, decode, encode, read_frame, short_repr, write_frame
 from sandbox.inside.opaque import is_opaque, only_called, opaque
 
+_ENDS_A_LOOP = (StopIteration, StopAsyncIteration)
 _LEADS_NOWHERE = (type(None), bool, int, float, complex, str, bytes, ModuleType)
 
 
@@ -204,10 +205,14 @@ def _both_containers(old: Any, new: Any) -> bool:
 
 
 def _exception(reply: dict[str, Any]) -> Exception:
-    """The exception a candidate raised, by its nearest builtin name; never one that would leave the test early."""
+    """The exception a candidate raised, by its nearest builtin name; never one that would leave the test early.
+
+    Nor one that would quietly end a loop of the test's own: as in a generator, that becomes a `RuntimeError`.
+    """
     kind = getattr(builtins, str(reply["base"]), None)
     message = str(reply["message"])[:200]
     if isinstance(kind, type) and issubclass(kind, Exception):
+        kind = RuntimeError if issubclass(kind, _ENDS_A_LOOP) else kind
         with contextlib.suppress(TypeError):  # UnicodeDecodeError and the like want more than a message
             error: Exception = kind(message)
             error.__dict__["touchstone_name"] = str(reply["raised"])[:80]

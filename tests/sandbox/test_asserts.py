@@ -167,6 +167,19 @@ async def test_exceptions_cross_by_their_builtin_name(
 
 
 @pytest.mark.parametrize(
+    "raised", ["StopIteration", "StopAsyncIteration", "type('Own', (StopIteration,), {})", "GeneratorExit"]
+)
+@pytest.mark.parametrize("test", ["assert all(map(lambda x: f(x) == 5, [1]))", "assert list(map(f, [1])) == []"])
+async def test_no_exception_of_a_candidates_ends_a_loop_of_the_tests(
+    sandbox: LocalSandbox, test: str, raised: str
+) -> None:
+    outcome = await run(sandbox, test, f"def f(x):\n    raise {raised}\n")
+    assert statuses(outcome) == [RAISED]
+    told = f"{outcome.tests[0].exception_type} {outcome.tests[0].exception_message}"
+    assert ("Own" if "Own" in raised else raised) in told
+
+
+@pytest.mark.parametrize(
     ("body", "test", "expected"),
     [
         ("raise AssertionError", "assert f(1) == 2", RAISED),
