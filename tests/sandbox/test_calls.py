@@ -129,7 +129,7 @@ def f():
         pass
     return started
 """
-    outcome = await call(sandbox, source, Call(function="f", expected=7), limits=Limits(processes=8))
+    outcome = await call(sandbox, source, Call(function="f", expected=8), limits=Limits(processes=8))
     assert outcome.status is Status.PASSED, outcome
 
 
