@@ -24,6 +24,8 @@ class Group:
     members: list[tuple[Action, range]] = field(default_factory=list)
     """What to call, with the tests it holds."""
     clear: list[Action] = field(default_factory=list)
+    cleared: list[int] = field(default_factory=list)
+    """The tests that what clears belongs to: they fail where it raises."""
 
     @property
     def tests(self) -> list[int]:
@@ -40,7 +42,8 @@ def groups(plan: Plan, namespace: dict[str, Any], candidate: Any) -> Iterator[Gr
     yield Group(lambda: (hook("setUpModule"), hook("setup_module", module)), members)
     for name, pieces in plan.cases.items():
         yield _class_group(namespace, name, pieces, candidate)
-    yield Group(lambda: None, [], [lambda: hook("tearDownModule"), lambda: hook("teardown_module", module)])
+    clear = [lambda: hook("tearDownModule"), lambda: hook("teardown_module", module), unittest.doModuleCleanups]
+    yield Group(lambda: None, [], clear, list(range(len(plan.names))))
 
 
 def _hook(namespace: Mapping[str, Any], name: str, *given: Any) -> None:
@@ -83,6 +86,8 @@ def _class_group(namespace: dict[str, Any], name: str, pieces: list[Piece], cand
     def clean_up() -> None:
         if issubclass(namespace[name], unittest.TestCase):
             namespace[name].doClassCleanups()
+            for _, error, _ in getattr(namespace[name], "tearDown_exceptions", ()):
+                raise error
 
     def run(piece: Piece) -> None:
         case = namespace[name]
@@ -91,7 +96,8 @@ def _class_group(namespace: dict[str, Any], name: str, pieces: list[Piece], cand
         else:
             _run_plain(case, piece, (candidate,) if piece.takes_candidate else ())
 
-    return Group(prepare, [(functools.partial(run, piece), piece.tests) for piece in pieces], [clear, clean_up])
+    members: list[tuple[Action, range]] = [(functools.partial(run, piece), piece.tests) for piece in pieces]
+    return Group(prepare, members, [clear, clean_up], [index for piece in pieces for index in piece.tests])
 
 
 def _class_hook(case: type, name: str) -> None:
@@ -111,7 +117,19 @@ def _run_method(case: type[unittest.TestCase], piece: Piece) -> None:
         finally:
             test.tearDown()
     finally:
-        test.doCleanups()
+        _clean_up(test)
+
+
+def _clean_up(test: unittest.TestCase) -> None:
+    """`doCleanups`, which without a runner would keep what they raise to itself."""
+    waiting = test._cleanups  # type: ignore[attr-defined]
+    try:
+        while waiting:
+            function, args, kwargs = waiting.pop()
+            function(*args, **kwargs)
+    finally:
+        if waiting:
+            _clean_up(test)
 
 
 def _run_plain(case: type, piece: Piece, args: tuple[Any, ...]) -> None:

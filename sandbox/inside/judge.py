@@ -80,7 +80,7 @@ class Judge:
             for action, tests in group.members:
                 self._guard(action, tests)
             for action in group.clear:
-                self._guard(action, ())
+                self._guard(action, group.cleared)
 
     def _guard(self, action: Callable[[], Any], tests: Iterable[int]) -> bool:
         """Run what holds some tests; when it raises between them, those not yet reported came to that exception.
@@ -100,6 +100,8 @@ class Judge:
                     f"the test code raised before any test{where}: {type(error).__name__}: {error}"
                 ) from error
             meant = [index for index in tests if index not in self._plan.skip]
+            if isinstance(error, unittest.SkipTest) and self._reported.issuperset(meant):
+                return False
             # After the last test it fails them all: what they asked is not all that was to hold.
             for index in [index for index in meant if index not in self._reported] or meant:
                 self.report(index, error)

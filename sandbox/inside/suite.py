@@ -25,6 +25,10 @@ _FunctionDef = ast.FunctionDef
 _MAX_COPIED = 5000
 """Statements that cases are copied into; with more, all cases of a function are one."""
 
+_MAX_CUTS = 20
+"""Places from its end at which a prompt that does not parse is cut off; the larger, the fewer."""
+_MAX_PARSED_AGAIN = 400_000
+
 _PARSER_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
@@ -79,7 +83,8 @@ def plan_suite(code: str, skip: Iterable[int] = ()) -> Plan:
         module = ast.parse(code, "<tests>")
     except _PARSER_ERRORS as error:
         raise BadSuite(f"the test code does not parse: {error}") from error
-    module.body = [inner for node in module.body for inner in _as_main(node)]
+    helpers = _helpers_of_main(module)
+    module.body = [inner for node in module.body for inner in _as_main(node, helpers)]
     return _Planner(module, frozenset(skip)).plan_all()
 
 
@@ -102,6 +107,7 @@ class _Planner:
         runnable = {node.name: taken for node in functions if (taken := self._takes_candidate(node)) is not None}
         classes = self._test_classes()
         self._asserting = _asserting_helpers(module, set(runnable), self._shapes.assertions)
+        self._refuse_aliases({case.name for case, _ in classes})
         module.body = [node for node in module.body if not _is_own_run(node, set(runnable))]
         # Tests are numbered in the order they run: the module, check, the test functions, the classes.
         module.body = self._wrap(module.body, "")
@@ -163,11 +169,12 @@ class _Planner:
     def _test_classes(self) -> list[tuple[ast.ClassDef, list[ast.FunctionDef]]]:
         """The classes that hold tests, with their test methods."""
         kinds: dict[str, str] = {}
+        holding = _classes_with_tests(self._module)
         found: list[tuple[ast.ClassDef, list[ast.FunctionDef]]] = []
         for node in self._module.body:
             if not isinstance(node, ast.ClassDef):
                 continue
-            bases = [_name(base) for base in node.bases]
+            bases = [_name(base).rpartition(".")[2] for base in node.bases]
             kind = (
                 "unittest" if any(base.endswith("TestCase") or kinds.get(base) == "unittest" for base in bases) else ""
             )
@@ -175,8 +182,8 @@ class _Planner:
                 kind = "plain"
             methods = [item for item in node.body if isinstance(item, _FunctionDef)]
             tests = [method for method in methods if method.name.startswith("test")]
-            heirs_of = [base for base in bases if any(base == case.name for case, _ in found)]
-            if kind and heirs_of:
+            heirs_of = [base for base in bases if base in holding]
+            if heirs_of and (kind or node.name.startswith("Test")):
                 raise BadSuite(f"{node.name} inherits the tests of {heirs_of[0]}, which is not covered")
             if kind == "unittest" and any(map(self._shapes.is_parametrized, tests)):
                 raise BadSuite(f"{node.name} is a TestCase with parametrize, which is not covered")
@@ -184,6 +191,23 @@ class _Planner:
             if kind and tests:
                 found.append((node, tests))
         return found
+
+    def _refuse_aliases(self, found: set[str]) -> None:
+        """Names that a runner would take for tests, given to what no runner would find otherwise."""
+        holding = _classes_with_tests(self._module) - found
+        bodies = [self._module.body, *(node.body for node in self._module.body if isinstance(node, ast.ClassDef))]
+        for body in bodies:
+            for node in body:
+                if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+                    continue
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                value = _name(node.value).rpartition(".")[2]
+                asserts = value in self._asserting and not value.startswith("test")
+                if isinstance(node.value, ast.Lambda):
+                    asserts = any(_is_assertion(inner, self._asserting) for inner in ast.walk(node.value))
+                for name in map(_name, targets):
+                    if (name.startswith("test") and asserts) or (name.startswith("Test") and value in holding):
+                        raise BadSuite(f"{name} is another name of a test, which is not covered")
 
     def _pieces(self, node: ast.FunctionDef, holder: list[ast.stmt], where: str, *, takes: bool) -> list[Piece]:
         """The pieces of a function: one, or one for each of its cases, which are copies beside it."""
@@ -236,10 +260,11 @@ def parse_beginning(prompt: str) -> list[ast.stmt]:
         with contextlib.suppress(*_PARSER_ERRORS):
             return ast.parse(text).body
     lines = prompt.splitlines()
-    for end in range(len(lines) - 1, 0, -1):
-        if lines[end].startswith(("def ", "class ", "@")):
-            with contextlib.suppress(*_PARSER_ERRORS):
-                return ast.parse("\n".join(lines[:end])).body
+    cuts = [end for end in range(1, len(lines)) if lines[end].startswith(("def ", "class ", "@"))]
+    tries = min(_MAX_CUTS, 1 + _MAX_PARSED_AGAIN // len(prompt))  # each is parsed anew
+    for end in cuts[: -tries - 1 : -1]:
+        with contextlib.suppress(*_PARSER_ERRORS):
+            return ast.parse("\n".join(lines[:end])).body
     return []
 
 
@@ -251,14 +276,56 @@ def wrapped_test(node: ast.stmt) -> tuple[int, ast.stmt] | None:
     return None
 
 
-def _as_main(node: ast.stmt) -> list[ast.stmt]:
-    """What stands for `if __name__ == "__main__":`: its assertions, if it has any, and nothing that only runs tests."""
+def _as_main(node: ast.stmt, helpers: set[str]) -> list[ast.stmt]:
+    """What stands for `if __name__ == "__main__":`: its body, if that asserts, and nothing that only runs tests."""
     match node:
         case ast.If(
             test=ast.Compare(left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant(value="__main__")])
         ):
-            return node.body if any(isinstance(inner, ast.Assert) for inner in node.body) else []
+            asserts = any(isinstance(inner, ast.Assert) for inner in node.body)
+            return [_without_exit(inner) for inner in node.body] if asserts or _calls(node, helpers) else []
     return [node]
+
+
+def _without_exit(node: ast.stmt) -> ast.stmt:
+    """`sys.exit(run())` as `run()`."""
+    match node:
+        case ast.Expr(value=ast.Call(func=function, args=[ast.Call() as inner], keywords=[])):
+            if _name(function) in ("sys.exit", "exit", "quit", "SystemExit"):
+                return ast.copy_location(ast.Expr(inner), node)
+        case ast.Raise(exc=ast.Call(func=ast.Name(id="SystemExit"), args=[ast.Call() as inner])):
+            return ast.copy_location(ast.Expr(inner), node)
+    return node
+
+
+def _helpers_of_main(module: ast.Module) -> set[str]:
+    """The functions of the module that assert, themselves or by others, and that no runner would find."""
+    found: dict[str, ast.FunctionDef] = {}
+    for node in module.body:
+        if isinstance(node, _FunctionDef):
+            own = node.name == "check" or (node.name.startswith("test") and _required(node.args) in ([], ["candidate"]))
+            if not own and not any("parametrize" in _name(_called(each)) for each in node.decorator_list):
+                found[node.name] = node
+    helpers: set[str] = set()
+    while True:
+        more = {
+            name
+            for name, node in found.items()
+            if name not in helpers
+            and (any(_is_assertion(inner, set()) for inner in ast.walk(node)) or _calls(node, helpers))
+        }
+        if not more:
+            return helpers
+        helpers |= more
+
+
+def _calls(node: ast.AST, names: set[str]) -> bool:
+    calls = [inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call)]
+    return any(isinstance(function, ast.Name) and function.id in names for function in calls)
+
+
+def _called(node: ast.expr) -> ast.expr:
+    return node.func if isinstance(node, ast.Call) else node
 
 
 def _required(args: ast.arguments) -> list[str]:
@@ -266,6 +333,22 @@ def _required(args: ast.arguments) -> list[str]:
     positional = [*args.posonlyargs, *args.args]
     named = [each for each, default in zip(args.kwonlyargs, args.kw_defaults, strict=True) if default is None]
     return [each.arg for each in [*positional[: len(positional) - len(args.defaults)], *named]]
+
+
+def _classes_with_tests(module: ast.Module) -> set[str]:
+    """The classes that define test methods, or inherit them from another of the module."""
+    holding: set[str] = set()
+    classes = [node for node in ast.walk(module) if isinstance(node, ast.ClassDef)]
+    for node in classes:
+        if any(isinstance(item, _FunctionDef) and item.name.startswith("test") for item in node.body):
+            holding.add(node.name)
+    while more := {
+        node.name
+        for node in classes
+        if node.name not in holding and any(_name(base).rpartition(".")[2] in holding for base in node.bases)
+    }:
+        holding |= more
+    return holding
 
 
 def _asserting_helpers(module: ast.Module, runnable: set[str], asserting: set[str]) -> set[str]:

@@ -460,3 +460,68 @@ async def test_what_the_suite_skips_takes_nothing_from_a_candidate(sandbox: Loca
     assert statuses(outcome) == [PASSED, NOT_RUN]
     wrong = await run(sandbox, code, "def f(x): return 0")
     assert wrong.status is WRONG
+
+
+TEARDOWN = {
+    "tearDownClass": "import unittest\nclass T(unittest.TestCase):\n    def test_a(self):\n"
+    "        self.assertEqual(f(1), 2)\n"
+    "    @classmethod\n    def tearDownClass(cls):\n        assert f(2) == 3, 'wrong'\n",
+    "cleanup": "import unittest\nclass T(unittest.TestCase):\n    def test_a(self):\n"
+    "        self.addCleanup(lambda: self.assertEqual(f(2), 3))\n        self.assertEqual(f(1), 2)\n",
+    "class cleanup": "import unittest\ndef late():\n    assert f(2) == 3\nclass T(unittest.TestCase):\n"
+    "    @classmethod\n    def setUpClass(cls):\n        cls.addClassCleanup(late)\n"
+    "    def test_a(self):\n        self.assertEqual(f(1), 2)\n",
+    "module": "def test_a():\n    assert f(1) == 2\ndef teardown_module():\n    assert f(2) == 3\n",
+    "function": "def test_a():\n    assert f(1) == 2\ndef teardown_function():\n    assert f(2) == 3\n",
+    "class": "class TestA:\n    def test_a(self):\n        assert f(1) == 2\n"
+    "    @classmethod\n    def teardown_class(cls):\n        assert f(2) == 3\n",
+    "method": "class TestA:\n    def test_a(self):\n        assert f(1) == 2\n"
+    "    def teardown_method(self):\n        assert f(2) == 3\n",
+}
+
+
+@pytest.mark.parametrize("form", TEARDOWN)
+async def test_what_clears_may_assert(sandbox: LocalSandbox, form: str) -> None:
+    assert set(statuses(await run(sandbox, TEARDOWN[form]))) == {PASSED}
+    wrong = await run(sandbox, TEARDOWN[form], "def f(x): return 2")
+    assert set(statuses(wrong)) == {WRONG}, wrong
+
+
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [
+        ("def run():\n    assert f(2) == 3\nif __name__ == '__main__':\n    run()\n", [WRONG]),
+        (
+            "def run():\n    assert f(2) == 3\nif __name__ == '__main__':\n    import sys\n    sys.exit(run())\n",
+            [WRONG],
+        ),
+        (
+            "def one():\n    assert f(2) == 3\ndef run():\n    one()\nassert f(1) == 2\n"
+            "if __name__ == '__main__':\n    run()\n",
+            [WRONG],
+        ),
+        ("def test_a():\n    assert f(2) == 3\nif __name__ == '__main__':\n    test_a()\n", [WRONG]),
+    ],
+)
+async def test_what_a_program_of_tests_runs_is_run(sandbox: LocalSandbox, code: str, wrong: list[Status]) -> None:
+    assert set(statuses(await run(sandbox, code))) == {PASSED}
+    assert statuses(await run(sandbox, code, "def f(x): return 2")) == wrong
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("class Common:\n    def test_m(self): assert f(1) == 2\nclass T(Common, TestCase): pass\n", "Common"),
+        ("class Common:\n    def test_m(self): assert f(1) == 2\nclass TestA(Common): pass\n", "Common"),
+        (
+            "class Outer:\n    class Base(TestCase):\n        def test_m(self): assert f(1) == 2\n"
+            "class TestA(Outer.Base): pass\n",
+            "Base",
+        ),
+        ("def case():\n    assert f(2) == 3\ntest_case = case\n", "test_case"),
+        ("def case(self):\n    assert f(2) == 3\nclass T(TestCase):\n    test_case = case\n", "test_case"),
+    ],
+)
+async def test_tests_by_another_name_are_refused(sandbox: LocalSandbox, code: str, names: str) -> None:
+    with pytest.raises(InvalidSuite, match=names):
+        await run(sandbox, f"from unittest import TestCase\nassert f(1) == 2\n{code}")

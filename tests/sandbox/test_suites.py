@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -232,3 +233,14 @@ def test_both_forms_say_the_same(both: Runs, program: str, code: str) -> None:
             assert sorted(one.value or "") == sorted(other.value or "")  # each process has its own order of a set
         elif other.exception_type != "SystemExit":  # which the judge may not raise in its own process
             assert one.exception_type == other.exception_type
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["(\n" + "def a():\n" * 100_000, "def a(): return 1\n" * 50_000 + "x = = 1\n  y\n"],
+    ids=["never closed", "broken at its end"],
+)
+def test_a_prompt_that_does_not_parse_is_given_up_soon(prompt: str) -> None:
+    started = time.process_time()
+    look_at("assert f(1) == 1", "f", prompt)
+    assert time.process_time() - started < 10
