@@ -78,7 +78,7 @@ _ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    "MALLOC_ARENA_MAX": "1",  # an arena a thread is 128 MiB of address space that is limited
+    "MALLOC_ARENA_MAX": "1",  # an arena a thread would take 64 MiB of the address space, which is limited
 }
 
 
