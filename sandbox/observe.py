@@ -30,6 +30,8 @@ def _canonical(value: Any) -> str:
     name = kind.__name__
     if kind in (set, frozenset):
         return f"{name}{{{','.join(sorted(map(_canonical, value)))}}}"
+    if kind is Counter:  # what is counted zero times is as good as absent
+        value = {key: count for key, count in value.items() if count != 0}
     if kind in (dict, Counter, defaultdict):
         return f"{name}{{{','.join(sorted(f'{_canonical(key)}:{_canonical(item)}' for key, item in value.items()))}}}"
     if kind is OrderedDict:
@@ -40,4 +42,6 @@ def _canonical(value: Any) -> str:
         return hex(value)
     if kind is float:
         return float.hex(value + 0.0)  # the two zeros are equal
+    if kind is complex:
+        return f"{name} {_canonical(value.real)} {_canonical(value.imag)}"
     return f"{name} {value!r}"

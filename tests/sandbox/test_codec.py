@@ -27,6 +27,7 @@ from sandbox.inside.codec import (
     short_repr,
     write_frame,
 )
+from sandbox.observe import fingerprint
 
 relaxed = settings(deadline=None, database=None)  # shared machines, and folders that may be read-only
 
@@ -182,8 +183,9 @@ def test_malformed_data_is_refused(data: Any) -> None:
 
 
 @pytest.mark.parametrize("tag", ["s", "z", "d", "k"])
-def test_keys_chosen_to_collide_are_refused_at_once(tag: str) -> None:
-    keys = [{"i": hex(n * (2**61 - 1))} for n in range(30_000)]
+@pytest.mark.parametrize("distinct", [0, 30_001])
+def test_keys_chosen_to_collide_are_refused_at_once(tag: str, distinct: int) -> None:
+    keys = [{"i": hex(n * (2**61 - 1))} for n in range(30_000)] + [{"i": hex(n)} for n in range(1, distinct)]
     pairs = [[key, 0] for key in keys]
     body = {"d": pairs, "k": ["Counter", None, pairs]}.get(tag, keys)
     started = time.process_time()
@@ -271,3 +273,19 @@ def test_every_value_without_nan_equals_itself(value: Any) -> None:
 )
 def test_compares(got: Any, expected: Any, tolerance: float | None, right: bool) -> None:
     assert equal(got, expected, tolerance) is right
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (0j, complex(-0.0, -0.0), True),
+        (1 + 0j, complex(1, -0.0), True),
+        (1j, 1 + 0j, False),
+        (collections.Counter(a=0, b=1), collections.Counter(b=1), True),
+        (collections.Counter(a=1), collections.Counter(a=2), False),
+        (collections.Counter(a=1), {"a": 1}, False),
+        ({"a": 0}, {}, False),
+    ],
+)
+def test_equal_values_have_one_fingerprint(one: Any, other: Any, same: bool) -> None:
+    assert (fingerprint(one) == fingerprint(other)) is same
