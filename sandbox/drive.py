@@ -126,7 +126,7 @@ class Lap:
         """End a test and begin the next; the seconds of the one that ended, as fields of a `TestOutcome`.
 
         The times are the zygote's, which looks now and then and may find several tests done. `claimed_us` is what the
-        process itself says of this one (CPU and wall microseconds): it only divides what was really used.
+        process itself says of this one, in wall microseconds: it only divides what was really used, CPU time like wall.
         """
         self._left = (
             self._left[0] + max(0.0, cpu_s - self._seen[0]),
@@ -134,9 +134,9 @@ class Lap:
         )
         self._seen = (cpu_s, wall_s)
         spent = self._left
-        if type(claimed_us) is list and [type(claim) for claim in claimed_us] == [int, int]:
-            cpu, wall = (min(max(0, claim), _MOST_US) / 1e6 for claim in claimed_us)
-            spent = (min(spent[0], cpu), min(spent[1], wall))
+        if type(claimed_us) is int:
+            claimed_s = min(max(0, claimed_us), _MOST_US) / 1e6
+            spent = (min(spent[0], claimed_s), min(spent[1], claimed_s))
         self._left = (self._left[0] - spent[0], self._left[1] - spent[1])
         return {"cpu_s": spent[0], "wall_s": spent[1]}
 

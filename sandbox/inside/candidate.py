@@ -29,7 +29,7 @@ from sandbox.inside.codec import (
     write_frame,
 )
 from sandbox.inside.execute import put_file
-from sandbox.inside.printed import take_count, take_times
+from sandbox.inside.printed import take_count, take_time_us
 
 _MODULE = "candidate"
 _ROOM_FOR_ENVELOPE = 1024
@@ -49,7 +49,7 @@ def run_candidate(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: in
         return
     namespace, said = load_source(job["source"])
     write_frame(result_fd, {**said, "printed": _flush()})
-    take_times()
+    take_time_us()
     if namespace is None:
         finish(result_fd)
     elif mode == "calls":
@@ -70,7 +70,7 @@ def put_files(job: dict[str, Any]) -> None:
 
 
 def _reply(fd: int, number: int, answer: dict[str, Any], cap_bytes: int) -> None:
-    head = {"id": number, "printed": _flush(), "us": take_times()}
+    head = {"id": number, "printed": _flush(), "us": take_time_us()}
     raw = frame({**head, **answer})
     if len(raw) + _ROOM_FOR_ENVELOPE > cap_bytes:
         raw = frame({**head, "too_big": len(raw)})

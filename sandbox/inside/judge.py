@@ -24,7 +24,7 @@ from sandbox.inside.groups import Group, groups
 from sandbox.inside.link import Link, NoAnswer
 from sandbox.inside.opaque import is_callable
 from sandbox.inside.packed import unpack
-from sandbox.inside.printed import take_times
+from sandbox.inside.printed import take_time_us
 from sandbox.inside.pytest_standin import Failed, stand_in
 from sandbox.inside.suite import WRAPPER, BadSuite, Plan, parse_beginning, plan_suite, stub_names
 
@@ -132,9 +132,8 @@ class Judge:
         if index not in self._reported or (status != "passed" and index in self._passed):
             self._reported.add(index)
             self._passed = self._passed | {index} if status == "passed" else self._passed - {index}
-            wall_us = take_times()[1]  # the candidate's CPU time is not known here: at most as much
-            value = self._link.show_last()
-            seen = {"value": value, "us": [wall_us, wall_us], "printed": self._link.take_printed()}
+            took_us, value = take_time_us(), self._link.show_last()
+            seen = {"value": value, "us": took_us, "printed": self._link.take_printed()}
             self._send({"test": index, "status": status, **details, **seen})
             if self._link.fault or (self._stop and status != "passed"):
                 raise Finished
@@ -204,7 +203,7 @@ def run_judge(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: int) -
         if candidate is not None:
             module.__dict__[entry_point] = module.__dict__["candidate"] = candidate
         write_frame(result_fd, {"planned": len(plan.names)})
-        take_times()
+        take_time_us()
         judge = Judge(plan, link, lambda message: write_frame(result_fd, message), stop=job["stop_on_failure"])
         judge.run(module.__dict__, candidate)
     except BadSuite as error:

@@ -24,8 +24,8 @@ class _Counted(io.FileIO):
 
 
 _count = [0]
-_times = [0, 0]
-_cpu_ns, _wall_ns = time.process_time_ns, time.monotonic_ns
+_then = [0]
+_now_ns = time.monotonic_ns  # as it is before a program may replace it
 
 
 def install() -> None:
@@ -40,11 +40,10 @@ def take_count() -> int:
     return count
 
 
-def take_times() -> tuple[int, int]:
-    """CPU and wall microseconds since the last time."""
-    before, now = _times[:], [_cpu_ns(), _wall_ns()]
-    _times[:] = now
-    return (now[0] - before[0]) // 1000, (now[1] - before[1]) // 1000
+def take_time_us() -> int:
+    """Wall microseconds since the last time."""
+    before, _then[0] = _then[0], _now_ns()
+    return (_then[0] - before) // 1000
 
 
 def _stream(fd: int, *, line_buffering: bool, errors: str) -> io.TextIOWrapper:

@@ -155,7 +155,7 @@ async def test_verdicts_repeat(sandbox: LocalSandbox) -> None:
     assert first.tests[0].value == second.tests[0].value
 
 
-@pytest.mark.parametrize("claim", ["[10**400, 1]", "[-1, 'x']", "{}", "[1, 10**300]"])
+@pytest.mark.parametrize("claim", ["10**400", "-1", "{}", "[1]"])
 async def test_a_claim_about_time_is_bounded(sandbox: LocalSandbox, claim: str) -> None:
     source = f"""
 import json, os
