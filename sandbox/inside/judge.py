@@ -197,6 +197,7 @@ def run_judge(job_fd: int, result_fd: int, link_fd: int, reply_cap_bytes: int) -
         candidate = link.proxy(entry_point) if entry_point else None
         theirs = _names_of_the_program(plan, owned)
         module.__dict__.update({name: link.proxy(name) if name in plan.called else link.maybe(name) for name in theirs})
+        module.__dict__.update({name: link.refused(name) for name in _judges(plan, theirs, entry_point)})
         _let_import(job["module"], link, plan)
         module.__dict__.setdefault("callable", is_callable)
         import_what_tests_forgot(plan.mentioned, module.__dict__)
@@ -233,6 +234,14 @@ def _names_of_the_program(plan: Plan, owned: set[str]) -> set[str]:
     modules = sys.stdlib_module_names - plan.called
     names = plan.mentioned - owned - modules
     return {name for name in names if not hasattr(builtins, name) and not name.startswith("__")}
+
+
+def _judges(plan: Plan, theirs: set[str], entry_point: str | None) -> set[str]:
+    """The program's functions that tests would let judge the entry point: what they say cannot be believed."""
+    if entry_point is None:
+        return set()
+    own = {entry_point, "candidate"}
+    return {name for name, given in plan.judging.items() if name in theirs - own and given & (theirs | own)}
 
 
 def import_what_tests_forgot(mentioned: Set[str], namespace: dict[str, Any]) -> None:

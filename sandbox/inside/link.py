@@ -56,6 +56,14 @@ class Link:
         """The same where the tests never call the name themselves: whatever else they do with it cannot be judged."""
         return only_called(self.proxy(name), lambda: self._refuse(f"the test uses {name} other than by calling it"))
 
+    def refused(self, name: str) -> Callable[..., Any]:
+        """The same where a call would make the candidate the judge of its own results."""
+
+        def call(*_: object, **__: object) -> Any:
+            raise self._refuse(f"the test asks {name}, which only the program could define, whether a result is right")
+
+        return call
+
     def raised(self, error: BaseException) -> bool:
         """Whether the candidate raised an exception, and not the test."""
         return error is self.last_raised

@@ -16,7 +16,7 @@ def pack(plan: Plan) -> str:
     """The plan with its module compiled. Raises `SyntaxError` and `ValueError` for what does not compile."""
     functions = [_flat(piece) for piece in plan.functions]
     cases = {name: [_flat(piece) for piece in pieces] for name, pieces in plan.cases.items()}
-    names = (plan.names, plan.mentioned, plan.called, plan.read_by)
+    names = (plan.names, plan.mentioned, plan.called, plan.read_by, plan.judging)
     packed = (plan.compiled(), functions, cases, names, plan.skip, plan.uses_pytest)
     return base64.b64encode(_MAGIC + marshal.dumps(packed)).decode("ascii")
 
@@ -30,7 +30,7 @@ def unpack(text: str) -> Plan | None:
     plan = Plan(code, skip=skip, uses_pytest=uses_pytest)
     plan.functions = [_piece(flat) for flat in functions]
     plan.cases = {name: [_piece(flat) for flat in flats] for name, flats in cases.items()}
-    plan.names, plan.mentioned, plan.called, plan.read_by = names
+    plan.names, plan.mentioned, plan.called, plan.read_by, plan.judging = names
     return plan
 
 

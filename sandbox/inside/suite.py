@@ -64,6 +64,8 @@ class Plan:
     """Every name the test code reads."""
     called: frozenset[str] = frozenset()
     """The names among them that it calls."""
+    judging: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Names whose call is all that an assertion asks, with the names that are called in what they are given."""
     read_by: list[frozenset[str]] = field(default_factory=list)
     """The names that each test mentions."""
     skip: frozenset[int] = frozenset()
@@ -128,6 +130,7 @@ class _Planner:
         nodes = [node for root in (module, *self._left_out) for node in ast.walk(root)]
         plan.mentioned = frozenset(node.id for node in nodes if isinstance(node, ast.Name)) - {WRAPPER}
         plan.called = frozenset(_name(node.func) for node in nodes if isinstance(node, ast.Call)) & plan.mentioned
+        plan.judging = _judging(nodes)
         ast.fix_missing_locations(module)
         return plan
 
@@ -333,6 +336,43 @@ def _required(args: ast.arguments) -> list[str]:
     positional = [*args.posonlyargs, *args.args]
     named = [each for each, default in zip(args.kwonlyargs, args.kw_defaults, strict=True) if default is None]
     return [each.arg for each in [*positional[: len(positional) - len(args.defaults)], *named]]
+
+
+def _judging(nodes: list[ast.AST]) -> dict[str, frozenset[str]]:
+    """`isclose` with `f`, of `assert isclose(f(1), 2.0)`; what the tests define themselves is not among them."""
+    own = {node.name for node in nodes if isinstance(node, _FunctionDef | ast.ClassDef)}
+    own |= {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}
+    found: dict[str, frozenset[str]] = {}
+    for node in nodes:
+        for call in _asked(node):
+            if isinstance(call.func, ast.Name) and call.func.id not in own:
+                given = [*call.args, *(each.value for each in call.keywords)]
+                inside = [inner.func for each in given for inner in ast.walk(each) if isinstance(inner, ast.Call)]
+                names = {function.id for function in inside if isinstance(function, ast.Name)} - own
+                if names:
+                    found[call.func.id] = found.get(call.func.id, frozenset()) | names
+    return found
+
+
+def _asked(node: ast.AST) -> Iterator[ast.Call]:
+    """The calls of whose result an assertion asks only whether it is true."""
+    match node:
+        case ast.Assert(test=asked):
+            waiting = [asked]
+        case ast.Call(func=ast.Attribute(attr="assertTrue" | "assertFalse"), args=[asked, *_]):
+            waiting = [asked]
+        case _:
+            return
+    while waiting:
+        match waiting.pop():
+            case ast.BoolOp(values=values):
+                waiting += values
+            case ast.UnaryOp(op=ast.Not(), operand=asked):
+                waiting.append(asked)
+            case ast.Compare(left=asked, comparators=[ast.Constant(value=bool())]):
+                waiting.append(asked)
+            case ast.Call() as call:
+                yield call
 
 
 def _classes_with_tests(module: ast.Module) -> set[str]:

@@ -525,3 +525,23 @@ async def test_what_a_program_of_tests_runs_is_run(sandbox: LocalSandbox, code: 
 async def test_tests_by_another_name_are_refused(sandbox: LocalSandbox, code: str, names: str) -> None:
     with pytest.raises(InvalidSuite, match=names):
         await run(sandbox, f"from unittest import TestCase\nassert f(1) == 2\n{code}")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("assert isclose(f(1), 2.0)", [UNSUPPORTED]),
+        ("assert not differ(f(1), 2.0) and f(1) == 2", [UNSUPPORTED]),
+        ("def check(c):\n    assert same(c(1), 2) == True\n    assert c(1) == 2", [UNSUPPORTED, PASSED]),
+        ("from math import isclose\nassert isclose(f(1), 2.0)", [PASSED]),
+        ("def isclose(a, b): return a == b\nassert isclose(f(1), 2.0)", [PASSED]),
+        ("assert back(f(1)) == 1\nassert f(back(2)) == 2\nassert back(2)", [PASSED, PASSED, PASSED]),
+    ],
+)
+async def test_no_function_of_the_programs_judges_its_results(
+    sandbox: LocalSandbox, code: str, expected: list[Status]
+) -> None:
+    source = (
+        "def isclose(a, b): return True\nsame = isclose\ndef differ(a, b): return False\ndef back(x): return x - 1\n"
+    )
+    assert statuses(await run(sandbox, code, INCREMENT + source)) == expected
