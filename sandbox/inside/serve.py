@@ -44,6 +44,10 @@ def main(fd: int, config: dict[str, Any]) -> None:
     """
     control = socket.socket(fileno=fd)
     loaded = _preload(config["profile"])
+    if loaded:
+        # A package may have started threads (pyarrow's allocator does, and pandas imports it), and namespaces are for
+        # processes with one. This fork has the handlers that the package registered to mend its locks.
+        _go_on_in(os.fork())
     setup = Setup(base_bytes=_address_space(), own_user=config["tier"] == "A" or config["user"] is not None)
     try:
         _move(config, setup)
@@ -101,13 +105,17 @@ def _move(config: dict[str, Any], setup: Setup) -> None:
 
 def _become_first_process(setup: Setup) -> None:
     """Go on as the first process of the new pid namespace, whose end is the end of all in it; this one waits for it."""
-    pid = fork()
-    if pid:
+    _go_on_in(fork())
+    setup.pid_namespace = os.pidfd_open(os.getpid())
+
+
+def _go_on_in(child: int) -> None:
+    """Return in the child that was just forked; the parent only waits for its end, and ends."""
+    if child:
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        os.waitpid(pid, 0)
+        os.waitpid(child, 0)
         os._exit(0)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    setup.pid_namespace = os.pidfd_open(os.getpid())
 
 
 def _address_space() -> int:
