@@ -9,10 +9,23 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engine import FinishReason, Priority, Prompt, Sampling, TokenLogprob
-from sandbox import Limits, Outcome, ProgramClass, Suite, classify
+from sandbox import CallSuite, Limits, ObserveSuite, Outcome, ProgramClass, Suite, classify
 
 Status = Literal["complete", "early_exit", "deadline", "degraded", "off"]
 Shape = Literal["completion", "chat", "fim"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trials:
+    """Calls that nobody vouches for, to compare candidates by: tests the model wrote itself, or inputs made up.
+
+    A test's expected value may be wrong, so failing it is no failure; what counts is who agrees with whom.
+    """
+
+    suite: CallSuite | ObserveSuite
+    """Distinct tests with expected values; or inputs alone."""
+    weights: tuple[int, ...]
+    """How many times each was sampled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +42,8 @@ class Task:
     """The function under test; found in `prefix` when None."""
     suite: Suite | None = None
     """The suite that came with the request."""
+    trials: Trials | None = None
+    """What the candidates were tried on beyond any suite; None: nothing."""
     language: str = "python"
     files: tuple[tuple[str, str], ...] = ()
     """Further files of the program: relative path and text."""
@@ -77,6 +92,9 @@ class Candidate:
     duplicate_of: int | None = None
     """The earlier candidate whose program has the same AST; its outcome is shared."""
     outcome: Outcome | None = None
+    """Of the suite."""
+    trial: Outcome | None = None
+    """Of the task's trials, one test a call; it never makes a class."""
     generate_s: float | None = None
     execute_s: float | None = None
 

@@ -16,6 +16,7 @@ from sandbox.local import LocalSandbox
 from sandbox.outcome import OnTest, Outcome, ProgramClass, Status, TestOutcome, classify
 from sandbox.pool import PoolStats
 from sandbox.scripted import ScriptedSandbox
+from sandbox.suites import as_calls
 from sandbox.tiers import TIERS, Tier
 from sandbox.types import (
     MAX_SOURCE_BYTES,
@@ -63,6 +64,7 @@ __all__ = [
     "TestOutcome",
     "Tier",
     "UnsupportedLanguage",
+    "as_calls",
     "check_language",
     "classify",
     "found_languages",

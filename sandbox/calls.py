@@ -14,6 +14,7 @@ from sandbox.compare import equal
 from sandbox.drive import Drive, Lap, job_of, load_failure, raised_status, text, too_long
 from sandbox.errors import InvalidSuite
 from sandbox.inside.codec import BadFrame, Unsupported, decode, encode, loads, short_repr
+from sandbox.observe import describe_value
 from sandbox.outcome import Outcome, Status, TestOutcome
 from sandbox.tally import Tally
 from sandbox.types import MAX_SOURCE_BYTES, Call, Input, Program
@@ -36,12 +37,13 @@ def requests_of(calls: Iterable[Call | Input]) -> list[dict[str, Any]]:
     return requests
 
 
-def compare_with(calls: Sequence[Call]) -> Verdict:
-    """The verdict of the *calls* form."""
+def compare_with(calls: Sequence[Call], *, observed: bool = False) -> Verdict:
+    """The verdict of the *calls* form; `observed`: with what the *observe* form says of a value."""
 
     def verdict(index: int, value: Any) -> dict[str, Any]:
         right = equal(value, calls[index].expected, calls[index].tolerance)
-        return {"status": Status.PASSED if right else Status.WRONG_ANSWER, "value": short_repr(value)}
+        found = describe_value(index, value) if observed else {"value": short_repr(value)}
+        return {**found, "status": Status.PASSED if right else Status.WRONG_ANSWER}
 
     return verdict
 

@@ -44,7 +44,8 @@ def prepare(program: Program, suite: Suite, limits: Limits, order: Order) -> Pre
     match suite:
         case CallSuite():
             names: Sequence[str] = [call.function for call in suite.calls]
-            prepared = _calls(program, suite.calls, names, compare_with(suite.calls), _turn(suite, limits, order))
+            verdict = compare_with(suite.calls, observed=suite.observed)
+            prepared = _calls(program, suite.calls, names, verdict, _turn(suite, limits, order))
         case StdioSuite():
             names = [f"case {number}" for number in range(1, len(suite.cases) + 1)]
             prepared = _stdio(program, suite, names, _turn(suite, limits, order))

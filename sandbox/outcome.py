@@ -51,7 +51,7 @@ class TestOutcome:
     value_type: str | None = None
     """Its type: a builtin's name, or the class of what could not cross."""
     value_hash: str | None = None
-    """Observed values only: equal for equal whole values of one type, however long; None for what has no plain form."""
+    """Of observed values: equal for equal whole values of one type, however long; None for what has no plain form."""
     exception_type: str | None = None
     exception_message: str | None = None
     stdout_tail: str = ""

@@ -61,6 +61,8 @@ class CallSuite:
 
     calls: tuple[Call, ...]
     visible: bool = True
+    observed: bool = False
+    """Say what came back of each call as *observe* does, too: whole values are hashed, right or wrong."""
 
 
 @dataclass(frozen=True, slots=True)
