@@ -8,9 +8,9 @@ from reranker.best_of_n import best_of_n
 from reranker.errors import InvalidRequest, JudgeFailed, NoCandidates, RerankError, UnknownMethod
 from reranker.examples import find_examples
 from reranker.extract import entry_point_of, extract
-from reranker.scorers import METHODS
+from reranker.scorers import METHODS, needs_of
 from reranker.select import order
-from reranker.types import Candidate, Options, Ranking, Score, Task
+from reranker.types import Candidate, Options, Ranking, Score, Task, Trials
 
 __all__ = [
     "METHODS",
@@ -24,10 +24,12 @@ __all__ = [
     "Score",
     "Scorer",
     "Task",
+    "Trials",
     "UnknownMethod",
     "best_of_n",
     "entry_point_of",
     "extract",
     "find_examples",
+    "needs_of",
     "order",
 ]

@@ -8,18 +8,23 @@ request says so.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from engine import Engine, Event
+from reranker.base import Scorer
+from reranker.batches import batches_for
 from reranker.drive import Drive
 from reranker.errors import NoCandidates
 from reranker.method import decide
 from reranker.off_loop import off_loop
 from reranker.plan import SampleRunStop
-from reranker.scorers import create_scorer
-from reranker.select import order
+from reranker.scorers import METHODS, create_scorer, is_free
+from reranker.select import order_by
 from reranker.types import Options, Ranking, Score, Status, Task
 from sandbox import Sandbox
+
+_NONE: Mapping[str, Scorer] = {}
 
 
 async def best_of_n(
@@ -28,46 +33,53 @@ async def best_of_n(
     *,
     engine: Engine,
     sandbox: Sandbox | None,
+    loaded: Mapping[str, Scorer] = _NONE,
     on_event: Callable[[Event], None] | None = None,
 ) -> Ranking:
     """Sample, run, score and choose, under one deadline. Cancelling the awaiting task stops all of it.
 
-    `sandbox` None means that this host cannot isolate. `on_event` sees the engine's events as they come, candidates
-    numbered as in the ranking. Raises `InvalidRequest`, `JudgeFailed`, `NoCandidates`, `sandbox.InvalidSuite` for
-    tests that cannot be run, and the engine's errors when they leave nothing to choose from.
+    `sandbox` None means that this host cannot isolate. `loaded`: scorers that hold a model of their own, by the method
+    they are. `on_event` sees the engine's events as they come, candidates numbered as in the ranking. Raises
+    `InvalidRequest`, `JudgeFailed`, `NoCandidates`, `sandbox.InvalidSuite` for tests that cannot be run, and the
+    engine's errors when they leave nothing to choose from.
     """
-    decision = await off_loop(decide, task, options, size=len(task.prefix), can_run=sandbox is not None)
+    size = len(task.prefix)
+    decision = await off_loop(decide, task, options, size=size, can_run=sandbox is not None, loaded=loaded)
     drive = Drive(task, options, decision, engine, sandbox, on_event)
     try:
-        status = await drive.follow(SampleRunStop(options))
+        status = await drive.follow(SampleRunStop(options, batches_for(options)))
     finally:
         await drive.stop()
-    return await _rank(drive, status)
+    return await _rank(drive, status, loaded)
 
 
-async def _rank(drive: Drive, status: Status) -> Ranking:
+async def _rank(drive: Drive, status: Status, loaded: Mapping[str, Scorer]) -> Ranking:
     """Score what there is and put it in order."""
     candidates = drive.candidates()
     if not candidates:
         raise NoCandidates("the deadline passed before the first token" if status == "deadline" else "nothing sampled")
-    method = "likelihood" if drive.degraded else drive.decision.method
-    off = method == "off"
+    methods = drive.methods(loaded)
+    off = methods == ("off",)
     scores: dict[str, tuple[Score, ...]] = {}
-    for name in () if off else dict.fromkeys(("likelihood", method)):
-        scores[name] = tuple(await create_scorer(name).score(drive.task, candidates))
+    for name in () if off else _to_score(drive, methods):
+        began = time.monotonic()
+        scorer = loaded[name] if name in loaded else create_scorer(name)
+        scores[name] = _timed(await scorer.score(drive.task, candidates), time.monotonic() - began)
     times, now = drive.times, time.monotonic()
     return Ranking(
         task=drive.task,
         options=drive.options,
         status="off" if off else "degraded" if drive.degraded else status,
-        method=method,
+        method=methods[0],
+        methods=methods,
         reason=drive.degraded,
         not_judged=tuple(drive.not_judged),
         candidates=candidates,
-        order=tuple(range(len(candidates))) if off else order(candidates, scores[method]),
+        order=tuple(range(len(candidates))) if off else order_by(candidates, scores, methods),
         scores=scores,
         suite=drive.decision.suite,
         prompt_tokens=times.prompt_tokens,
+        test_tokens=drive.test_tokens,
         queue_s=times.queue_s,
         prefill_s=times.prefill_s,
         generate_s=times.last_token - times.began,
@@ -76,3 +88,15 @@ async def _rank(drive: Drive, status: Status) -> Ranking:
         first_token_s=None if times.first_token is None else times.first_token - times.began,
         seed_honoured=drive.engine.info.seed_honoured or drive.options.sampling.temperature == 0,
     )
+
+
+def _to_score(drive: Drive, methods: tuple[str, ...]) -> list[str]:
+    """The methods that decide, those whose evidence is at hand and that cost nothing more, and what else is asked."""
+    free = [name for name in METHODS if is_free(name, drive.evidence())]
+    return list(dict.fromkeys((*methods, *free, *drive.options.also)))
+
+
+def _timed(scores: Sequence[Score], took_s: float) -> tuple[Score, ...]:
+    """The scores, each with its share of the time that the scorer took beside what its evidence cost."""
+    share = took_s / max(1, len(scores))
+    return tuple(replace(score, cost_s=score.cost_s + share) for score in scores)

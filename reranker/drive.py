@@ -5,19 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from engine import Engine, EngineError, Event, Finished, GenerationRequest, Started, TextPiece, TokenLogprob
+from engine import (
+    Engine,
+    EngineError,
+    Event,
+    Finished,
+    GenerationRequest,
+    Prompt,
+    Sampling,
+    Started,
+    TextPiece,
+    TokenLogprob,
+)
+from reranker.base import Evidence
 from reranker.dedupe import program_key
 from reranker.errors import JudgeFailed
 from reranker.extract import extract
 from reranker.method import Decision
 from reranker.off_loop import off_loop
-from reranker.plan import Plan, Run, Sample, State, Stop
+from reranker.plan import Plan, Run, Sample, State, Stop, Try, Write
+from reranker.scorers import needs_of
+from reranker.trials import SAMPLE_TESTS, read_tests, writing_prompt
 from reranker.types import Candidate, Options, Task
-from sandbox import InvalidSuite, Program, Sandbox, SandboxError, Suite
+from sandbox import CallSuite, InvalidSuite, Limits, Outcome, Program, Sandbox, SandboxError, Suite
 
 
 @dataclass(slots=True)
@@ -49,24 +63,47 @@ class Drive:
         sandbox: Sandbox | None,
         on_event: Callable[[Event], None] | None,
     ) -> None:
-        self.task, self.options, self.decision, self.engine = task, options, decision, engine
+        self.options, self.decision, self.engine = options, decision, engine
         self.degraded = decision.degraded
         self.not_judged = [decision.not_judged] if decision.not_judged else []
         self.times = Times()
+        self.test_tokens = 0
+        """Tokens sampled to write tests."""
         self._on_event = on_event
-        self._judge: tuple[Sandbox, Suite] | None = None
-        if sandbox is not None and decision.suite is not None:
-            self._judge = sandbox, decision.suite
-        self._state = State(runnable=self._judge is not None)
+        self._sandbox = sandbox
+        suite = decision.suite if sandbox is not None else None
+        task = replace(task, trials=decision.trials)
+        self._state = State(task, suite=suite, can_try=sandbox is not None and (decision.writes or bool(task.trials)))
         self._deadline = None if options.deadline_s is None else self.times.began + options.deadline_s
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
+        self._judge_failed = False
         self._next_index = 0
         self._greedy: set[int] = set()
+        self._repairs: dict[int, int] = {}
         self._programs: dict[int, Program] = {}
         self._keys: dict[bytes, int] = {}
         self._unfinished: dict[int, list[TextPiece]] = {}
+
+    @property
+    def task(self) -> Task:
+        """The task, with its trials once they are known."""
+        return self._state.task
+
+    def evidence(self) -> frozenset[Evidence]:
+        """What the candidates can be judged by."""
+        found: set[Evidence] = {"suite"} if self.decision.suite is not None else set()
+        if self.task.trials is not None:
+            found |= {"inputs", "tests"} if isinstance(self.task.trials.suite, CallSuite) else {"inputs"}
+        return frozenset(found)
+
+    def methods(self, loaded: Collection[str]) -> tuple[str, ...]:
+        """The methods that decide, in their turn: those of the decision, or likelihood where nothing else is known."""
+        if needs_of(self.decision.method) & {"tests", "inputs"} and self.task.trials is None:
+            self.degraded = self.degraded or "the model wrote no test that could be read"
+            return ("likelihood",)
+        return ("likelihood",) if self._judge_failed else self.decision.methods(self.task, loaded)
 
     async def follow(self, plan: Plan) -> Literal["complete", "early_exit", "deadline"]:
         """Do what the plan says until it says stop; the status it stopped with."""
@@ -76,9 +113,14 @@ class Drive:
                 match action:
                     case Sample():
                         self._begin_sampling(action)
+                    case Write(tests):
+                        self._begin_writing(tests)
                     case Run(index):
                         self._state.running.add(index)
                         self._spawn(self._run(index))
+                    case Try(index):
+                        self._state.trying.add(index)
+                        self._spawn(self._try(index))
                     case Stop(status):
                         return status
             await self._wait()
@@ -105,6 +147,7 @@ class Drive:
                 tokens=tokens,
                 token_count=len(tokens),
                 greedy=index in self._greedy,
+                repairs=self._repairs.get(index),
             )
         return tuple(known[index] for index in sorted(known))
 
@@ -128,25 +171,30 @@ class Drive:
             self._failure = self._failure or error
         self._changed.set()
 
+    def _request(self, name: str, prompt: Prompt, sampling: Sampling, n: int) -> GenerationRequest:
+        return GenerationRequest(
+            id=f"{self.task.id}-{name}",
+            prompt=prompt,
+            sampling=sampling,
+            n=n,
+            priority=self.options.priority,
+            fairness_key=self.options.fairness_key,
+            deadline=self._deadline,
+        )
+
     def _begin_sampling(self, action: Sample) -> None:
         indices = range(self._next_index, self._next_index + action.n)
         self._next_index += action.n
         if action.sampling.temperature == 0:
             self._greedy.update(indices)
+        if action.repairs is not None:
+            self._repairs.update(dict.fromkeys(indices, action.repairs))
         self._state.started = True
         self._state.sampling += 1
         self._spawn(self._sample(action, indices.start))
 
     async def _sample(self, action: Sample, first: int) -> None:
-        request = GenerationRequest(
-            id=f"{self.task.id}-{first}",
-            prompt=self.task.prompt,
-            sampling=action.sampling,
-            n=action.n,
-            priority=self.options.priority,
-            fairness_key=self.options.fairness_key,
-            deadline=self._deadline,
-        )
+        request = self._request(str(first), action.prompt or self.task.prompt, action.sampling, action.n)
         try:
             async with contextlib.aclosing(self.engine.generate(request)) as events:
                 async for event in events:
@@ -156,6 +204,33 @@ class Drive:
             if not self._state.candidates:
                 raise
             self.degraded = self.degraded or f"the engine failed: {error}"
+            self._state.broken_off = True
+        finally:
+            self._state.sampling -= 1
+            self.times.last_token = time.monotonic()
+
+    def _begin_writing(self, tests: int) -> None:
+        self._state.sampling += 1
+        self._spawn(self._write(tests))
+
+    async def _write(self, tests: int) -> None:
+        """Have tests written; with none that can be read the candidates are compared by something else."""
+        prompt = await off_loop(writing_prompt, self.task, size=len(self.task.prefix))
+        samples: list[str] = []
+        sampling = replace(self.options.sampling, stop=(), logprobs=None, min_tokens=0)
+        try:
+            if prompt is None:
+                return
+            request = self._request("tests", prompt, sampling, -(-tests // SAMPLE_TESTS))
+            async with contextlib.aclosing(self.engine.generate(request)) as events:
+                async for event in events:
+                    if isinstance(event, Finished):
+                        samples.append(event.text)
+                        self.test_tokens += event.token_count
+            trials = await off_loop(read_tests, self.task, samples, size=sum(map(len, samples)))
+            self._state.task = replace(self.task, trials=trials or self.task.trials)
+        except EngineError as error:
+            self.degraded = self.degraded or f"no tests could be written: {error}"
         finally:
             self._state.sampling -= 1
             self.times.last_token = time.monotonic()
@@ -182,7 +257,7 @@ class Drive:
         """Extract, de-duplicate and file one complete candidate."""
         text, tokens, original = event.text, event.tokens, None
         size = len(self.task.prefix) + len(event.text) + len(self.task.suffix)
-        if self._judge is not None:
+        if self.decision.cuts:
             extracted = await off_loop(extract, self.task, event.text, size=size)
             text, tokens = extracted.text, _tokens_of(extracted.text, event)
             self._programs[event.candidate] = extracted.program
@@ -193,44 +268,66 @@ class Drive:
         self._state.candidates[event.candidate] = Candidate(
             index=event.candidate,
             # A duplicate is returned in the words that were tested.
-            text=original.text if original and self._judge else text,
+            text=original.text if original and self.decision.cuts else text,
             raw_text=event.text,
             finish_reason=event.finish_reason,
             tokens=tokens,
             token_count=event.token_count,
             greedy=event.candidate in self._greedy,
+            repairs=self._repairs.get(event.candidate),
             duplicate_of=original.index if original else None,
             outcome=original.outcome if original else None,
+            trial=original.trial if original else None,
             generate_s=time.monotonic() - self.times.began,
         )
         self._unfinished.pop(event.candidate, None)
         self._changed.set()
 
     async def _run(self, index: int) -> None:
-        """Run one program; what it did goes to its candidate and to that one's duplicates."""
-        if self._judge is None:
-            return
-        sandbox, suite = self._judge
+        """Run the suite on one program; what it did goes to its candidate and to that one's duplicates."""
         began = time.monotonic()
         try:
-            outcome = await sandbox.run(self._programs[index], suite, self.options.limits, request=self.task.id)
+            outcome = await self._judged(index, self.decision.suite, self.options.limits)
+        finally:
+            self._state.running.discard(index)
+        if outcome is not None:
+            self._file(index, outcome=outcome)
+            self._state.candidates[index] = replace(
+                self._state.candidates[index], execute_s=time.monotonic() - began
+            )
+
+    async def _try(self, index: int) -> None:
+        """Run the trials on one program."""
+        trials = self.task.trials
+        try:
+            outcome = await self._judged(index, trials and trials.suite, self.options.limits)
+        finally:
+            self._state.trying.discard(index)
+        if outcome is not None:
+            self._file(index, trial=outcome)
+
+    async def _judged(self, index: int, suite: Suite | None, limits: Limits) -> Outcome | None:
+        """What one program did; None where the sandbox failed, which ends its use."""
+        if self._sandbox is None or suite is None:
+            return None
+        try:
+            return await self._sandbox.run(self._programs[index], suite, limits, request=self.task.id)
         except InvalidSuite:
             raise
         except SandboxError as error:
             if self.options.on_error == "fail":
                 raise JudgeFailed(str(error), error.word) from error
             self.not_judged.append(error.word)
-            self._state.runnable = False
+            self._state.suite, self._state.can_try = None, False
+            self._judge_failed = True
             self.degraded = self.degraded or f"the sandbox failed: {error}"
-            return
-        finally:
-            self._state.running.discard(index)
-        took = time.monotonic() - began
+            return None
+
+    def _file(self, index: int, **found: Outcome) -> None:
+        """Put what came of a program to its candidate and its duplicates."""
         for candidate in list(self._state.candidates.values()):
-            if candidate.index == index:
-                self._state.candidates[index] = replace(candidate, outcome=outcome, execute_s=took)
-            elif candidate.duplicate_of == index:
-                self._state.candidates[candidate.index] = replace(candidate, outcome=outcome)
+            if index in (candidate.index, candidate.duplicate_of):
+                self._state.candidates[candidate.index] = replace(candidate, **found)
 
 
 def _tokens_of(text: str, event: Finished) -> tuple[TokenLogprob, ...]:

@@ -1,0 +1,33 @@
+"""`auto`, stated: which method decides, and which after it among those it holds equal. Pure.
+
+1. What was checked: the request's suite (`tests`), else the prompt's examples (`examples`), by the share passed.
+2. Who agrees with whom: `b4` where the model wrote tests, else `clusters` where there are inputs to compare by.
+3. The learned `verifier`, where one is loaded.
+4. `likelihood`.
+
+What was checked comes first because only that is true by somebody's word; agreement before the verifier, because it
+needs no model that might be far from its training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from reranker.types import Task
+from sandbox import CallSuite
+
+CHECKED = ("tests", "examples")
+"""Methods whose evidence is decisive: what passes all of it needs no further candidate."""
+
+
+def auto_methods(task: Task, *, suite: str | None, loaded: Collection[str] = ()) -> tuple[str, ...]:
+    """The methods by which `auto` puts candidates in order, the first decides.
+
+    `suite`: `tests` or `examples` where one of them ran. `loaded`: scorers at hand that need a model of their own.
+    """
+    methods = [] if suite is None else [suite]
+    if task.trials is not None:
+        methods.append("b4" if isinstance(task.trials.suite, CallSuite) else "clusters")
+    if "verifier" in loaded:
+        methods.append("verifier")
+    return (*methods, "likelihood")
