@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
-from feedback.suites import suite_from_data, suite_to_data
+from feedback.suites import suite_from_data, suite_to_data, trials_from_data, trials_to_data
 from feedback.types import Exchange, Purpose, StoredCandidate, TestCounts
 from reranker import Candidate, Ranking, Task
 from sandbox import Outcome
@@ -52,6 +52,7 @@ def exchange_from(
         task=_task(ranking.task, prompt),
         options=plain(ranking.options),
         suite=None if ranking.suite is None else suite_to_data(ranking.suite),
+        trials=None if ranking.task.trials is None else trials_to_data(ranking.task.trials),
         method=ranking.method,
         status=ranking.status,
         reason=ranking.reason,
@@ -85,12 +86,14 @@ def task_of(exchange: Exchange) -> Task:
         suffix=parts.get("suffix", ""),
         entry_point=parts.get("entry_point"),
         suite=None if exchange.suite is None else suite_from_data(exchange.suite),
+        trials=None if exchange.trials is None else trials_from_data(exchange.trials),
     )
 
 
 def without_text(exchange: Exchange) -> Exchange:
     """Hashes and numbers only, for keys whose privacy is `no_text`: no prompt, code, test, value or message."""
     suite = exchange.suite and {**exchange.suite, "body": None}
+    trials = exchange.trials and {**exchange.trials, "body": None}
     options = {**exchange.options, "sampling": {**exchange.options.get("sampling", {}), "stop": []}}
     return replace(
         exchange,
@@ -98,8 +101,15 @@ def without_text(exchange: Exchange) -> Exchange:
         task={"shape": exchange.task.get("shape", "completion")},
         options=options,
         suite=suite,
+        trials=trials,
         candidates=tuple(
-            replace(c, text="", raw_text="", outcome=c.outcome and _without_text(c.outcome))
+            replace(
+                c,
+                text="",
+                raw_text="",
+                outcome=c.outcome and _without_text(c.outcome),
+                trial=c.trial and _without_text(c.trial),
+            )
             for c in exchange.candidates
         ),
     )
@@ -156,6 +166,8 @@ def _candidate(ranking: Ranking, at: int, candidate: Candidate, rank: int) -> St
         run_status=None if outcome is None else outcome.status.value,
         tests=None if outcome is None else _counts(outcome),
         outcome=None if outcome is None else plain(outcome),
+        trial=None if candidate.trial is None else plain(candidate.trial),
+        repairs=candidate.repairs,
         generate_s=_number(candidate.generate_s),
         execute_s=_number(candidate.execute_s),
     )

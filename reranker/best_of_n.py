@@ -19,7 +19,8 @@ from reranker.errors import NoCandidates
 from reranker.method import decide
 from reranker.off_loop import off_loop
 from reranker.plan import SampleRunStop
-from reranker.scorers import METHODS, create_scorer, is_free
+from reranker.policy import CHECKED
+from reranker.scorers import create_scorer, free_methods
 from reranker.select import order_by
 from reranker.types import Options, Ranking, Score, Status, Task
 from sandbox import Sandbox
@@ -91,9 +92,9 @@ async def _rank(drive: Drive, status: Status, loaded: Mapping[str, Scorer]) -> R
 
 
 def _to_score(drive: Drive, methods: tuple[str, ...]) -> list[str]:
-    """The methods that decide, those whose evidence is at hand and that cost nothing more, and what else is asked."""
-    free = [name for name in METHODS if is_free(name, drive.evidence())]
-    return list(dict.fromkeys((*methods, *free, *drive.options.also)))
+    """The methods that decide, those that only count what is at hand anyway, and what else is asked."""
+    free = (name for name in free_methods(drive.evidence()) if name not in CHECKED)
+    return list(dict.fromkeys((*methods, "likelihood", *free, *drive.options.also)))
 
 
 def _timed(scores: Sequence[Score], took_s: float) -> tuple[Score, ...]:

@@ -29,9 +29,9 @@ from reranker.method import Decision
 from reranker.off_loop import off_loop
 from reranker.plan import Plan, Run, Sample, State, Stop, Try, Write
 from reranker.scorers import needs_of
-from reranker.trials import SAMPLE_TESTS, read_tests, writing_prompt
+from reranker.trials import TESTS_PER_SAMPLE, read_tests, writing_prompt
 from reranker.types import Candidate, Options, Task
-from sandbox import CallSuite, InvalidSuite, Limits, Outcome, Program, Sandbox, SandboxError, Suite
+from sandbox import CallSuite, InvalidSuite, Outcome, Program, Sandbox, SandboxError, Suite
 
 
 @dataclass(slots=True)
@@ -221,7 +221,7 @@ class Drive:
         try:
             if prompt is None:
                 return
-            request = self._request("tests", prompt, sampling, -(-tests // SAMPLE_TESTS))
+            request = self._request("tests", prompt, sampling, -(-tests // TESTS_PER_SAMPLE))
             async with contextlib.aclosing(self.engine.generate(request)) as events:
                 async for event in events:
                     if isinstance(event, Finished):
@@ -287,31 +287,30 @@ class Drive:
         """Run the suite on one program; what it did goes to its candidate and to that one's duplicates."""
         began = time.monotonic()
         try:
-            outcome = await self._judged(index, self.decision.suite, self.options.limits)
+            outcome = await self._judged(index, self.decision.suite)
         finally:
             self._state.running.discard(index)
-        if outcome is not None:
-            self._file(index, outcome=outcome)
-            self._state.candidates[index] = replace(
-                self._state.candidates[index], execute_s=time.monotonic() - began
-            )
+        took = time.monotonic() - began
+        for candidate in self._same_as(index) if outcome is not None else ():
+            execute_s = took if candidate.index == index else candidate.execute_s
+            self._state.candidates[candidate.index] = replace(candidate, outcome=outcome, execute_s=execute_s)
 
     async def _try(self, index: int) -> None:
         """Run the trials on one program."""
         trials = self.task.trials
         try:
-            outcome = await self._judged(index, trials and trials.suite, self.options.limits)
+            outcome = await self._judged(index, None if trials is None else trials.suite)
         finally:
             self._state.trying.discard(index)
-        if outcome is not None:
-            self._file(index, trial=outcome)
+        for candidate in self._same_as(index) if outcome is not None else ():
+            self._state.candidates[candidate.index] = replace(candidate, trial=outcome)
 
-    async def _judged(self, index: int, suite: Suite | None, limits: Limits) -> Outcome | None:
+    async def _judged(self, index: int, suite: Suite | None) -> Outcome | None:
         """What one program did; None where the sandbox failed, which ends its use."""
         if self._sandbox is None or suite is None:
             return None
         try:
-            return await self._sandbox.run(self._programs[index], suite, limits, request=self.task.id)
+            return await self._sandbox.run(self._programs[index], suite, self.options.limits, request=self.task.id)
         except InvalidSuite:
             raise
         except SandboxError as error:
@@ -323,11 +322,9 @@ class Drive:
             self.degraded = self.degraded or f"the sandbox failed: {error}"
             return None
 
-    def _file(self, index: int, **found: Outcome) -> None:
-        """Put what came of a program to its candidate and its duplicates."""
-        for candidate in list(self._state.candidates.values()):
-            if index in (candidate.index, candidate.duplicate_of):
-                self._state.candidates[candidate.index] = replace(candidate, **found)
+    def _same_as(self, index: int) -> list[Candidate]:
+        """A candidate and its duplicates."""
+        return [c for c in self._state.candidates.values() if index in (c.index, c.duplicate_of)]
 
 
 def _tokens_of(text: str, event: Finished) -> tuple[TokenLogprob, ...]:

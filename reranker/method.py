@@ -45,7 +45,7 @@ class Decision:
         """The methods that decide, in their turn, once the task's trials are known."""
         if self.auto:
             return auto_methods(task, suite=self.checked, loaded=loaded)
-        return (self.method,) if self.method == "likelihood" else (self.method, "likelihood")
+        return (self.method,)
 
 
 def decide(task: Task, options: Options, *, can_run: bool, loaded: Collection[str] = ()) -> Decision:

@@ -3,7 +3,7 @@
 1. What was checked: the request's suite (`tests`), else the prompt's examples (`examples`), by the share passed.
 2. Who agrees with whom: `b4` where the model wrote tests, else `clusters` where there are inputs to compare by.
 3. The learned `verifier`, where one is loaded.
-4. `likelihood`.
+4. `likelihood`, which `select.order_by` ends with anyway.
 
 What was checked comes first because only that is true by somebody's word; agreement before the verifier, because it
 needs no model that might be far from its training.
@@ -17,7 +17,7 @@ from reranker.types import Task
 from sandbox import CallSuite
 
 CHECKED = ("tests", "examples")
-"""Methods whose evidence is decisive: what passes all of it needs no further candidate."""
+"""Methods whose evidence is decisive: somebody vouches for it. What passes all of it needs no further candidate."""
 
 
 def auto_methods(task: Task, *, suite: str | None, loaded: Collection[str] = ()) -> tuple[str, ...]:
@@ -30,4 +30,4 @@ def auto_methods(task: Task, *, suite: str | None, loaded: Collection[str] = ())
         methods.append("b4" if isinstance(task.trials.suite, CallSuite) else "clusters")
     if "verifier" in loaded:
         methods.append("verifier")
-    return (*methods, "likelihood")
+    return tuple(methods) or ("likelihood",)

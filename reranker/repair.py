@@ -1,7 +1,7 @@
 """Asks a model to mend its own answer: the failing test and what came of it go back into the prompt. Pure.
 
-Source: S* (2502.14382), stage 1, and LPW (2411.14503), its repair step; here a test's own words and what the sandbox saw
-stand in for an explanation. Only a visible suite may be shown: what is hidden never reaches a prompt.
+Source: S* (2502.14382), stage 1, and LPW (2411.14503), its repair step; here a test's own words and what the sandbox
+saw stand in for an explanation. Only a visible suite may be shown: what is hidden never reaches a prompt.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def repair_prompt(task: Task, suite: Suite, candidate: Candidate) -> Prompt | No
     match task.prompt:
         case Text(text):
             remarks = "".join(f"# {line}\n" for fault in faults for line in fault.splitlines())
-            return Text(f"{text}{candidate.text.rstrip()}\n\n# The function above is wrong.\n{remarks}# Corrected:\n\n{text}")
+            wrong = f"{text}{candidate.text.rstrip()}\n\n# The function above is wrong.\n"
+            return Text(f"{wrong}{remarks}# Corrected:\n\n{text}")
         case Chat(messages):
             said = "\n".join(f"- {fault}" for fault in faults)
             asked = f"That is not right yet:\n{said}\nGive the whole corrected program."
