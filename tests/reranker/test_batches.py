@@ -36,7 +36,8 @@ def state(*candidates: Candidate, **known: Any) -> State:
 
 
 def options(**more: Any) -> Options:
-    return Options(**({"num_candidates": 8, "sampling": SAMPLING} | more))
+    chosen: dict[str, Any] = {"num_candidates": 8, "sampling": SAMPLING} | more
+    return Options(**chosen)
 
 
 def counts(actions: Any) -> list[int]:

@@ -9,7 +9,18 @@ import pytest_asyncio
 from engine import Chat, Message, Scripted, ScriptedEngine, Text
 from reranker import InvalidRequest, JudgeFailed, Options, Ranking, Task, best_of_n
 from reranker.trials import writing_prompt
-from sandbox import AssertSuite, LaunchFailed, Limits, LocalSandbox, Program, Sandbox, ScriptedSandbox, Suite
+from sandbox import (
+    AssertSuite,
+    LaunchFailed,
+    Limits,
+    LocalSandbox,
+    OnTest,
+    Outcome,
+    Program,
+    Sandbox,
+    ScriptedSandbox,
+    Suite,
+)
 
 pytestmark = [pytest.mark.isolation, pytest.mark.asyncio(loop_scope="module")]
 
@@ -32,12 +43,12 @@ def prompt_for_tests(task: Task) -> str:
 
 
 async def rank(
-    completions: Sequence[str | Scripted],
+    completions: Sequence[Any],
     sandbox: Sandbox | None,
     *,
-    tests: Sequence[str] = (WRITTEN,),
+    tests: Sequence[Any] = (WRITTEN,),
     task: Task = TASK,
-    script: dict[str, Sequence[str | Scripted]] | None = None,
+    script: dict[str, Sequence[Any]] | None = None,
     **options: Any,
 ) -> Ranking:
     engine = ScriptedEngine({task.prefix: list(completions), prompt_for_tests(task): list(tests), **(script or {})})
@@ -56,12 +67,13 @@ async def test_those_who_agree_with_the_written_tests_win(sandbox: LocalSandbox)
     assert ranking.test_tokens == 2 * (len(WRITTEN) + 1)
     assert {"b4", "agreement", "agreement_sqrt", "clusters", "srank", "likelihood"} == set(ranking.scores)
     assert all(score.cost_s > 0 for score in ranking.scores["b4"])
+    # Two candidates by three tests, each written twice.
     assert [score.value for score in ranking.scores["agreement"]] == [
         None,
         12.0,
         None,
         12.0,
-    ]  # 2 candidates x 3 tests, each written twice
+    ]
 
 
 async def test_what_is_checked_comes_before_what_is_agreed(sandbox: LocalSandbox) -> None:
@@ -198,8 +210,8 @@ class _Counting:
         self._sandbox = sandbox
 
     async def run(
-        self, program: Program, suite: Suite, limits: Limits, on_test: Any = None, *, request: str = ""
-    ) -> Any:
+        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
+    ) -> Outcome:
         self.suites.append(suite)
         return await self._sandbox.run(program, suite, limits, on_test, request=request)
 
