@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
+from engine import FinishReason, TokenLogprob
+from feedback.errors import InvalidExchange
 from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
 from feedback.suites import suite_from_data, suite_to_data, trials_from_data, trials_to_data
 from feedback.types import Exchange, Purpose, StoredCandidate, TestCounts
 from reranker import Candidate, Ranking, Task
-from sandbox import Outcome
+from sandbox import Outcome, Status, TestOutcome
 
 
 def exchange_from(
@@ -88,6 +90,46 @@ def task_of(exchange: Exchange) -> Task:
         suite=None if exchange.suite is None else suite_from_data(exchange.suite),
         trials=None if exchange.trials is None else trials_from_data(exchange.trials),
     )
+
+
+def candidates_of(exchange: Exchange) -> tuple[Candidate, ...]:
+    """The candidates again, by index, with the outcomes that were kept, to score them anew.
+
+    Of the tokens only their number and mean log-probability are logged: each of them stands for the mean here. Raises
+    `InvalidExchange` for an outcome that cannot be read.
+    """
+    return tuple(_candidate_of(stored) for stored in sorted(exchange.candidates, key=lambda stored: stored.index))
+
+
+def _candidate_of(stored: StoredCandidate) -> Candidate:
+    tokens: tuple[TokenLogprob, ...] = ()
+    if stored.mean_logprob and stored.sum_logprob is not None:
+        tokens = (TokenLogprob(0, "", stored.mean_logprob),) * max(1, round(stored.sum_logprob / stored.mean_logprob))
+    elif stored.mean_logprob is not None:
+        tokens = (TokenLogprob(0, "", stored.mean_logprob),)
+    return Candidate(
+        index=stored.index,
+        text=stored.text,
+        raw_text=stored.raw_text,
+        finish_reason=cast("FinishReason", stored.finish_reason),
+        tokens=tokens,
+        token_count=stored.token_count,
+        greedy=stored.greedy,
+        repairs=stored.repairs,
+        duplicate_of=stored.duplicate_of,
+        outcome=None if stored.outcome is None else _outcome_of(stored.outcome),
+        trial=None if stored.trial is None else _outcome_of(stored.trial),
+        generate_s=stored.generate_s,
+        execute_s=stored.execute_s,
+    )
+
+
+def _outcome_of(data: dict[str, Any]) -> Outcome:
+    try:
+        tests = tuple(TestOutcome(**{**test, "status": Status(test["status"])}) for test in data["tests"])
+        return Outcome(**{**data, "status": Status(data["status"]), "tests": tests})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidExchange(f"outcome: {error!r}") from error
 
 
 def without_text(exchange: Exchange) -> Exchange:

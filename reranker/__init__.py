@@ -8,7 +8,7 @@ from reranker.best_of_n import best_of_n
 from reranker.errors import InvalidRequest, JudgeFailed, NoCandidates, RerankError, UnknownMethod
 from reranker.examples import find_examples
 from reranker.extract import entry_point_of, extract
-from reranker.scorers import METHODS, needs_of
+from reranker.scorers import METHODS, create_scorer, needs_of
 from reranker.select import order
 from reranker.types import Candidate, Options, Ranking, Score, Task, Trials
 
@@ -27,6 +27,7 @@ __all__ = [
     "Trials",
     "UnknownMethod",
     "best_of_n",
+    "create_scorer",
     "entry_point_of",
     "extract",
     "find_examples",
