@@ -28,7 +28,7 @@ async def ranked(**options: Any) -> Ranking:
     prompt = writing_prompt(task)
     assert isinstance(prompt, Text)
     engine = ScriptedEngine({HEADER: COMPLETIONS, prompt.text: [TESTS]})
-    chosen = {"num_candidates": 4, "include_greedy": False, "early_exit": "off", "generate_tests": 5} | options
+    chosen: dict[str, Any] = {"num_candidates": 4, "include_greedy": False, "early_exit": "off", "generate_tests": 5} | options
     async with LocalSandbox() as sandbox:
         return await best_of_n(task, Options(**chosen), engine=engine, sandbox=sandbox)
 
