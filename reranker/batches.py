@@ -1,4 +1,4 @@
-"""How many candidates are sampled, and when: all at once, in growing stages, and again where all failed. Pure."""
+"""How many candidates are sampled, when, and of what: all at once, in stages, after plans, again where all failed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from engine import Sampling
 from reranker.confidence import leader_confidence
-from reranker.plan import Batches, Sample, State, Stop
+from reranker.plan import Batches, Devise, Sample, State, Stop
+from reranker.planning import walked_calls, with_plan
 from reranker.repair import repair_prompt
 from reranker.types import Candidate, Options
 
@@ -20,7 +21,9 @@ _MENDED = 4
 
 def batches_for(options: Options) -> Batches:
     """The batches that the options ask for."""
-    batches = Growing(options) if options.adaptive else AllAtOnce(options)
+    batches: Batches = Growing(options) if options.adaptive else AllAtOnce(options)
+    if options.plans:
+        batches = Planned(options, batches)
     return Repairing(options, batches) if options.repair_rounds else batches
 
 
@@ -30,7 +33,7 @@ class AllAtOnce:
     def __init__(self, options: Options) -> None:
         self._options = options
 
-    def next(self, state: State) -> Sequence[Sample | Stop]:
+    def next(self, state: State) -> Sequence[Sample | Devise | Stop]:
         """See `Batches.next`."""
         if state.started:
             return []
@@ -50,7 +53,7 @@ class Growing:
     def __init__(self, options: Options) -> None:
         self._options = options
 
-    def next(self, state: State) -> Sequence[Sample | Stop]:
+    def next(self, state: State) -> Sequence[Sample | Devise | Stop]:
         """See `Batches.next`."""
         options, sampled = self._options, len(state.candidates)
         if not state.started:
@@ -66,6 +69,28 @@ class Growing:
         return [Sample(min(stage, options.num_candidates) - sampled, options.sampling)]
 
 
+class Planned:
+    """Plans first; the candidates are then spread over the plans that hold and the prompt without any, as SLPW does."""
+
+    def __init__(self, options: Options, batches: Batches) -> None:
+        self._options = options
+        self._batches = batches
+
+    def next(self, state: State) -> Sequence[Sample | Devise | Stop]:
+        """See `Batches.next`."""
+        if state.plans is None and not state.started and walked_calls(state.task, state.suite):
+            return [Devise(self._options.plans)]
+        prompts = [*(with_plan(state.task, plan) for plan in state.plans or ()), None]
+        spread: list[Sample | Devise | Stop] = []
+        for action in self._batches.next(state):
+            if not isinstance(action, Sample):
+                spread.append(action)
+                continue
+            shares = [action.n // len(prompts) + (at < action.n % len(prompts)) for at in range(len(prompts))]
+            spread += [Sample(n, action.sampling, prompt) for n, prompt in zip(shares, prompts, strict=True) if n]
+        return spread
+
+
 class Repairing:
     """Where no candidate passes the visible suite, the best of them are shown what failed, and sampled again.
 
@@ -76,7 +101,7 @@ class Repairing:
         self._options = options
         self._batches = batches
 
-    def next(self, state: State) -> Sequence[Sample | Stop]:
+    def next(self, state: State) -> Sequence[Sample | Devise | Stop]:
         """See `Batches.next`."""
         actions = self._batches.next(state)
         suite = state.suite

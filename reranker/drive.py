@@ -27,7 +27,8 @@ from reranker.errors import JudgeFailed
 from reranker.extract import extract
 from reranker.method import Decision
 from reranker.off_loop import off_loop
-from reranker.plan import Plan, Run, Sample, State, Stop, Try, Write
+from reranker.plan import Devise, Plan, Run, Sample, State, Stop, Try, Write
+from reranker.planning import holds, planning_prompt, walked_calls
 from reranker.scorers import needs_of
 from reranker.trials import TESTS_PER_SAMPLE, read_tests, writing_prompt
 from reranker.types import Candidate, Options, Task
@@ -67,8 +68,8 @@ class Drive:
         self.degraded = decision.degraded
         self.not_judged = [decision.not_judged] if decision.not_judged else []
         self.times = Times()
-        self.test_tokens = 0
-        """Tokens sampled to write tests."""
+        self.side_tokens = 0
+        """Tokens sampled for tests and plans."""
         self._on_event = on_event
         self._sandbox = sandbox
         suite = decision.suite if sandbox is not None else None
@@ -90,6 +91,11 @@ class Drive:
     def task(self) -> Task:
         """The task, with its trials once they are known."""
         return self._state.task
+
+    @property
+    def num_plans(self) -> int | None:
+        """Plans that hold; None: none was asked for."""
+        return None if self._state.plans is None else len(self._state.plans)
 
     def evidence(self) -> frozenset[Evidence]:
         """What the candidates can be judged by."""
@@ -114,7 +120,9 @@ class Drive:
                     case Sample():
                         self._begin_sampling(action)
                     case Write(tests):
-                        self._begin_writing(tests)
+                        self._begin_side(self._write(tests))
+                    case Devise(plans):
+                        self._begin_side(self._devise(plans))
                     case Run(index):
                         self._state.running.add(index)
                         self._spawn(self._run(index))
@@ -209,31 +217,40 @@ class Drive:
             self._state.sampling -= 1
             self.times.last_token = time.monotonic()
 
-    def _begin_writing(self, tests: int) -> None:
+    def _begin_side(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something written that is no candidate."""
         self._state.sampling += 1
-        self._spawn(self._write(tests))
+        self._spawn(work)
 
     async def _write(self, tests: int) -> None:
         """Have tests written; with none that can be read the candidates are compared by something else."""
         prompt = await off_loop(writing_prompt, self.task, size=len(self.task.prefix))
+        samples = [] if prompt is None else await self._texts("tests", prompt, -(-tests // TESTS_PER_SAMPLE))
+        trials = await off_loop(read_tests, self.task, samples, size=sum(map(len, samples)))
+        self._state.task = replace(self.task, trials=trials or self.task.trials)
+        self._state.sampling -= 1
+
+    async def _devise(self, plans: int) -> None:
+        """Have plans written and keep those that lead to the examples' results; without any the code comes as ever."""
+        calls = walked_calls(self.task, self._state.suite)
+        samples = await self._texts("plans", planning_prompt(self.task, calls), plans)
+        self._state.plans = tuple(text for text in samples if holds(text, calls))
+        self._state.sampling -= 1
+
+    async def _texts(self, name: str, prompt: Prompt, n: int) -> list[str]:
+        """What the model says to a prompt of ours; fewer than `n` where it fails."""
         samples: list[str] = []
         sampling = replace(self.options.sampling, stop=(), logprobs=None, min_tokens=0)
         try:
-            if prompt is None:
-                return
-            request = self._request("tests", prompt, sampling, -(-tests // TESTS_PER_SAMPLE))
-            async with contextlib.aclosing(self.engine.generate(request)) as events:
+            async with contextlib.aclosing(self.engine.generate(self._request(name, prompt, sampling, n))) as events:
                 async for event in events:
                     if isinstance(event, Finished):
                         samples.append(event.text)
-                        self.test_tokens += event.token_count
-            trials = await off_loop(read_tests, self.task, samples, size=sum(map(len, samples)))
-            self._state.task = replace(self.task, trials=trials or self.task.trials)
+                        self.side_tokens += event.token_count
         except EngineError as error:
-            self.degraded = self.degraded or f"no tests could be written: {error}"
-        finally:
-            self._state.sampling -= 1
-            self.times.last_token = time.monotonic()
+            self.degraded = self.degraded or f"no {name} could be written: {error}"
+        self.times.last_token = time.monotonic()
+        return samples
 
     async def _take(self, event: Event, first: int) -> None:
         """File one event of the engine, its candidate renumbered."""

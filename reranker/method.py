@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from engine import Chat
 from reranker.errors import InvalidRequest, JudgeFailed, UnknownMethod
 from reranker.examples import find_examples
 from reranker.extract import target_of
-from reranker.policy import auto_methods
+from reranker.policy import CHECKED, auto_methods
 from reranker.scorers import METHODS, needs_of
 from reranker.trials import inputs_from, writing_prompt
 from reranker.types import Options, Task, Trials
@@ -101,15 +102,16 @@ def check(options: Options, loaded: Collection[str] = ()) -> None:
     if options.deadline_s is not None and options.deadline_s <= 0:
         raise InvalidRequest("rerank.deadline_ms", "must be greater than 0")
     needs = needs_of(options.method)
-    if options.generate_tests < 0 or options.repair_rounds < 0:
-        name = "generate_tests" if options.generate_tests < 0 else "repair_rounds"
-        raise InvalidRequest(f"rerank.{name}", "must be at least 0")
+    for name in ("generate_tests", "repair_rounds", "plans"):
+        if getattr(options, name) < 0:
+            raise InvalidRequest(f"rerank.{name}", "must be at least 0")
     if options.generate_tests and options.method != "auto" and not needs & {"tests", "inputs"}:
         raise InvalidRequest("rerank.generate_tests", f"method {options.method!r} makes no use of them")
     if "tests" in needs and not options.generate_tests:
         raise InvalidRequest("rerank.generate_tests", f"method {options.method!r} compares by them; ask for some")
-    if options.repair_rounds and options.method not in ("auto", "tests", "examples"):
-        raise InvalidRequest("rerank.repair_rounds", f"method {options.method!r} runs no tests that could fail")
+    for name in ("repair_rounds", "plans"):
+        if getattr(options, name) and options.method not in ("auto", *CHECKED):
+            raise InvalidRequest(f"rerank.{name}", f"method {options.method!r} runs no visible tests")
 
 
 def _check_suite(task: Task, options: Options) -> None:
@@ -122,8 +124,11 @@ def _check_suite(task: Task, options: Options) -> None:
         raise InvalidRequest("rerank.tests", "method 'tests' needs tests.code")
     if wanted not in ("auto", "tests") and task.suite is not None:
         raise InvalidRequest("rerank.tests", f"method {wanted!r} runs no tests; use 'tests' or 'auto'")
-    if options.repair_rounds and task.suite is not None and not task.suite.visible:
-        raise InvalidRequest("rerank.repair_rounds", "hidden tests are not shown to a model; send them as visible")
+    for name in ("repair_rounds", "plans"):
+        if getattr(options, name) and task.suite is not None and not task.suite.visible:
+            raise InvalidRequest(f"rerank.{name}", "hidden tests are not shown to a model; send them as visible")
+    if options.plans and not isinstance(task.prompt, Chat):
+        raise InvalidRequest("rerank.plans", "plans are for chats: other prompts are continued, not answered")
 
 
 def _examples(task: Task, options: Options) -> CallSuite | None:

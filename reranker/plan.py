@@ -35,6 +35,13 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Devise:
+    """Have the model write so many plans, before anything is sampled."""
+
+    plans: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Run the suite on the candidate with this index."""
 
@@ -55,7 +62,7 @@ class Stop:
     status: Literal["complete", "early_exit", "deadline"]
 
 
-Action = Sample | Write | Run | Try | Stop
+Action = Sample | Write | Devise | Run | Try | Stop
 
 
 @dataclass(slots=True)
@@ -66,6 +73,8 @@ class State:
     """With its trials, once they are there."""
     suite: Suite | None = None
     """What is run; None where there is none, or nothing to run it in any more."""
+    plans: tuple[str, ...] | None = None
+    """Those that hold for the visible examples; None: none was asked for yet."""
     can_try: bool = False
     """Whether there is a sandbox that works."""
     candidates: dict[int, Candidate] = field(default_factory=dict)
@@ -129,7 +138,7 @@ class Plan(Protocol):
 class Batches(Protocol):
     """What to sample when nothing is going on; nothing: enough was sampled."""
 
-    def next(self, state: State) -> Sequence[Sample | Stop]: ...
+    def next(self, state: State) -> Sequence[Sample | Devise | Stop]: ...
 
 
 class SampleRunStop:
@@ -148,11 +157,15 @@ class SampleRunStop:
         if state.deadline_passed:
             return [Stop("deadline")]
         if not state.started:
-            tests = self._options.generate_tests
-            return [*self._batches.next(state), *([Write(tests)] if tests and state.can_try else [])]
+            return [] if state.busy else self._first(state)
         todo: list[Action] = [*map(Run, state.untested), *map(Try, state.untried)]
         decided = self._options.early_exit == "first_pass" and state.num_passing >= self._options.n
         if not todo and not state.busy:
             enough = decided or state.broken_off
             return (() if enough else self._batches.next(state)) or [Stop("complete")]
         return [Stop("early_exit")] if decided else todo
+
+    def _first(self, state: State) -> Sequence[Action]:
+        actions, tests = self._batches.next(state), self._options.generate_tests
+        begins = any(isinstance(action, Sample) for action in actions)
+        return [*actions, *([Write(tests)] if begins and tests and state.can_try else [])]

@@ -50,7 +50,7 @@ def _words(suite: Suite, test: TestOutcome) -> str:
     match suite:
         case CallSuite(calls):
             call = calls[test.index]
-            return f"{_written(call)} should return {call.expected!r}, but"
+            return f"{written(call)} should return {call.expected!r}, but"
         case StdioSuite(cases):
             case = cases[test.index]
             return f"For the input {case.stdin!r} it should print {case.expected!r}, but"
@@ -62,7 +62,8 @@ def _words(suite: Suite, test: TestOutcome) -> str:
     return "A test fails:"
 
 
-def _written(call: Call) -> str:
+def written(call: Call) -> str:
+    """A call as it stands in source."""
     args = [*map(repr, call.args), *(f"{name}={value!r}" for name, value in call.kwargs)]
     return f"{call.function}({', '.join(args)})"
 

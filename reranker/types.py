@@ -63,6 +63,8 @@ class Options:
     """Sample in growing stages, as many of `num_candidates` as the evidence asks for."""
     generate_tests: int = 0
     """How many tests the model is asked to write, to compare candidates by."""
+    plans: int = 0
+    """How many plans a chat model is asked for before it codes."""
     repair_rounds: int = 0
     """How often candidates that all fail the visible suite are sampled again with what failed."""
     sampling: Sampling = field(default_factory=Sampling)
@@ -156,8 +158,10 @@ class Ranking:
     suite: Suite | None = None
     """The suite that ran: the request's or the prompt's examples."""
     prompt_tokens: int = 0
-    test_tokens: int = 0
-    """Sampled to write tests."""
+    side_tokens: int = 0
+    """Sampled for tests and plans."""
+    num_plans: int | None = None
+    """Plans that held for the visible examples; None: none was asked for."""
     queue_s: float = 0.0
     prefill_s: float | None = None
     generate_s: float = 0.0
@@ -188,8 +192,8 @@ class Ranking:
 
     @property
     def sampled_tokens(self) -> int:
-        """Every token sampled, those of tests too."""
-        return sum(c.token_count for c in self.candidates) + self.test_tokens
+        """Every token sampled, those of tests and plans too."""
+        return sum(c.token_count for c in self.candidates) + self.side_tokens
 
     @property
     def returned_tokens(self) -> int:

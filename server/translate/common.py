@@ -74,6 +74,7 @@ def options_of(
         num_candidates=wanted.num_candidates,
         adaptive=wanted.adaptive,
         generate_tests=wanted.generate_tests,
+        plans=fields.plans or 0,
         repair_rounds=fields.repair_rounds or 0,
         sampling=sampling,
         include_greedy=not wanted.as_openai and fields.include_greedy is not False,

@@ -73,6 +73,8 @@ def rerank_block(ask: Ask, rankings: Sequence[Ranking]) -> dict[str, Any]:
     block["num_passing"] = sum(ranking.num_passing for ranking in rankings) if told.suite is not None else None
     if any(ranking.options.generate_tests for ranking in rankings):
         block["num_generated_tests"] = sum(ranking.num_trials for ranking in rankings)
+    if plans := [ranking.num_plans for ranking in rankings if ranking.num_plans is not None]:
+        block["num_plans"] = sum(plans)
     block["seed_honoured"] = seed_honoured(rankings)
     block["feedback_id"] = ask.id
     return block

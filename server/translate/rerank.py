@@ -163,9 +163,9 @@ def _check_off(method: str, asked: RerankFields, number: int | None, number_name
         return
     if asked.tests is not None:
         raise BadRequest("rerank.tests", "nothing is tested with reranking off", code="conflict")
-    if asked.generate_tests or asked.repair_rounds:
-        name = "generate_tests" if asked.generate_tests else "repair_rounds"
-        raise BadRequest(f"rerank.{name}", "nothing is compared with reranking off", code="conflict")
+    for name in ("generate_tests", "plans", "repair_rounds"):
+        if getattr(asked, name):
+            raise BadRequest(f"rerank.{name}", "nothing is compared with reranking off", code="conflict")
     if number is not None and number > n:
         raise BadRequest(number_name, "more candidates than n need reranking, which is off", code="conflict")
 

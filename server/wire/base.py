@@ -82,6 +82,8 @@ class RerankFields(Closed):
     """The most that `auto` samples."""
     generate_tests: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
     """How many tests the model writes itself, to compare candidates by."""
+    plans: Annotated[int, Field(strict=True, ge=0, le=8)] | None = None
+    """How many plans a chat model is asked for; those that lead to the visible examples' results are coded from."""
     repair_rounds: Annotated[int, Field(strict=True, ge=0, le=4)] | None = None
     """How often candidates that all fail the visible tests are sampled again with what failed."""
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None

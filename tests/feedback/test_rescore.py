@@ -19,7 +19,8 @@ from sandbox import LocalSandbox
 from tests.feedback.records import exchange, signal
 
 HEADER = 'def f(x):\n    """Add one.\n\n    >>> f(0)\n    1\n    """\n'
-COMPLETIONS = [Scripted("    return 1", -0.1), "    return x + 1", "    return 1 + x", "    return x"]
+LIKELY = Scripted("    return 1", -0.1)
+COMPLETIONS: list[str | Scripted] = [LIKELY, "    return x + 1", "    return 1 + x", "    return x"]
 TESTS = " f(1) == 2\nassert f(2) == 3\nassert f(5) == 6\n"
 
 
@@ -27,8 +28,10 @@ async def ranked(**options: Any) -> Ranking:
     task = Task(id="t", prompt=Text(HEADER), prefix=HEADER)
     prompt = writing_prompt(task)
     assert isinstance(prompt, Text)
-    engine = ScriptedEngine({HEADER: COMPLETIONS, prompt.text: [TESTS]})
-    chosen: dict[str, Any] = {"num_candidates": 4, "include_greedy": False, "early_exit": "off", "generate_tests": 5} | options
+    script: dict[str, list[str | Scripted]] = {HEADER: COMPLETIONS, prompt.text: [TESTS]}
+    engine = ScriptedEngine(script)
+    chosen: dict[str, Any] = {"num_candidates": 4, "include_greedy": False, "early_exit": "off"}
+    chosen |= {"generate_tests": 5} | options
     async with LocalSandbox() as sandbox:
         return await best_of_n(task, Options(**chosen), engine=engine, sandbox=sandbox)
 

@@ -63,8 +63,8 @@ async def test_those_who_agree_with_the_written_tests_win(sandbox: LocalSandbox)
     assert ranking.chosen[0].text == RIGHT
     assert ranking.num_trials == 4
     assert ranking.num_passing == 0  # nobody vouches for a written test: it makes no class
-    assert ranking.sampled_tokens == sum(c.token_count for c in ranking.candidates) + ranking.test_tokens
-    assert ranking.test_tokens == 2 * (len(WRITTEN) + 1)
+    assert ranking.sampled_tokens == sum(c.token_count for c in ranking.candidates) + ranking.side_tokens
+    assert ranking.side_tokens == 2 * (len(WRITTEN) + 1)
     assert {"b4", "agreement", "agreement_sqrt", "clusters", "srank", "likelihood"} == set(ranking.scores)
     assert all(score.cost_s > 0 for score in ranking.scores["b4"])
     # Two candidates by three tests, each written twice.

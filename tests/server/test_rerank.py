@@ -113,6 +113,8 @@ async def test_candidates_have_their_own_temperature(server: Setup) -> None:
         ({"rerank": {"generate_tests": 4, "method": "likelihood"}}, "rerank.generate_tests"),
         ({"rerank": {"generate_tests": 4, "method": "off"}}, "rerank.generate_tests"),
         ({"rerank": {"generate_tests": 0, "method": "b4"}}, "rerank.generate_tests"),
+        ({"rerank": {"plans": 2}}, "rerank.plans"),
+        ({"rerank": {"plans": 2, "method": "off"}}, "rerank.plans"),
         ({"rerank": {"repair_rounds": 5}}, "rerank.repair_rounds"),
         ({"rerank": {"repair_rounds": 1, "method": "b4"}}, "rerank.repair_rounds"),
         ({"rerank": {"repair_rounds": 1, "tests": {**TESTS, "visible": False}}}, "rerank.repair_rounds"),
