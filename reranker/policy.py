@@ -1,7 +1,8 @@
 """`auto`, stated: which method decides, and which after it among those it holds equal. Pure.
 
 1. What was checked: the request's suite (`tests`), else the prompt's examples (`examples`), by the share passed.
-2. Who agrees with whom: `b4` where the model wrote tests, else `clusters` where there are inputs to compare by.
+2. Who agrees with whom: `b4` where the model wrote tests, else `clusters` where there are inputs to compare by; in a set
+   of equals then `majority`, the program sampled most often.
 3. The learned `verifier`, where one is loaded.
 4. `likelihood`, which `select.order_by` ends with anyway.
 
@@ -27,7 +28,7 @@ def auto_methods(task: Task, *, suite: str | None, loaded: Collection[str] = ())
     """
     methods = [] if suite is None else [suite]
     if task.trials is not None:
-        methods.append("b4" if isinstance(task.trials.suite, CallSuite) else "clusters")
+        methods += ["b4" if isinstance(task.trials.suite, CallSuite) else "clusters", "majority"]
     if "verifier" in loaded:
         methods.append("verifier")
     return tuple(methods) or ("likelihood",)
