@@ -119,9 +119,13 @@ def _cut(prefix: str, text: str, entry_point: str | None) -> str:
 def _defines(source: str, name: str | None) -> bool:
     """Whether the program parses and binds the name at its top level."""
     try:
-        tree = ast.parse(source)
+        return defines(ast.parse(source), name)
     except PARSER_ERRORS:
         return False
+
+
+def defines(tree: ast.Module, name: str | None) -> bool:
+    """Whether a program binds the name at its top level; any does where there is no name."""
     return name is None or any(_binds(node, name) for node in tree.body)
 
 
