@@ -47,7 +47,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Gathered:
     """Everything that is known of one problem."""
 
     posed: Posed
@@ -66,7 +66,7 @@ class Evidence:
         return sum(candidate.duplicate_of is None for candidate in self.candidates)
 
 
-async def gather(posed: Posed, trials: Trials | None, wanted: Wanted, sandbox: Sandbox | None) -> Evidence:
+async def gather(posed: Posed, trials: Trials | None, wanted: Wanted, sandbox: Sandbox | None) -> Gathered:
     """Run what is wanted; `sandbox` None: nothing can be run, and no label be had.
 
     Raises `JudgeFailed`, naming the problem, where the sandbox fails.
@@ -75,7 +75,7 @@ async def gather(posed: Posed, trials: Trials | None, wanted: Wanted, sandbox: S
     cut = await asyncio.to_thread(_cut, posed)
     candidates, programs = _candidates(posed.row, cut)
     if sandbox is None:
-        return Evidence(posed=posed, task=task, candidates=candidates)
+        return Gathered(posed=posed, task=task, candidates=candidates)
     limits, name = wanted.limits, posed.row.task_id
     seen: Mapping[int, Outcome] = {}
     tried: Mapping[int, Outcome] = {}
@@ -86,7 +86,7 @@ async def gather(posed: Posed, trials: Trials | None, wanted: Wanted, sandbox: S
         tried = await _run(programs, suite, limits, sandbox, name)
     first = [each.index if each.duplicate_of is None else each.duplicate_of for each in candidates]
     passes, unlabelled = await _labels(posed, programs, sandbox)
-    return Evidence(
+    return Gathered(
         posed=posed,
         task=task,
         candidates=tuple(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reranker.base import Scorer
+from reranker.base import Evidence, Scorer
 from reranker.evaluation.errors import InvalidSetting
 from reranker.pool.pose import Posed
 from reranker.scorers import METHODS, create_scorer
+from reranker.scorers.b4 import posterior
+from reranker.types import Candidate, Task
 
 ALL, AUTO = "all", "auto"
 _SUITES = ("examples", "tests")
@@ -49,15 +51,13 @@ class Has:
         return ""
 
 
-def needs(name: str) -> frozenset[str]:
-    """Of `suite`, `tests` and `inputs`: what a scorer reads of the candidates' outcomes."""
-    if name in _SUITES:
-        return frozenset({"suite"})
-    return frozenset(getattr(create_scorer(name), "needs", ()))
+def needs(names: Iterable[str]) -> frozenset[Evidence]:
+    """What scorers read of the candidates' outcomes, together."""
+    return frozenset[Evidence]().union(*(scorer(name).needs for name in names))
 
 
 def scorers_of(method: str, has: Has) -> tuple[str, ...]:
-    """The scorers that decide, the first first: one, or for `auto` what its policy picks where there is this evidence."""
+    """The scorers that decide, the first first: one, or for `auto` those its policy picks for this evidence."""
     return _auto(has) if method == AUTO else (method,)
 
 
@@ -70,6 +70,15 @@ def _auto(has: Has) -> tuple[str, ...]:
 def scorer(name: str) -> Scorer:
     """The scorer of that name. (A trained one, made from a folder, will be made here.)"""
     return create_scorer(name)
+
+
+def probabilities(
+    method: str, task: Task, candidates: Sequence[Candidate], temperature: float = 1.0
+) -> tuple[float | None, ...] | None:
+    """What a method states as the probability that each candidate is right; None for one that states none."""
+    if method != "b4":
+        return None
+    return tuple(posterior(task, candidates, temperature))
 
 
 def chosen(asked: Sequence[str], has: Has) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -99,4 +108,4 @@ def _kind(name: str) -> str:
         return name
     if name in _LIKELIHOODS:
         return "logprobs"
-    return "trials" if needs(name) & {"tests", "inputs"} else ""
+    return "trials" if needs([name]) & {"tests", "inputs"} else ""

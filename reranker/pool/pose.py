@@ -1,4 +1,4 @@
-"""From a row of the pool, and perhaps a problem of the same name, to a task and the evidence that could be had for it."""
+"""From a row of the pool, and perhaps a problem of the same name, to a task with what there is to judge by."""
 
 from __future__ import annotations
 

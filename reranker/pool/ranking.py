@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from reranker.pool.gather import Cost, Evidence
+from reranker.pool.gather import Cost, Gathered
 from reranker.pool.methods import Has, needs, scorer, scorers_of
-from reranker.select import order
+from reranker.select import order_by
 from reranker.types import Candidate, Score
 
-MAX_DRAWS = 10
+DRAWS = 10
 """Subsets drawn of one problem's candidates for one size."""
+ALONE = frozenset({"likelihood", "likelihood_sum", "examples", "tests", "static"})
+"""Scorers that score each candidate by itself, so that what they say of a subset is known."""
 NO_SUITE = "no suite of this kind"
 
 
@@ -29,11 +32,16 @@ class Ranked:
     """Candidates by number, best first."""
     scores: tuple[float | None, ...]
     """Of the first scorer of `by`, one a candidate in the pool's order; None: it said nothing of that one."""
-    best: tuple[int, ...]
-    """Every candidate that no scorer of `by` holds less than the first of the ranking."""
-    cost: Cost = Cost()
+    levels: tuple[int, ...]
+    """One a candidate, in their order: 0 for those that `by` holds best, 1 for the next best, and so on."""
+    cost: Cost
     """The runs whose outcomes the scorers read."""
-    score_s: float = 0.0
+    score_s: float
+
+    @property
+    def best(self) -> tuple[int, ...]:
+        """Every candidate that is held as good as the first of the ranking."""
+        return tuple(index for index, level in zip(sorted(self.ranking), self.levels, strict=True) if level == 0)
 
     @property
     def decided(self) -> bool:
@@ -41,59 +49,75 @@ class Ranked:
         return any(score is not None for score in self.scores)
 
 
-async def rank(method: str, evidence: Evidence, kept: Sequence[int] | None = None) -> Ranked:
+async def rank(method: str, gathered: Gathered, kept: Sequence[int] | None = None) -> Ranked:
     """Rank the candidates, or those of the numbers in `kept`, as if no other had been sampled."""
-    has = Has(_kinds(evidence), can_run=True)
+    has = Has(_kinds(gathered), can_run=True)
     names = scorers_of(method, has)
     began = time.perf_counter()
-    candidates = _kept(evidence.candidates, kept)
-    found = [await _scores(name, evidence, candidates) for name in names]
-    places = _order(candidates, found, names)
-    first = [_key(found, place) for place in places[:1]]
+    candidates = _kept(gathered.candidates, kept)
+    found = {name: await _scores(name, gathered, candidates) for name in names}
+    places = order_by(_seen_by(names, candidates), found, names)
+    keys = [tuple(found[name][place].value for name in names) for place in range(len(candidates))]
     return Ranked(
-        task_id=evidence.posed.row.task_id,
+        task_id=gathered.posed.row.task_id,
         method=method,
         by=names,
         ranking=tuple(candidates[place].index for place in places),
-        scores=tuple(score.value for score in found[0]),
-        best=tuple(candidates[place].index for place in places if _key(found, place) in first),
-        cost=_cost(names, evidence),
+        scores=tuple(score.value for score in found[names[0]]),
+        levels=_levels(keys, places),
+        cost=_cost(names, gathered),
         score_s=time.perf_counter() - began,
     )
 
 
-async def on_subsets(method: str, evidence: Evidence, size: int, *, seed: int) -> float:
-    """Share of right choices among `size` of the candidates: a mean over subsets and over what is held equally good.
+async def on_subsets(ranked: Ranked, gathered: Gathered, size: int, seed: int) -> float:
+    """Chance that the method of `ranked`, which is over all candidates, chooses a right one among `size` of them.
 
-    The subsets depend on nothing but the seed, the problem and the size: they are the same for every method. One
-    candidate, or all of them, is no matter of drawing. Needs labels.
+    A mean over subsets and over what is held equally good. The subsets depend on nothing but the seed, the problem and
+    the size: they are the same for every method. One candidate, or all of them, is no matter of drawing. Needs labels.
     """
-    passes = evidence.passes
+    passes = gathered.passes
     assert passes is not None  # noqa: S101  the caller has labels
     if size == 1:
         return sum(passes) / len(passes)
-    shares = []
-    for kept in subsets(len(passes), size, key=f"{seed} {evidence.posed.row.task_id} {size}"):
-        shares.append(share(await rank(method, evidence, kept), passes))
-    return sum(shares) / len(shares)
+    if size >= len(passes):
+        return share(ranked.best, passes)
+    drawn = subsets(len(passes), size, key=f"{seed} {ranked.task_id} {size}")
+    if all(name in ALONE for name in ranked.by):
+        return sum(share(_best_of(ranked, kept), passes) for kept in drawn) / len(drawn)
+    found = [await rank(ranked.method, gathered, kept) for kept in drawn]
+    return sum(share(each.best, passes) for each in found) / len(found)
 
 
 def subsets(number: int, size: int, *, key: str) -> list[list[int]]:
-    """Up to `MAX_DRAWS` subsets of `size` numbers below `number`, each ascending; all of them: one."""
-    if size >= number:
-        return [list(range(number))]
+    """`DRAWS` subsets of `size` numbers below `number`, each ascending."""
     drawn = random.Random(key)  # noqa: S311  nobody is to be kept from guessing it
-    return [sorted(drawn.sample(range(number), size)) for _ in range(MAX_DRAWS)]
+    return [sorted(drawn.sample(range(number), size)) for _ in range(DRAWS)]
 
 
-def share(ranked: Ranked, passes: Sequence[bool]) -> float:
-    """Chance that a random one of what the method holds equally best is right: CodeT's protocol for ties."""
-    return sum(passes[index] for index in ranked.best) / len(ranked.best)
+def share(best: Sequence[int], passes: Sequence[bool]) -> float:
+    """Chance that a random one of what a method holds equally good is right: CodeT's protocol for ties."""
+    return sum(passes[index] for index in best) / len(best)
 
 
-def _kinds(evidence: Evidence) -> frozenset[str]:
-    kinds = {evidence.posed.suite_from or ""} | ({"trials"} if evidence.task.trials is not None else set())
-    return frozenset(kinds | ({"logprobs"} if any(each.tokens for each in evidence.candidates) else set())) - {""}
+def _best_of(ranked: Ranked, kept: Sequence[int]) -> list[int]:
+    """Of a method whose scores do not depend on who else is there: those it holds best of the candidates kept."""
+    top = min(ranked.levels[index] for index in kept)
+    return [index for index in kept if ranked.levels[index] == top]
+
+
+def _levels(keys: Sequence[tuple[float | None, ...]], places: Sequence[int]) -> tuple[int, ...]:
+    steps = {place: keys[place] != keys[before] for before, place in pairwise(places)}
+    level, found = 0, {}
+    for place in places:
+        level += steps.get(place, False)
+        found[place] = level
+    return tuple(found[place] for place in range(len(places)))
+
+
+def _kinds(gathered: Gathered) -> frozenset[str]:
+    kinds = {gathered.posed.suite_from or ""} | ({"trials"} if gathered.task.trials is not None else set())
+    return frozenset(kinds | ({"logprobs"} if any(each.tokens for each in gathered.candidates) else set())) - {""}
 
 
 def _kept(candidates: Sequence[Candidate], kept: Sequence[int] | None) -> list[Candidate]:
@@ -109,16 +133,16 @@ def _kept(candidates: Sequence[Candidate], kept: Sequence[int] | None) -> list[C
     return found
 
 
-async def _scores(name: str, evidence: Evidence, candidates: Sequence[Candidate]) -> list[Score]:
+async def _scores(name: str, gathered: Gathered, candidates: Sequence[Candidate]) -> list[Score]:
     """What a scorer says, shown no more of the evidence than it needs."""
-    if name in ("examples", "tests") and name != evidence.posed.suite_from:
+    if name in ("examples", "tests") and name != gathered.posed.suite_from:
         return [Score(None, NO_SUITE)] * len(candidates)
-    return await scorer(name).score(evidence.task, _seen_by((name,), candidates))
+    return await scorer(name).score(gathered.task, _seen_by((name,), candidates))
 
 
 def _seen_by(names: Sequence[str], candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidates without the outcomes that none of the scorers needs."""
-    needed = frozenset[str]().union(*(needs(name) for name in names))
+    needed = needs(names)
     return [
         replace(
             each,
@@ -129,33 +153,8 @@ def _seen_by(names: Sequence[str], candidates: Sequence[Candidate]) -> list[Cand
     ]
 
 
-def _key(found: Sequence[Sequence[Score]], place: int) -> tuple[float | None, ...]:
-    return tuple(scores[place].value for scores in found)
-
-
-def _order(candidates: Sequence[Candidate], found: Sequence[Sequence[Score]], names: Sequence[str]) -> list[int]:
-    """Places of the candidates, best first: by each scorer in turn, then as the reranker breaks ties."""
-    seen = _seen_by(names, candidates)
-    last = {place: rank for rank, place in enumerate(order(seen, found[-1]))}
-    return sorted(
-        range(len(candidates)),
-        key=lambda place: (*((s[place].value is None, -(s[place].value or 0.0)) for s in found), last[place]),
-    )
-
-
-def _cost(names: Sequence[str], evidence: Evidence) -> Cost:
-    needed = frozenset[str]().union(*(needs(name) for name in names))
-    parts = [evidence.suite_cost] if "suite" in needed else []
-    parts += [evidence.trials_cost] if needed & {"tests", "inputs"} else []
+def _cost(names: Sequence[str], gathered: Gathered) -> Cost:
+    needed = needs(names)
+    parts = [gathered.suite_cost] if "suite" in needed else []
+    parts += [gathered.trials_cost] if needed & {"tests", "inputs"} else []
     return Cost(sum(part.runs for part in parts), sum(part.wall_s for part in parts))
-
-
-def as_line(ranked: Ranked) -> Mapping[str, object]:
-    """What is written of it; a score that is no finite number has no place in JSON."""
-    line: dict[str, object] = {
-        "task_id": ranked.task_id,
-        "method": ranked.method,
-        "ranking": list(ranked.ranking),
-        "scores": list(ranked.scores),
-    }
-    return line if ranked.by == (ranked.method,) else line | {"by": list(ranked.by)}

@@ -139,6 +139,4 @@ def _joined(before: Row, row: Row, where: str) -> Row:
         value = getattr(row, name)
         if value not in (None, (), getattr(before, name)):
             raise InvalidProblem(name, f"differs from that of an earlier line of {row.task_id!r}", where)
-    return replace(
-        before, completions=before.completions + row.completions, logprobs=before.logprobs + row.logprobs
-    )
+    return replace(before, completions=before.completions + row.completions, logprobs=before.logprobs + row.logprobs)
