@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reranker.base import Evidence, Scorer
@@ -13,6 +13,8 @@ from reranker.scorers.b4 import posterior
 from reranker.types import Candidate, Task
 
 ALL, AUTO = "all", "auto"
+TEMPERATURES = tuple(4.0**power for power in range(8))
+"""That a posterior can be softened by."""
 _SUITES = ("examples", "tests")
 _LIKELIHOODS = ("likelihood", "likelihood_sum")
 _MISSING = {
@@ -72,13 +74,14 @@ def scorer(name: str) -> Scorer:
     return create_scorer(name)
 
 
-def probabilities(
-    method: str, task: Task, candidates: Sequence[Candidate], temperature: float = 1.0
-) -> tuple[float | None, ...] | None:
-    """What a method states as the probability that each candidate is right; None for one that states none."""
+def probabilities(method: str, task: Task, candidates: Sequence[Candidate]) -> Mapping[float, tuple[float | None, ...]]:
+    """What a method states as the probability that each candidate is right, by temperature; empty for most methods.
+
+    At 1 it is as stated; what has no temperature has no other.
+    """
     if method != "b4":
-        return None
-    return tuple(posterior(task, candidates, temperature))
+        return {}
+    return {temperature: tuple(posterior(task, candidates, temperature)) for temperature in TEMPERATURES}
 
 
 def chosen(asked: Sequence[str], has: Has) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -28,8 +28,8 @@ class Result:
     """By method."""
     among: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     """By method and number of candidates: the chance that its choice is right."""
-    probabilities: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
-    """By method that states them: the probability that a candidate is right."""
+    probabilities: Mapping[str, Mapping[float, tuple[float | None, ...]]] = field(default_factory=dict)
+    """By method that states them, and temperature: the probability that a candidate is right."""
 
     def right(self, method: str) -> float:
         """Chance that the method's choice is right, where it picks at random among what it holds equally good."""

@@ -186,7 +186,7 @@ class _Work:
             unlabelled=gathered.unlabelled,
             ranked=ranked,
             among=among,
-            probabilities={method: values for method, values in stated.items() if values is not None},
+            probabilities={method: values for method, values in stated.items() if values},
         )
 
     def _keep(self, gathered: Gathered) -> None:
