@@ -11,7 +11,7 @@ from rich.text import Text
 
 from reranker.evaluation.measures import Estimate
 from reranker.evaluation.table import console, percent
-from reranker.pool.result import Figures, MethodFigures
+from reranker.pool.result import SIZES, Figures, MethodFigures
 from reranker.pool.work import Done
 
 RANDOM, ORACLE = "random", "oracle"
@@ -28,7 +28,7 @@ def print_done(done: Done) -> None:
 
 def _with_labels(figures: Figures) -> Table:
     baseline = figures.methods[0].method
-    sizes = list(figures.methods[0].among)[:-1]
+    sizes = [k for k in SIZES if k in figures.methods[0].among]
     table = _table(["pass@1", "first", *(f"of {k}" for k in sizes), "over random", f"over {baseline}"])
     empty = [""] * (2 + len(sizes) + 2)
     assert figures.random is not None  # noqa: S101  there are labels
