@@ -1,12 +1,13 @@
 """From a task and its candidates to what scorers compare: equal programs, who passes what, who behaves like whom.
 
-Everything is per candidate, in the candidates' order, and every candidate is one vote: a program sampled five times
-counts five times, and a test sampled five times weighs five (CodeT, arXiv 2207.10397, section 2.2 counts both so). What
-was not run is unknown, which is neither a pass nor a failure.
+Everything is per candidate, in the candidates' order. A test sampled five times weighs five. Whether a program sampled
+five times counts five times is for each scorer to say: CodeT (arXiv 2207.10397, section 2.2) counts it so, B4 sees
+distinct programs. What was not run is unknown, which is neither a pass nor a failure.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,8 @@ class Consensus:
 
     members: tuple[int, ...]
     """Positions of the candidates."""
+    programs: int
+    """How many different programs they are."""
     passed: int
     """Bit j: test j is passed."""
     known: int
@@ -65,17 +68,19 @@ def groups(task: Task, candidates: Sequence[Candidate]) -> list[int]:
     By `duplicate_of`; where nobody marked any, by `program_key` of the programs, which parses them: off the event loop
     where they are large (`size_of`).
     """
+    keys: list[object]
     if any(candidate.duplicate_of is not None for candidate in candidates):
-        position = {candidate.index: i for i, candidate in reversed(list(enumerate(candidates)))}
-        keys: list[object] = [
-            position.get(candidate.index if candidate.duplicate_of is None else candidate.duplicate_of, -1 - i)
-            for i, candidate in enumerate(candidates)
-        ]
+        keys = [original(candidate) for candidate in candidates]
     else:
         programs = (extract(task, candidate.text).program for candidate in candidates)
         keys = [program_key(program.source, program.language) for program in programs]
     first: dict[object, int] = {}
     return [first.setdefault(key, i) for i, key in enumerate(keys)]
+
+
+def original(candidate: Candidate) -> int:
+    """Index of the candidate that was first the same program: its own, where nobody marked an earlier one."""
+    return candidate.index if candidate.duplicate_of is None else candidate.duplicate_of
 
 
 def size_of(candidates: Sequence[Candidate]) -> int:
@@ -96,12 +101,16 @@ def consensus_sets(task: Task, candidates: Sequence[Candidate]) -> list[Consensu
     if task.trials is None or not isinstance(task.trials.suite, CallSuite):
         return []
     number = len(task.trials.suite.calls)
+    roots = groups(task, candidates)
     sets: dict[tuple[int, int], list[int]] = {}
     for i, candidate in enumerate(candidates):
         masks = _masks(candidate.trial, number)
         if masks is not None:
             sets.setdefault(masks, []).append(i)
-    return [Consensus(tuple(members), passed, known) for (passed, known), members in sets.items()]
+    return [
+        Consensus(tuple(members), len({roots[i] for i in members}), passed, known)
+        for (passed, known), members in sets.items()
+    ]
 
 
 def behaviours(task: Task, candidates: Sequence[Candidate]) -> list[tuple[Token, ...] | None]:
@@ -130,10 +139,10 @@ def scores(candidates: Sequence[Candidate], values: Sequence[float | None], why:
 
     One program's run is shared out among its duplicates.
     """
-    shares = [candidate.index if candidate.duplicate_of is None else candidate.duplicate_of for candidate in candidates]
+    sharing = Counter(map(original, candidates))
     return [
-        Score(value, "" if value is not None else reason, _cost_s(candidate.trial, shares.count(share)))
-        for candidate, value, reason, share in zip(candidates, values, why, shares, strict=True)
+        Score(value, "" if value is not None else reason, _cost_s(candidate.trial, sharing[original(candidate)]))
+        for candidate, value, reason in zip(candidates, values, why, strict=True)
     ]
 
 

@@ -116,9 +116,9 @@ def _is_bare(line: str) -> bool:
 
 def _request(text: str, entry_point: str) -> str:
     return (
-        f"{text.strip()}\n\nDo not solve this. Write ten assertions that check the correctness of `{entry_point}`, one a "
-        f"line, each of the form `assert {entry_point}(...) == ...` with literal values, in one Python code block and "
-        f"nothing else."
+        f"{text.strip()}\n\nDo not solve this. Write ten assertions that check the correctness of `{entry_point}`, "
+        f"one a line, each of the form `assert {entry_point}(...) == ...` with literal values, in one Python code "
+        f"block and nothing else."
     )
 
 
@@ -137,10 +137,11 @@ def _assertions(sample: str, entry_point: str) -> Iterator[str]:
         text = sample if sample.lstrip().startswith("assert") else f"assert {sample}"
         end = _END.search(text)  # a continuation that begins something else has left its subject
         text = text[: end.start()] if end else text
-    starts = [match.end() for match in _ASSERT.finditer(text)]
+    marks = list(_ASSERT.finditer(text))
+    stops = [mark.start() for mark in marks[1:]] + [len(text)]
     found = 0
-    for start, stop in zip(starts, [*starts[1:], len(text)], strict=False):
-        piece = text[start : min(stop, start + MAX_ASSERT_CHARS)]
+    for mark, stop in zip(marks, stops, strict=False):  # without a mark there is still the one stop
+        piece = text[mark.end() : min(stop, mark.end() + MAX_ASSERT_CHARS)]
         read = _read_assert(piece, entry_point)
         if read is not None:
             yield read

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from reranker.base import Evidence
-from reranker.evidence import NOT_RUN, PASSES_NONE, consensus_sets, no_tests, scores, weights_of
+from reranker.evidence import NOT_RUN, PASSES_NONE, consensus_sets, no_tests, scores, size_of, weights_of
+from reranker.off_loop import off_loop
 from reranker.types import Candidate, Score, Task
 
 
@@ -25,7 +26,7 @@ class AgreementScorer:
         weights = weights_of(task)
         values: list[float | None] = [None] * len(candidates)
         why = [no_tests(task) or NOT_RUN] * len(candidates)
-        for group in consensus_sets(task, candidates):
+        for group in await off_loop(consensus_sets, task, candidates, size=size_of(candidates)):
             tests = weights.total(group.passed)
             value = type(self)._of_solutions(len(group.members)) * tests
             for i in group.members:

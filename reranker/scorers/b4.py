@@ -7,21 +7,32 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from reranker.base import Evidence
-from reranker.evidence import NOT_RUN, PASSES_NONE, Consensus, Weights, consensus_sets, no_tests, scores, weights_of
+from reranker.evidence import (
+    NOT_RUN,
+    PASSES_NONE,
+    Consensus,
+    Weights,
+    consensus_sets,
+    no_tests,
+    scores,
+    size_of,
+    weights_of,
+)
+from reranker.off_loop import off_loop
 from reranker.types import Candidate, Score, Task
 
 ALPHA = 1e3
 """Prior that solutions, and tests, are right (the paper's alpha_xy)."""
-BETA_0 = 1e6
-"""Prior that a wrong solution fails a wrong test (the paper's beta_0)."""
+BETA_0 = 1e5
+"""Prior that a wrong solution fails a wrong test (the paper's beta_0, which it tries at 1e4, 1e5 and 1e6)."""
 
 
 class B4Scorer:
     """ln of the posterior, up to a constant, that a consensus set is the right solutions and the tests they pass the
     right tests.
 
-    Solutions and tests both with multiplicity; cells that did not run are left out. Candidates that pass no test have
-    no score.
+    Solutions are distinct programs: copies of one are no independent evidence, which the model assumes. Tests weigh as
+    often as they were sampled, and cells that did not run are left out. Candidates that pass no test have no score.
     """
 
     needs: ClassVar[frozenset[Evidence]] = frozenset({"tests"})
@@ -30,7 +41,7 @@ class B4Scorer:
         """See `Scorer.score`."""
         values: list[float | None] = [None] * len(candidates)
         why = [no_tests(task) or NOT_RUN] * len(candidates)
-        for group, value in _scored(task, candidates):
+        for group, value in await off_loop(_scored, task, candidates, size=size_of(candidates)):
             for i in group.members:
                 values[i], why[i] = value, PASSES_NONE
         return scores(candidates, values, why)
@@ -72,12 +83,12 @@ def b4(
     on those tests are passes, and n_0 of their N_0 cells on the other tests.
     """
     inside = group.passed
-    solutions, every = len(group.members), sum(len(other.members) for other in sets)
+    solutions, every = group.programs, sum(other.programs for other in sets)
     tests, all_tests = weights.total(inside), weights.total(-1)
     n_1 = cells_1 = n_0 = cells_0 = 0
     for other in sets:
         if other is not group:
-            size = len(other.members)
+            size = other.programs
             n_1 += size * weights.total(other.passed & inside)
             cells_1 += size * weights.total(other.known & inside)
             n_0 += size * weights.total(other.passed & ~inside)

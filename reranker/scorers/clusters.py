@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from reranker.base import Evidence
-from reranker.evidence import NO_TRIALS, NO_VALUE, NOT_RUN, behaviours, scores
+from reranker.evidence import NO_TRIALS, NO_VALUE, NOT_RUN, behaviours, groups, scores, size_of
+from reranker.off_loop import off_loop
 from reranker.types import Candidate, Score, Task
 from sandbox import Status
 
 
 class ClustersScorer:
-    """How many candidates behave like this one on every input; expected values are not looked at.
+    """How many different programs behave like this one on every input; expected values are not looked at.
 
-    Inputs count once each, however often they were sampled. Failures never win: a candidate that gives no value for
-    any input has no score, and where it fails on some it is one only with those that fail on the same.
+    Copies of a program are one voice: they behave alike whether right or wrong. Inputs count once each, too. Failures
+    never win: a candidate that gives no value for any input has no score, and where it fails on some it is one only
+    with those that fail on the same.
     """
 
     needs: ClassVar[frozenset[Evidence]] = frozenset({"inputs"})
@@ -24,7 +26,8 @@ class ClustersScorer:
     async def score(self, task: Task, candidates: Sequence[Candidate]) -> list[Score]:
         """See `Scorer.score`."""
         found = behaviours(task, candidates)
-        sizes = Counter(found)
+        roots = await off_loop(groups, task, candidates, size=size_of(candidates))
+        sizes = Counter(behaviour for behaviour, _ in set(zip(found, roots, strict=True)))
         values = [None if behaviour is None else float(sizes[behaviour]) for behaviour in found]
         return scores(candidates, values, [why_none(task, candidate) for candidate in candidates])
 

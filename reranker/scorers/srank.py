@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from reranker.base import Evidence
-from reranker.evidence import Token, Weights, behaviours, consensus_sets, scores, weights_of
+from reranker.evidence import Token, Weights, behaviours, consensus_sets, scores, size_of, weights_of
+from reranker.off_loop import off_loop
 from reranker.scorers.clusters import why_none
 from reranker.types import Candidate, Score, Task
 
@@ -16,38 +17,43 @@ class SRankScorer:
     give the same value (1 where i = j; failures agree with nothing); V_i, the cluster's share of the candidates, times
     its pass rate where the trials expect values.
 
-    Inputs are weighed by how often they were sampled. Candidates that give no value for any input have no score.
+    Every candidate counts, and inputs weigh as often as they were sampled. Candidates that give no value for any
+    input have no score.
     """
 
     needs: ClassVar[frozenset[Evidence]] = frozenset({"inputs"})
 
     async def score(self, task: Task, candidates: Sequence[Candidate]) -> list[Score]:
         """See `Scorer.score`."""
-        found, weights = behaviours(task, candidates), weights_of(task)
-        rates = _pass_rates(task, candidates, weights)
-        clusters: dict[tuple[Token, ...], list[int]] = {}
-        for i, behaviour in enumerate(found):
-            if behaviour is not None:
-                clusters.setdefault(behaviour, []).append(i)
-        every = weights.total(-1)
-        voters = sum(map(len, clusters.values()))
-        features = {b: sum(rates[i] for i in members) / voters for b, members in clusters.items()}
-        ranks = {
-            mine: sum(
-                feature * (1.0 if mine == other else weights.total(_same(mine, other)) / every)
-                for other, feature in features.items()
-            )
-            for mine in clusters
-        }
-        values = [None if behaviour is None else ranks[behaviour] for behaviour in found]
+        values = await off_loop(_ranks, task, candidates, size=size_of(candidates))
         return scores(candidates, values, [why_none(task, candidate) for candidate in candidates])
+
+
+def _ranks(task: Task, candidates: Sequence[Candidate]) -> list[float | None]:
+    """R of each candidate's cluster; None for one without a behaviour."""
+    found, weights = behaviours(task, candidates), weights_of(task)
+    rates = _pass_rates(task, candidates, weights)
+    clusters: dict[tuple[Token, ...], list[int]] = {}
+    for i, behaviour in enumerate(found):
+        if behaviour is not None:
+            clusters.setdefault(behaviour, []).append(i)
+    every = weights.total(-1)
+    voters = sum(map(len, clusters.values()))
+    features = {b: sum(rates[i] for i in members) / voters for b, members in clusters.items()}
+    ranks = {
+        mine: sum(
+            feature * (1.0 if mine == other else weights.total(_same(mine, other)) / every)
+            for other, feature in features.items()
+        )
+        for mine in clusters
+    }
+    return [None if behaviour is None else ranks[behaviour] for behaviour in found]
 
 
 def _pass_rates(task: Task, candidates: Sequence[Candidate], weights: Weights) -> list[float]:
     """For each candidate, the weight of the tests it passes in that of those that ran; 1 where none expects a value."""
-    sets = consensus_sets(task, candidates)
     rates = [1.0] * len(candidates)
-    for group in sets:
+    for group in consensus_sets(task, candidates):
         for i in group.members:
             rates[i] = weights.total(group.passed) / (weights.total(group.known) or 1)
     return rates
