@@ -29,13 +29,18 @@ class Wanted:
     suite: bool
     trials: bool
     test_cpu_s: float
-    """CPU seconds that a visible test or a trial may take; five times as long by the clock."""
+    """CPU seconds that a visible test or a trial may take; five times as long by the clock. Hidden ones: thrice."""
 
     @property
     def limits(self) -> Limits:
         """Every test is run: who agrees with whom is asked of each."""
         each = self.test_cpu_s
         return Limits(cpu_s=10 * each, wall_s=30 * each, test_cpu_s=each, test_wall_s=5 * each)
+
+    @property
+    def label_limits(self) -> Limits:
+        """Those of `touchstone eval` for as many seconds: the first test that fails decides."""
+        return Judging(test_cpu_s=3 * self.test_cpu_s).limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ async def gather(posed: Posed, trials: Trials | None, wanted: Wanted, sandbox: S
         suite = replace(trials.suite, observed=True) if isinstance(trials.suite, CallSuite) else trials.suite
         tried = await _run(programs, suite, limits, sandbox, name)
     first = [each.index if each.duplicate_of is None else each.duplicate_of for each in candidates]
-    passes, unlabelled = await _labels(posed, programs, sandbox)
+    passes, unlabelled = await _labels(posed, programs, wanted.label_limits, sandbox)
     return Gathered(
         posed=posed,
         task=task,
@@ -153,13 +158,13 @@ async def _run(
 
 
 async def _labels(
-    posed: Posed, programs: Mapping[int, Program], sandbox: Sandbox
+    posed: Posed, programs: Mapping[int, Program], limits: Limits, sandbox: Sandbox
 ) -> tuple[Mapping[int, bool] | None, str]:
     if posed.problem is None:
         return None, posed.unlabelled
     named = {str(index): program for index, program in programs.items()}
     try:
-        outcomes = await judge_programs(posed.problem, named, sandbox, Judging().limits)
+        outcomes = await judge_programs(posed.problem, named, sandbox, limits)
     except UnsupportedProblem as error:
         return None, str(error)
     return {index: classify(outcomes[str(index)]) is ProgramClass.PASS for index in programs}, ""

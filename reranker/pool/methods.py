@@ -21,6 +21,7 @@ _MISSING = {
     "examples": "a prompt that shows examples; a file of --problems may have those of the original prompts",
     "tests": "a problem that brings tests of its own; give --problems with `visible_test` or visible `stdio`",
     "trials": "`generated_tests` in a line of the pool",
+    "inputs": "`generated_tests` in a line of the pool, or a prompt that shows examples",
     "logprobs": "`logprobs` in a line of the pool",
 }
 
@@ -30,7 +31,7 @@ class Has:
     """Which kinds of evidence there are: of one problem, or of any in the pool."""
 
     kinds: frozenset[str]
-    """Of `examples`, `tests`, `trials`, `logprobs`."""
+    """Of `examples`, `tests`, `trials` (calls with expected values), `inputs` (any calls), `logprobs`."""
     can_run: bool
 
     @classmethod
@@ -39,7 +40,8 @@ class Has:
         kinds: set[str] = set()
         for each in posed:
             kinds |= {each.suite_from} if each.suite_from else set()
-            kinds |= {"trials"} if each.row.generated_tests else set()
+            kinds |= {"trials", "inputs"} if each.row.generated_tests else set()
+            kinds |= {"inputs"} if each.suite_from == "examples" else set()
             kinds |= {"logprobs"} if any(each.row.logprobs) else set()
         return cls(frozenset(kinds), can_run)
 
@@ -48,7 +50,7 @@ class Has:
         kind = _kind(name)
         if kind in _MISSING and kind not in self.kinds:
             return f"needs {_MISSING[kind]}"
-        if kind in ("examples", "tests", "trials") and not self.can_run:
+        if kind in ("examples", "tests", "trials", "inputs") and not self.can_run:
             return "runs programs, and this host cannot isolate untrusted code"
         return ""
 
@@ -111,4 +113,5 @@ def _kind(name: str) -> str:
         return name
     if name in _LIKELIHOODS:
         return "logprobs"
-    return "trials" if needs([name]) & {"tests", "inputs"} else ""
+    needed = needs([name])
+    return "trials" if "tests" in needed else "inputs" if "inputs" in needed else ""

@@ -12,6 +12,7 @@ from reranker.pool.gather import Cost, Gathered
 from reranker.pool.methods import Has, needs, scorer, scorers_of
 from reranker.select import order_by
 from reranker.types import Candidate, Score
+from sandbox import CallSuite
 
 DRAWS = 10
 """Subsets drawn of one problem's candidates for one size."""
@@ -116,8 +117,12 @@ def _levels(keys: Sequence[tuple[float | None, ...]], places: Sequence[int]) -> 
 
 
 def _kinds(gathered: Gathered) -> frozenset[str]:
-    kinds = {gathered.posed.suite_from or ""} | ({"trials"} if gathered.task.trials is not None else set())
-    return frozenset(kinds | ({"logprobs"} if any(each.tokens for each in gathered.candidates) else set())) - {""}
+    """The kinds of evidence there are, as `Has` names them."""
+    trials = gathered.task.trials
+    kinds: set[str] = {gathered.posed.suite_from} if gathered.posed.suite_from else set()
+    kinds |= {"inputs"} if trials is not None else set()
+    kinds |= {"trials"} if trials is not None and isinstance(trials.suite, CallSuite) else set()
+    return frozenset(kinds | ({"logprobs"} if any(each.tokens for each in gathered.candidates) else set()))
 
 
 def _kept(candidates: Sequence[Candidate], kept: Sequence[int] | None) -> list[Candidate]:

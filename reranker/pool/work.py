@@ -23,13 +23,15 @@ from reranker.pool.pose import Posed, pose
 from reranker.pool.ranking import on_subsets, rank
 from reranker.pool.result import SIZES, Figures, Result, figures
 from reranker.pool.rows import Pool, read_pool
-from reranker.trials import read_tests
+from reranker.trials import inputs_from, read_tests
 from reranker.types import Trials
-from sandbox import LocalSandbox, SandboxUnavailable
+from sandbox import CallSuite, LocalSandbox, SandboxUnavailable
 
 OnStart = Callable[[int, int], None]
 """Called once with the number of problems, and of those that have lines already."""
 DEFAULT_TEST_CPU_S = 1.0
+MADE_UP_INPUTS = 32
+"""Where a model wrote no tests, so many inputs are made up from the prompt's examples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +57,8 @@ class Asked:
         """Raises `InvalidSetting`, naming the option."""
         if self.limit is not None and self.limit < 1:
             raise InvalidSetting("limit", "must be at least 1")
-        if not 0 < self.test_cpu_s <= LONGEST_TEST_CPU_S:
-            raise InvalidSetting("test_cpu_s", f"must be over 0 and at most {LONGEST_TEST_CPU_S}")
+        if not 0 < self.test_cpu_s <= LONGEST_TEST_CPU_S / 3:
+            raise InvalidSetting("test_cpu_s", f"must be over 0 and at most {LONGEST_TEST_CPU_S // 3}")
         if self.cache == self.out:
             raise InvalidSetting("cache", "cannot be the file of --out")
 
@@ -205,8 +207,12 @@ def sizes_for(candidates: int, *, every: bool) -> list[int]:
 
 
 def _trials(posed: Posed) -> Trials | None:
-    samples = posed.row.generated_tests
-    return read_tests(posed.task, samples) if samples else None
+    """The tests that a model wrote; else inputs made up from the examples of the prompt; else none."""
+    tests = read_tests(posed.task, posed.row.generated_tests) if posed.row.generated_tests else None
+    if tests is not None or posed.suite_from != "examples" or not isinstance(posed.task.suite, CallSuite):
+        return tests
+    made_up = inputs_from(posed.task.suite, MADE_UP_INPUTS)
+    return made_up if made_up.weights else None
 
 
 def _interest(gathered: Gathered) -> tuple[bool, int, str]:
