@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from reranker.pool.folds import picked_by_others
 from reranker.pool.result import Result
 
 BINS = 10
@@ -55,15 +56,10 @@ def calibrations(results: Sequence[Result], method: str) -> tuple[Calibration, .
     if len(temperatures) < 2 or len(found) < FOLDS:
         return (plain,)
     brier = {t: [_brier(_pairs(result, method, t)) for result in found] for t in temperatures}
-    folds = [position % FOLDS for position in range(len(found))]
-    picked = [min(temperatures, key=lambda t: _of_others(brier[t], folds, fold)) for fold in range(FOLDS)]
-    pairs = [_pairs(result, method, picked[fold]) for result, fold in zip(found, folds, strict=True)]
+    picked = picked_by_others({t: [-each for each in brier[t]] for t in temperatures}, FOLDS)
+    pairs = [_pairs(result, method, t) for result, t in zip(found, picked, strict=True)]
     said = ", ".join(f"{t:g}" for t in sorted(set(picked)))
     return plain, _calibration(method, f"temperature {said}, chosen by the other {FOLDS - 1} of {FOLDS} folds", pairs)
-
-
-def _of_others(values: Sequence[float], folds: Sequence[int], fold: int) -> float:
-    return sum(value for value, each in zip(values, folds, strict=True) if each != fold)
 
 
 def _pairs(result: Result, method: str, temperature: float) -> list[Pair]:

@@ -37,6 +37,7 @@ def rank(
     report: Annotated[Path | None, typer.Option(help="Folder for a page that needs nothing else.")] = None,
     show: Annotated[str | None, typer.Option(help="The problem that the page shows.  [default: a mixed one]")] = None,
     cache: Annotated[Path | None, typer.Option(help="File of outcomes, shared by runs.  [default: OUT.cache]")] = None,
+    folds: Annotated[int | None, typer.Option(help="Also choose b4's constants by as many folds of problems.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
     test_cpu_s: Annotated[
         float | None, typer.Option(help="CPU seconds a test may take, a label's aside.  [default: 1]")
@@ -71,6 +72,7 @@ def rank(
             test_cpu_s=DEFAULT_TEST_CPU_S if test_cpu_s is None else test_cpu_s,
             seed=seed,
             every_size=report is not None,
+            folds=folds,
             show=show,
         )
         done = _ranked(asked)

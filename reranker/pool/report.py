@@ -12,7 +12,7 @@ from reranker.evaluation.plots import Series, bar, curves
 from reranker.pool.calibration import Calibration, calibrations
 from reranker.pool.pictures import counts_of, draw_calibration, draw_matrix, matrix_of
 from reranker.pool.result import MethodFigures, sizes_of
-from reranker.pool.table import ORACLE, RANDOM, facts, remarks
+from reranker.pool.table import ORACLE, RANDOM, facts, remarks, tuned
 from reranker.pool.work import Done
 
 _LONG_CHARS = 4_000
@@ -37,7 +37,7 @@ def render(done: Done) -> str:
         "best": best,
         "rows": rows,
         "styles": styles,
-        "facts": facts(done),
+        "facts": [*tuned(done), *facts(done)],
         "remarks": remarks(done),
         "bar": bar,
         "curve": _curve(done, styles),

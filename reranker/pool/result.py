@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reranker.evaluation.measures import Estimate, difference, estimate, pass_at_k
+from reranker.pool.folds import Tuned, tuned
 from reranker.pool.ranking import Ranked, share
 
 SIZES = (4, 16, 64)
@@ -30,6 +31,9 @@ class Result:
     """By method and number of candidates: the chance that its choice is right."""
     probabilities: Mapping[str, Mapping[float, tuple[float | None, ...]]] = field(default_factory=dict)
     """By method that states them, and temperature: the probability that a candidate is right."""
+
+    constants: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By method, and its constants: the chance that its choice is right. Only where they are to be chosen by folds."""
 
     def right(self, method: str) -> float:
         """Chance that the method's choice is right, where it picks at random among what it holds equally good."""
@@ -82,10 +86,15 @@ class Figures:
     """Of all candidates."""
     oracle_among: Mapping[int, float]
     unlabelled: tuple[str, ...]
+    tuned: tuple[Tuned, ...] = ()
+    """Methods whose constants were chosen by folds."""
 
 
-def figures(results: Sequence[Result], methods: Sequence[str]) -> Figures:
-    """The table of the results; the first method is the baseline. Needs one result at least."""
+def figures(results: Sequence[Result], methods: Sequence[str], folds: int | None = None) -> Figures:
+    """The table of the results; the first method is the baseline. Needs one result at least.
+
+    `folds`: choose the constants of methods that have some by as many; None: do not.
+    """
     labelled = [result for result in results if result.passes is not None]
     sizes = sizes_of(labelled)
     chance = [result.oracle(1) for result in labelled]
@@ -100,6 +109,11 @@ def figures(results: Sequence[Result], methods: Sequence[str]) -> Figures:
         oracle=estimate([float(any(result.passes or ())) for result in labelled]) if labelled else None,
         oracle_among={k: _mean([result.oracle(k) for result in labelled]) for k in sizes},
         unlabelled=tuple(result.unlabelled for result in results if result.unlabelled),
+        tuned=tuple(
+            tuned(name, [result.constants[name] for result in labelled], chance, folds)
+            for name in methods
+            if folds is not None and labelled and name in labelled[0].constants
+        ),
     )
 
 

@@ -21,7 +21,7 @@ _SHOWN = 5
 def print_done(done: Done) -> None:
     """Every method beside the others, and what the numbers are of."""
     table = _with_labels(done.figures) if done.figures.labelled else _without_labels(done.figures)
-    lines = [Text(line) for line in facts(done)]
+    lines = [Text(line) for line in (*tuned(done), *facts(done))]
     said = [Text(line, style="yellow") for line in remarks(done)]
     console().print(Group(table, *lines, *said))
 
@@ -82,6 +82,16 @@ def facts(done: Done) -> list[str]:
         lines.append("95 % bootstrap intervals over problems; differences in points, paired by problem")
     lines.append("runs and ms a problem: sandbox runs, and their time one after another with that of scoring")
     return lines
+
+
+def tuned(done: Done) -> list[str]:
+    """Methods with constants chosen by folds, a sentence each."""
+    return [
+        f"{each.method} with constants chosen by the other {each.folds - 1} of {each.folds} folds of problems: "
+        f"{percent(each.right)}, over random {_points(each.over_random)}; "
+        + "; ".join(f"{constants} in {number}" for constants, number in each.picked.items())
+        for each in done.figures.tuned
+    ]
 
 
 def remarks(done: Done) -> list[str]:

@@ -16,6 +16,7 @@ from reranker.evaluation.errors import InvalidSetting
 from reranker.evaluation.settings import LONGEST_TEST_CPU_S
 from reranker.evaluation.suite import load_suite
 from reranker.pool.cache import CachedSandbox
+from reranker.pool.folds import b4_shares
 from reranker.pool.gather import Gathered, Wanted, gather
 from reranker.pool.methods import ALL, Has, chosen, needs, probabilities, scorers_of
 from reranker.pool.outfile import OutFile
@@ -50,6 +51,8 @@ class Asked:
     """Of the subsets that figures among fewer candidates are means over."""
     every_size: bool = False
     """Figures among 1, 2, 4, ... candidates, for a curve; else those of the table."""
+    folds: int | None = None
+    """Choose B4's constants by nested cross-validation over so many folds of the problems; None: leave them."""
     show: str | None = None
     """The problem whose evidence is kept for a picture; None: one where right and wrong candidates are mixed."""
 
@@ -59,6 +62,8 @@ class Asked:
             raise InvalidSetting("limit", "must be at least 1")
         if not 0 < self.test_cpu_s <= LONGEST_TEST_CPU_S / 3:
             raise InvalidSetting("test_cpu_s", f"must be over 0 and at most {LONGEST_TEST_CPU_S // 3}")
+        if self.folds is not None and (self.folds < 2 or self.problems is None):
+            raise InvalidSetting("folds", "must be at least 2, and needs the labels of --problems")
         if self.cache == self.out:
             raise InvalidSetting("cache", "cannot be the file of --out")
 
@@ -91,6 +96,8 @@ async def work(asked: Asked, on_start: OnStart, on_result: Callable[[Result], No
             raise InvalidSetting("problems", "labels come from running tests, and this host cannot isolate them")
         has = Has.of(posed, can_run=sandbox is not None)
         methods, left_out = chosen(asked.methods, has)
+        if asked.folds is not None and "b4" not in methods:
+            raise InvalidSetting("folds", "chooses the constants of b4, which is not among the methods")
         labelled = None if suite is None else suite.content_hash
         identity = {"pool": pool.content_hash, "problems": labelled, "test_cpu_s": asked.test_cpu_s}
         with OutFile.open(asked.out, identity) as file:
@@ -102,7 +109,7 @@ async def work(asked: Asked, on_start: OnStart, on_result: Callable[[Result], No
         methods=methods,
         left_out=left_out,
         results=results,
-        figures=figures(results, methods),
+        figures=figures(results, methods, asked.folds),
         shown=ranking.shown,
         ran=0 if sandbox is None else sandbox.ran,
     )
@@ -188,8 +195,13 @@ class _Work:
             unlabelled=gathered.unlabelled,
             ranked=ranked,
             among=among,
+            constants=self._constants(gathered),
             probabilities={method: values for method, values in stated.items() if values},
         )
+
+    def _constants(self, gathered: Gathered) -> dict[str, dict[str, float]]:
+        wanted = self._asked.folds is not None and "b4" in self._methods and gathered.passes is not None
+        return {"b4": b4_shares(gathered)} if wanted else {}
 
     def _keep(self, gathered: Gathered) -> None:
         """Keep the evidence that is to be shown: what was asked for, else where most is left to choose."""
