@@ -109,7 +109,7 @@ class Drive:
         if needs_of(self.decision.method) & {"tests", "inputs"} and self.task.trials is None:
             self.degraded = self.degraded or "the model wrote no test that could be read"
             return ("likelihood",)
-        return ("likelihood",) if self._judge_failed else self.decision.methods(self.task, loaded)
+        return ("likelihood",) if self._judge_failed else self.decision.methods(self.evidence(), loaded)
 
     async def follow(self, plan: Plan) -> Literal["complete", "early_exit", "deadline"]:
         """Do what the plan says until it says stop; the status it stopped with."""

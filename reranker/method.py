@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from engine import Chat
+from reranker.base import Evidence
 from reranker.errors import InvalidRequest, JudgeFailed, UnknownMethod
 from reranker.examples import find_examples
 from reranker.extract import target_of
@@ -42,10 +43,10 @@ class Decision:
     not_judged: str = ""
     """The `SandboxError.word` of the sandbox that is not there."""
 
-    def methods(self, task: Task, loaded: Collection[str]) -> tuple[str, ...]:
-        """The methods that decide, in their turn, once the task's trials are known."""
+    def methods(self, evidence: Collection[Evidence], loaded: Collection[str]) -> tuple[str, ...]:
+        """The methods that decide, in their turn, once it is known what the trials are."""
         if self.auto:
-            return auto_methods(task, suite=self.checked, loaded=loaded)
+            return auto_methods(checked=self.checked, evidence=evidence, loaded=loaded)
         return (self.method,)
 
 
@@ -79,7 +80,7 @@ def decide(task: Task, options: Options, *, can_run: bool, loaded: Collection[st
     checked = None if suite is None else "examples" if task.suite is None else "tests"
     auto = wanted == "auto"
     return Decision(
-        method=auto_methods(task, suite=checked, loaded=loaded)[0] if auto else wanted,
+        method=auto_methods(checked=checked, evidence=(), loaded=loaded)[0] if auto else wanted,
         auto=auto,
         suite=suite,
         checked=checked,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reranker.base import Evidence, Scorer
 from reranker.evaluation.errors import InvalidSetting
+from reranker.policy import CHECKED, auto_methods
 from reranker.pool.pose import Posed
 from reranker.scorers import METHODS, create_scorer
 from reranker.scorers.b4 import posterior
@@ -66,9 +67,9 @@ def scorers_of(method: str, has: Has) -> tuple[str, ...]:
 
 
 def _auto(has: Has) -> tuple[str, ...]:
-    """To be `reranker.policy.auto_methods`, once it is there."""
-    wanted = ("tests", "examples", "agreement", "likelihood")
-    return tuple(name for name in wanted if name in METHODS and not has.lacks(name)) or ("likelihood",)
+    checked = next((name for name in CHECKED if name in has.kinds and has.can_run), None)
+    evidence: set[Evidence] = {"inputs"} if not has.lacks("clusters") else set()
+    return auto_methods(checked=checked, evidence=evidence | ({"tests"} if not has.lacks("b4") else set()))
 
 
 def scorer(name: str) -> Scorer:
