@@ -14,7 +14,8 @@ from sandbox import Outcome, Status
 
 _WIDTH = 960
 _LEFT, _RIGHT, _TOP = 26, 56, 34
-_GAP = 10
+_GAP = 46
+"""Room for the title of a block of one column."""
 _KINDS = ("pass", "wrong", "error", "unknown")
 _SQUARE, _EDGE = 300, 46
 
@@ -162,8 +163,7 @@ def draw_calibration(calibration: Calibration, style: str, number: int) -> Marku
     parts = [_square(), f'<path class="zero" d="M{_EDGE} {_SQUARE}L{size} 0"/>']
     most = max((each.count for each in calibration.bins), default=1)
     placed = [(_EDGE + _SQUARE * each.stated, _SQUARE * (1 - each.right), each) for each in calibration.bins]
-    line = "L".join(f"{x:.1f} {y:.1f}" for x, y, _ in placed)
-    parts.append(f'<g class="line {escape(style)}"><path d="M{line}"/>' if placed else "<g>")
+    parts.append(f'<g class="line {escape(style)}">')
     for x, y, each in placed:
         said = f"stated {100 * each.stated:.0f} %: {100 * each.right:.0f} % of {each.count} right, in {each.problems}"
         radius = 3 + 7 * (each.count / most) ** 0.5

@@ -228,7 +228,8 @@ def _trials(posed: Posed) -> Trials | None:
 
 
 def _interest(gathered: Gathered) -> tuple[bool, int, str]:
-    """How much there is to see: trials, and right and wrong programs beside each other. Never equal for two."""
+    """How much there is to see: right and wrong programs beside each other, of many behaviours. Never equal for two."""
     passes = [p for c, p in zip(gathered.candidates, gathered.passes or (), strict=False) if c.duplicate_of is None]
     mixed = min(sum(passes), len(passes) - sum(passes))
-    return gathered.task.trials is not None, mixed, gathered.posed.row.task_id
+    ways = {tuple(test.status for test in each.trial.tests) for each in gathered.candidates if each.trial is not None}
+    return gathered.task.trials is not None, mixed * len(ways), gathered.posed.row.task_id

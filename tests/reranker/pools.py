@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,7 @@ def write_pool(folder: Path, problems: int) -> None:
         folder / "pool.jsonl",
         *(row(task_id=name, completions=COMPLETIONS[: 6 - 3 * (at % 2)]) for at, name in enumerate(names)),
     )
-    fields = {"prompt": PROBLEM.prompt, "entry_point": PROBLEM.entry_point, "test": PROBLEM.test}
-    write_problems(folder / "problems.jsonl", [Problem(task_id=name, **fields) for name in names])
+    write_problems(folder / "problems.jsonl", [replace(PROBLEM, task_id=name) for name in names])
 
 
 def begin(folder: Path, *args: str) -> subprocess.Popen[str]:
