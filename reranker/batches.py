@@ -12,8 +12,8 @@ from reranker.planning import walked_calls, with_plan
 from reranker.repair import repair_prompt
 from reranker.types import Candidate, Options
 
-CONFIDENT = 0.9
-"""A leader that is right with this probability needs no further candidates."""
+CONFIDENT = 0.85
+"""A leader that is right with this probability needs no further candidates: 16 that all agree on all tests, say."""
 _FIRST_STAGE, _GROWTH = 4, 4
 _MENDED = 4
 """So many different failing programs are mended in a round, those that passed most first."""

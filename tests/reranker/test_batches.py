@@ -70,9 +70,8 @@ def test_growing_begins_with_the_greedy_one() -> None:
 
 
 def test_growing_ends_where_the_evidence_is_clear() -> None:
-    agreeing = [candidate(i, trial=outcome(*[Status.PASSED] * 4)) for i in range(15)]
-    lone = candidate(15, trial=outcome(Status.PASSED, *[Status.WRONG_ANSWER] * 3))
-    clear = replace(state(*agreeing, lone), task=replace(TASK, trials=TRIALS))
+    agreeing = [candidate(i, trial=outcome(*[Status.PASSED] * 4)) for i in range(16)]
+    clear = replace(state(*agreeing), task=replace(TASK, trials=TRIALS))
     assert Growing(options(num_candidates=64)).next(clear) == [Stop("early_exit")]
     split = [
         candidate(i, trial=outcome(*[(Status.PASSED, Status.WRONG_ANSWER)[(i + j) % 2] for j in range(4)]))

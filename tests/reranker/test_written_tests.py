@@ -189,10 +189,10 @@ async def test_adaptive_sampling_ends_at_the_greedy_one_that_passes(sandbox: Loc
 
 
 async def test_adaptive_sampling_ends_where_the_agreement_is_clear(sandbox: LocalSandbox) -> None:
-    completions = [RIGHT, RIGHT_TOO, "    y = x\n    return y + 1", WRONG] * 16
-    ranking = await rank(completions, sandbox, generate_tests=20, adaptive=True)
-    assert ranking.status == "early_exit"
-    assert len(ranking.candidates) < 64
+    completions = [RIGHT, RIGHT_TOO, "    y = x\n    return y + 1"] * 20
+    tests = " f(1) == 2\nassert f(2) == 3\nassert f(5) == 6\n"
+    ranking = await rank(completions, sandbox, tests=[tests], generate_tests=20, adaptive=True)
+    assert (ranking.status, len(ranking.candidates)) == ("early_exit", 16)
     assert ranking.chosen[0].text == RIGHT
 
 
