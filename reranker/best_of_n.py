@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from engine import Engine, Event
+from engine import Engine, EngineError, Event
 from reranker.base import Scorer
 from reranker.batches import batches_for
 from reranker.drive import Drive
@@ -22,7 +22,7 @@ from reranker.plan import SampleRunStop
 from reranker.policy import CHECKED
 from reranker.scorers import create_scorer, free_methods
 from reranker.select import order_by
-from reranker.types import Options, Ranking, Score, Status, Task
+from reranker.types import Candidate, Options, Ranking, Score, Status, Task
 from sandbox import Sandbox
 
 _NONE: Mapping[str, Scorer] = {}
@@ -46,7 +46,7 @@ async def best_of_n(
     """
     size = len(task.prefix)
     decision = await off_loop(decide, task, options, size=size, can_run=sandbox is not None, loaded=loaded)
-    drive = Drive(task, options, decision, engine, sandbox, on_event)
+    drive = Drive(task, options, decision, engine, sandbox, on_event, loaded.get("discriminator"))
     try:
         status = await drive.follow(SampleRunStop(options, batches_for(options)))
     finally:
@@ -63,9 +63,9 @@ async def _rank(drive: Drive, status: Status, loaded: Mapping[str, Scorer]) -> R
     off = methods == ("off",)
     scores: dict[str, tuple[Score, ...]] = {}
     for name in () if off else _to_score(drive, methods):
-        began = time.monotonic()
-        scorer = loaded[name] if name in loaded else create_scorer(name)
-        scores[name] = _timed(await scorer.score(drive.task, candidates), time.monotonic() - began)
+        scores[name] = await _score(drive, name, candidates, loaded)
+    # A method whose judge failed says nothing of anyone: the next decides.
+    methods = tuple(name for name in methods if name not in drive.failed) or ("likelihood",)
     times, now = drive.times, time.monotonic()
     return Ranking(
         task=drive.task,
@@ -96,6 +96,20 @@ def _to_score(drive: Drive, methods: tuple[str, ...]) -> list[str]:
     """The methods that decide, those that only count what is at hand anyway, and what else is asked."""
     free = (name for name in free_methods(drive.evidence()) if name not in CHECKED)
     return list(dict.fromkeys((*methods, "likelihood", *free, *drive.options.also)))
+
+
+async def _score(
+    drive: Drive, name: str, candidates: Sequence[Candidate], loaded: Mapping[str, Scorer]
+) -> tuple[Score, ...]:
+    """One method's scores; none, with the reason, where its model fails. Raises `JudgeFailed` where that was asked."""
+    began = time.monotonic()
+    scorer = loaded[name] if name in loaded else create_scorer(name)
+    try:
+        found = await scorer.score(drive.task, candidates)
+    except EngineError as error:
+        drive.fail(name, str(error))
+        return (Score(None, str(error)),) * len(candidates)
+    return _timed(found, time.monotonic() - began)
 
 
 def _timed(scores: Sequence[Score], took_s: float) -> tuple[Score, ...]:

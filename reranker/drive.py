@@ -21,7 +21,7 @@ from engine import (
     TextPiece,
     TokenLogprob,
 )
-from reranker.base import Evidence
+from reranker.base import Evidence, Scorer
 from reranker.dedupe import program_key
 from reranker.errors import JudgeFailed
 from reranker.extract import extract
@@ -63,6 +63,7 @@ class Drive:
         engine: Engine,
         sandbox: Sandbox | None,
         on_event: Callable[[Event], None] | None,
+        discriminator: Scorer | None = None,
     ) -> None:
         self.options, self.decision, self.engine = options, decision, engine
         self.degraded = decision.degraded
@@ -70,6 +71,9 @@ class Drive:
         self.times = Times()
         self.side_tokens = 0
         """Tokens sampled for tests and plans."""
+        self.failed: set[str] = set()
+        """Methods whose own model failed."""
+        self._discriminator = discriminator if options.deadline_s is not None else None
         self._on_event = on_event
         self._sandbox = sandbox
         suite = decision.suite if sandbox is not None else None
@@ -91,6 +95,13 @@ class Drive:
     def task(self) -> Task:
         """The task, with its trials once they are known."""
         return self._state.task
+
+    def fail(self, method: str, why: str) -> None:
+        """Do without a method whose model failed. Raises `JudgeFailed` where the request wants no fallback."""
+        if self.options.on_error == "fail":
+            raise JudgeFailed(f"{method}: {why}")
+        self.failed.add(method)
+        self.degraded = self.degraded or f"{method} failed: {why}"
 
     @property
     def num_plans(self) -> int | None:
@@ -282,7 +293,7 @@ class Drive:
             source = self.task.prefix + text + self.task.suffix
             key = await off_loop(program_key, source, self.task.language, size=size)
             original = self._state.candidates.get(self._keys.setdefault(key, event.candidate))
-        self._state.candidates[event.candidate] = Candidate(
+        candidate = Candidate(
             index=event.candidate,
             # A duplicate is returned in the words that were tested.
             text=original.text if original and self.decision.cuts else text,
@@ -297,8 +308,24 @@ class Drive:
             trial=original.trial if original else None,
             generate_s=time.monotonic() - self.times.began,
         )
+        if original is None:
+            await self._look_at(candidate)
+        self._state.candidates[event.candidate] = candidate
         self._unfinished.pop(event.candidate, None)
         self._changed.set()
+
+    async def _look_at(self, candidate: Candidate) -> None:
+        """Where time is short, have what looks right run first."""
+        if self._discriminator is None or self._state.suite is None:
+            return
+        try:
+            (score,) = await self._discriminator.score(self.task, [candidate])
+        except EngineError as error:
+            self._discriminator = None
+            self.fail("discriminator", str(error))
+            return
+        if score.value is not None:
+            self._state.promise[candidate.index] = score.value
 
     async def _run(self, index: int) -> None:
         """Run the suite on one program; what it did goes to its candidate and to that one's duplicates."""

@@ -62,7 +62,7 @@ def decide(task: Task, options: Options, *, can_run: bool, loaded: Collection[st
     if wanted == "off":
         return Decision(method="off")
     examples = _examples(task, options)
-    suite = task.suite or (examples if wanted in ("auto", "examples") else None)
+    suite = task.suite or (examples if wanted in ("auto", "examples", "verifier") else None)
     if wanted == "examples" and suite is None:
         return _fall_back(options, "the prompt shows no examples that can be read")
     needs = needs_of(wanted)
@@ -106,7 +106,8 @@ def check(options: Options, loaded: Collection[str] = ()) -> None:
     for name in ("generate_tests", "repair_rounds", "plans"):
         if getattr(options, name) < 0:
             raise InvalidRequest(f"rerank.{name}", "must be at least 0")
-    if options.generate_tests and options.method != "auto" and not needs & {"tests", "inputs"}:
+    reads = options.method in ("auto", "verifier") or needs & {"tests", "inputs"}
+    if options.generate_tests and not reads:
         raise InvalidRequest("rerank.generate_tests", f"method {options.method!r} makes no use of them")
     if "tests" in needs and not options.generate_tests:
         raise InvalidRequest("rerank.generate_tests", f"method {options.method!r} compares by them; ask for some")
@@ -123,7 +124,7 @@ def _check_suite(task: Task, options: Options) -> None:
         raise InvalidRequest("rerank.examples", "method 'examples' needs them; it cannot be 'off'")
     if wanted == "tests" and task.suite is None:
         raise InvalidRequest("rerank.tests", "method 'tests' needs tests.code")
-    if wanted not in ("auto", "tests") and task.suite is not None:
+    if wanted not in ("auto", "tests", "verifier") and task.suite is not None:
         raise InvalidRequest("rerank.tests", f"method {wanted!r} runs no tests; use 'tests' or 'auto'")
     for name in ("repair_rounds", "plans"):
         if getattr(options, name) and task.suite is not None and not task.suite.visible:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from engine import Prompt, Sampling
+from reranker.policy import CHECKED
 from reranker.types import Candidate, Options, Task
 from sandbox import ProgramClass, Suite
 
@@ -86,6 +87,8 @@ class State:
     """Indices whose suite is in the sandbox now."""
     trying: set[int] = field(default_factory=set)
     """Indices whose trials are in the sandbox now."""
+    promise: dict[int, float] = field(default_factory=dict)
+    """How right candidates look before anything is run, where there is a `discriminator` and a deadline."""
     broken_off: bool = False
     """The engine failed; no more is asked of it."""
     deadline_passed: bool = False
@@ -101,10 +104,11 @@ class State:
 
     @property
     def untested(self) -> list[int]:
-        """Distinct candidates that the suite is still to be run on."""
+        """Distinct candidates that the suite is still to be run on, the most promising first."""
         if self.suite is None:
             return []
-        return [c.index for c in self.distinct if c.outcome is None and c.index not in self.running]
+        todo = [c.index for c in self.distinct if c.outcome is None and c.index not in self.running]
+        return sorted(todo, key=lambda index: -self.promise.get(index, 0.0))
 
     @property
     def untried(self) -> list[int]:
@@ -151,6 +155,8 @@ class SampleRunStop:
     def __init__(self, options: Options, batches: Batches) -> None:
         self._options = options
         self._batches = batches
+        # A pass decides only where passing is what counts.
+        self._exits_early = options.early_exit == "first_pass" and options.method in ("auto", *CHECKED)
 
     def next(self, state: State) -> Sequence[Action]:
         """See `Plan.next`."""
@@ -159,7 +165,7 @@ class SampleRunStop:
         if not state.started:
             return [] if state.busy else self._first(state)
         todo: list[Action] = [*map(Run, state.untested), *map(Try, state.untried)]
-        decided = self._options.early_exit == "first_pass" and state.num_passing >= self._options.n
+        decided = self._exits_early and state.num_passing >= self._options.n
         if not todo and not state.busy:
             enough = decided or state.broken_off
             return (() if enough else self._batches.next(state)) or [Stop("complete")]
