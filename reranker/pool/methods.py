@@ -67,8 +67,8 @@ def scorers_of(method: str, has: Has) -> tuple[str, ...]:
 
 def _auto(has: Has) -> tuple[str, ...]:
     """To be `reranker.policy.auto_methods`, once it is there."""
-    wanted = ("tests", "examples", "agreement", "likelihood")
-    return tuple(name for name in wanted if name in METHODS and not has.lacks(name)) or ("likelihood",)
+    wanted = ("tests", "examples", "srank", "likelihood", "majority")
+    return tuple(name for name in wanted if name in METHODS and not has.lacks(name))
 
 
 def scorer(name: str) -> Scorer:
