@@ -168,6 +168,9 @@ def draw_calibration(calibration: Calibration, style: str, number: int) -> Marku
         said = f"stated {100 * each.stated:.0f} %: {100 * each.right:.0f} % of {each.count} right, in {each.problems}"
         radius = 3 + 7 * (each.count / most) ** 0.5
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{said} problems</title></circle>')
+        anchor = f'text-anchor="{"end" if each.stated > 0.9 else "start"}"'
+        side = -radius - 3 if each.stated > 0.9 else radius + 3
+        parts.append(f'<text class="count" x="{x + side:.1f}" y="{y - 4:.1f}" {anchor}>{each.count}</text>')
     parts.append("</g>")
     opening = (
         f'<svg class="square" viewBox="-4 -14 {size + 20} {size + 14}" role="img" aria-labelledby="stated-{number}">'
