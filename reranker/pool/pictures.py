@@ -13,7 +13,7 @@ from reranker.pool.ranking import Ranked
 from sandbox import Outcome, Status
 
 _WIDTH = 960
-_LEFT, _RIGHT, _TOP = 26, 56, 34
+_LEFT, _RIGHT, _TOP = 26, 72, 34
 _GAP = 46
 """Room for the title of a block of one column."""
 _KINDS = ("pass", "wrong", "error", "unknown")
@@ -106,7 +106,7 @@ def draw_matrix(matrix: Matrix, name: str) -> Markup:
     for block in matrix.blocks:
         parts += [_heading(block, left, wide), *_cells(block, left, wide, high)]
         left += wide * len(block.weights) + _GAP
-    parts.append(_votes(matrix, left, high))
+    parts.append(_votes(matrix, left - _GAP + 14, high))
     opening = (
         f'<svg class="matrix" viewBox="0 0 {_WIDTH} {bottom + 4:.1f}" role="img" aria-labelledby="matrix-title">'
         f'<title id="matrix-title">{escape(name)}</title>'
