@@ -28,19 +28,21 @@ _INTERRUPTED = 130
 def rank(
     pool: Annotated[Path, typer.Argument(help="Prompts and completions: .jsonl or .jsonl.gz; see docs/ranking.md.")],
     method: Annotated[
-        list[str] | None, typer.Option(help="May be given several times; the first is the baseline.  [default: all]")
+        list[str] | None, typer.Option(help="May be given several times; the first is the baseline; all if not given.")
     ] = None,
     problems: Annotated[
         str | None, typer.Option(help="A suite or its file: adds its prompts' examples and, for figures only, labels.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Rankings, a line each; gone on with where it is there.")] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for a page that needs nothing else.")] = None,
-    show: Annotated[str | None, typer.Option(help="The problem that the page shows.  [default: a mixed one]")] = None,
-    cache: Annotated[Path | None, typer.Option(help="File of outcomes, shared by runs.  [default: OUT.cache]")] = None,
+    show: Annotated[str | None, typer.Option(help="The problem that the page shows; a mixed one if not given.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="File of outcomes, shared by runs; OUT.cache if not given.")
+    ] = None,
     folds: Annotated[int | None, typer.Option(help="Also choose b4's constants by as many folds of problems.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
     test_cpu_s: Annotated[
-        float | None, typer.Option(help="CPU seconds a test may take, a label's aside.  [default: 1]")
+        float | None, typer.Option(help="CPU seconds a test may take, 1 if not given; hidden ones three times as much.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the candidates drawn for figures among fewer.")] = 0,
 ) -> None:

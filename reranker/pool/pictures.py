@@ -13,7 +13,7 @@ from reranker.pool.ranking import Ranked
 from sandbox import Outcome, Status
 
 _WIDTH = 960
-_LEFT, _RIGHT, _TOP = 26, 56, 34
+_LEFT, _RIGHT, _TOP = 26, 72, 34
 _GAP = 46
 """Room for the title of a block of one column."""
 _KINDS = ("pass", "wrong", "error", "unknown")
@@ -106,7 +106,7 @@ def draw_matrix(matrix: Matrix, name: str) -> Markup:
     for block in matrix.blocks:
         parts += [_heading(block, left, wide), *_cells(block, left, wide, high)]
         left += wide * len(block.weights) + _GAP
-    parts.append(_votes(matrix, left, high))
+    parts.append(_votes(matrix, left - _GAP + 14, high))
     opening = (
         f'<svg class="matrix" viewBox="0 0 {_WIDTH} {bottom + 4:.1f}" role="img" aria-labelledby="matrix-title">'
         f'<title id="matrix-title">{escape(name)}</title>'
@@ -168,6 +168,9 @@ def draw_calibration(calibration: Calibration, style: str, number: int) -> Marku
         said = f"stated {100 * each.stated:.0f} %: {100 * each.right:.0f} % of {each.count} right, in {each.problems}"
         radius = 3 + 7 * (each.count / most) ** 0.5
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{said} problems</title></circle>')
+        anchor = f'text-anchor="{"end" if each.stated > 0.9 else "start"}"'
+        side = -radius - 3 if each.stated > 0.9 else radius + 3
+        parts.append(f'<text class="count" x="{x + side:.1f}" y="{y - 4:.1f}" {anchor}>{each.count}</text>')
     parts.append("</g>")
     opening = (
         f'<svg class="square" viewBox="-4 -14 {size + 20} {size + 14}" role="img" aria-labelledby="stated-{number}">'

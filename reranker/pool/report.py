@@ -14,6 +14,7 @@ from reranker.pool.pictures import counts_of, draw_calibration, draw_matrix, mat
 from reranker.pool.result import MethodFigures, sizes_of
 from reranker.pool.table import ORACLE, RANDOM, facts, remarks, tuned
 from reranker.pool.work import Done
+from sandbox import ObserveSuite
 
 _LONG_CHARS = 4_000
 
@@ -87,6 +88,8 @@ def _shown(done: Done, method: str) -> dict[str, Any]:
         "labelled": matrix.right is not None,
         "right": sum(matrix.right or ()),
         "columns": {block.title: len(block.weights) for block in matrix.blocks},
+        "made_up": gathered.task.trials is not None and isinstance(gathered.task.trials.suite, ObserveSuite),
+        "weighed": any(max(block.weights, default=1) > 1 for block in matrix.blocks),
         "prompt": gathered.task.prefix[:_LONG_CHARS],
         "first": first.text[:_LONG_CHARS],
         "first_right": None if gathered.passes is None else gathered.passes[first.index],

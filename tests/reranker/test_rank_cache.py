@@ -1,5 +1,6 @@
 """Outcomes are kept by what was run on what under which limits, and come back as they were."""
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,27 @@ from sandbox import (
     Limits,
     Outcome,
     Program,
+    Sandbox,
     ScriptedSandbox,
     Status,
     TestOutcome,
 )
+from tests.contracts.sandbox import RunnerContract
+
+from .evaluations import confined
+
+
+@pytest.mark.isolation
+class TestCached(RunnerContract):
+    """A cache keeps every law of the sandbox behind it."""
+
+    @pytest.fixture
+    async def sandbox(self, tmp_path: Path) -> AsyncIterator[Sandbox]:
+        async with confined() as inner:
+            sandbox = CachedSandbox(inner, tmp_path / "cache")
+            yield sandbox
+            await sandbox.aclose()
+
 
 PROGRAM = Program(completion="def f(x):\n    return 'h\xe9\\ud800'\n", entry_point="f")
 SUITE = CallSuite((Call(function="f", args=(1,), expected=2),))
@@ -34,7 +52,9 @@ async def test_a_run_is_asked_for_once_in_this_process_or_another(tmp_path: Path
     for _ in range(2):
         sandbox = CachedSandbox(inner, tmp_path / "cache")
         assert await sandbox.run(PROGRAM, SUITE, Limits()) == OUTCOME
-        assert await sandbox.run(PROGRAM, SUITE, Limits()) == OUTCOME
+        seen: list[TestOutcome] = []
+        assert await sandbox.run(PROGRAM, SUITE, Limits(), seen.append) == OUTCOME
+        assert tuple(seen) == OUTCOME.tests
         await sandbox.aclose()
     assert len(inner.runs) == 1
 

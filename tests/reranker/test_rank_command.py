@@ -5,15 +5,17 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from reranker.evaluation import write_problems
 from reranker.pool.cli import app
 
 from .evaluations import confined
-from .pools import PASSES, begin, read_lines, row, run, write, write_pool
+from .pools import PASSES, PROBLEM, begin, read_lines, row, run, write, write_pool
 
 ALL = {"examples", "majority", "static", "agreement", "agreement_sqrt", "b4", "clusters", "srank", "auto"}
 
@@ -172,6 +174,21 @@ def test_what_cannot_be_honoured_is_refused_by_name(
     assert result.stderr.startswith("touchstone rank: ")
     assert said in result.stderr
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.usefixtures("isolated")
+def test_log_probabilities_and_tests_that_come_with_a_problem_are_evidence(tmp_path: Path) -> None:
+    whole = [[-0.5, -0.5], [-1.0], [-0.1] * 4, [-0.2], [-9.0], [-2.0]]
+    write(tmp_path / "pool.jsonl", row(logprobs=whole, generated_tests=None))
+    write_problems(tmp_path / "problems.jsonl", [replace(PROBLEM, visible_test="assert inc(4) == 5")])
+    code, _, complained = run(tmp_path, "pool.jsonl", "--problems", "problems.jsonl", "--out", "o.jsonl")
+    assert (code, complained) == (0, "")
+    found = read_lines(tmp_path / "o.jsonl")
+    assert found["p/0", "likelihood"]["scores"] == pytest.approx([-0.5, -1.0, -0.1, -0.2, -9.0, -2.0])
+    assert found["p/0", "likelihood_sum"]["ranking"] == [3, 2, 0, 1, 5, 4]
+    assert found["p/0", "tests"]["scores"] == [0.0, 1.0, 0.0, 1.0, 0.0, 1.0]
+    assert found["p/0", "auto"]["by"][0] == "tests"
+    assert not {method for _, method in found} & {"examples", "b4", "srank"}
 
 
 @pytest.mark.usefixtures("isolated")

@@ -8,7 +8,7 @@ from engine import Text
 from reranker.evaluation import InvalidSetting
 from reranker.pool.calibration import calibrations
 from reranker.pool.folds import picked_by_others, tuned
-from reranker.pool.gather import Cost, Gathered
+from reranker.pool.gather import Cost, Gathered, Wanted, gather
 from reranker.pool.methods import Has, chosen
 from reranker.pool.pose import Posed
 from reranker.pool.ranking import on_subsets, rank, share, subsets
@@ -70,6 +70,16 @@ async def test_a_method_is_shown_only_what_it_needs() -> None:
     # Its equals, two programs sampled once, stay in the order of sampling: whether they pass is nothing it saw.
     assert ranked.ranking == (0, 1, 2, 3)
     assert ranked.cost == Cost(0, 0.0)
+
+
+async def test_without_a_sandbox_what_needs_no_run_is_ranked_all_the_same() -> None:
+    posed = gathered((True,), (True,)).posed
+    posed = replace(posed, row=replace(posed.row, completions=("def f(): pass", "def f():  pass", "def f(): return 1")))
+    bare = await gather(posed, None, Wanted(suite=True, trials=True, test_cpu_s=1), None)
+    assert [each.duplicate_of for each in bare.candidates] == [None, 0, None]
+    assert bare.passes is None
+    assert (await rank("majority", bare)).scores == (2.0, 2.0, 1.0)
+    assert not (await rank("examples", bare)).decided
 
 
 async def test_of_a_subset_the_first_of_equal_programs_is_the_original() -> None:
