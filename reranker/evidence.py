@@ -70,17 +70,12 @@ def groups(task: Task, candidates: Sequence[Candidate]) -> list[int]:
     """
     keys: list[object]
     if any(candidate.duplicate_of is not None for candidate in candidates):
-        keys = [original(candidate) for candidate in candidates]
+        keys = [candidate.original for candidate in candidates]
     else:
         programs = (extract(task, candidate.text).program for candidate in candidates)
         keys = [program_key(program.source, program.language) for program in programs]
     first: dict[object, int] = {}
     return [first.setdefault(key, i) for i, key in enumerate(keys)]
-
-
-def original(candidate: Candidate) -> int:
-    """Index of the candidate that was first the same program: its own, where nobody marked an earlier one."""
-    return candidate.index if candidate.duplicate_of is None else candidate.duplicate_of
 
 
 def size_of(candidates: Sequence[Candidate]) -> int:
@@ -139,9 +134,9 @@ def scores(candidates: Sequence[Candidate], values: Sequence[float | None], why:
 
     One program's run is shared out among its duplicates.
     """
-    sharing = Counter(map(original, candidates))
+    sharing = Counter(candidate.original for candidate in candidates)
     return [
-        Score(value, "" if value is not None else reason, _cost_s(candidate.trial, sharing[original(candidate)]))
+        Score(value, "" if value is not None else reason, _cost_s(candidate.trial, sharing[candidate.original]))
         for candidate, value, reason in zip(candidates, values, why, strict=True)
     ]
 

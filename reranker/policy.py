@@ -1,13 +1,14 @@
 """`auto`, stated: which method decides, and which after it among those it holds equal. Pure.
 
 1. What was checked: the request's suite (`tests`), else the prompt's examples (`examples`), by the share passed.
-2. Who agrees with whom: `b4` where the model wrote tests, else `clusters` where there are inputs to compare by; in a
-   set of equals then `majority`, the program sampled most often.
+2. Who agrees with whom, where the model wrote tests: `srank`. (Among 8 and 16 candidates it was the best of the methods
+   that compare behaviour, `b4` among 64 and more: docs/experiments.md.)
 3. The learned `verifier`, where one is loaded.
-4. `likelihood`, which `select.order_by` ends with anyway.
+4. `likelihood`, and then the program that was sampled most often: `select.order_by` ends so whatever the methods.
 
 What was checked comes first because only that is true by somebody's word; agreement before the verifier, because it
-needs no model that might be far from its training.
+needs no model that might be far from its training. Inputs made up from the examples are not used: among candidates that
+pass the examples, likelihood chose better than any agreement on them.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def auto_methods(
     that need a model of their own.
     """
     methods = [] if checked is None else [checked]
-    if "inputs" in evidence:
-        methods += ["b4" if "tests" in evidence else "clusters", "majority"]
+    if "tests" in evidence:
+        methods.append("srank")
     if "verifier" in loaded:
         methods.append("verifier")
     return tuple(methods) or ("likelihood",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from reranker.types import Candidate, Score
@@ -22,9 +23,10 @@ def order_by(
 
     Complete candidates before cancelled ones; then by the first method's score, among equals by the second's, and so
     on (within each, a missing score last); what is equal in all by class on the RRTF ladder, then programs not yet
-    seen before duplicates, then mean log-probability, then the order of sampling. Raises `KeyError` for a method
-    without scores.
+    seen before duplicates, then mean log-probability, then the program sampled most often, then the order of
+    sampling. Raises `KeyError` for a method without scores.
     """
+    copies = Counter(candidate.original for candidate in candidates)
 
     def key(position: int) -> tuple[object, ...]:
         candidate = candidates[position]
@@ -35,6 +37,7 @@ def order_by(
             -(_LADDER[cls] if cls is not None else -1),
             candidate.duplicate_of is not None,
             _best_first(candidate.mean_logprob),
+            -copies[candidate.original],
             candidate.index,
         )
 

@@ -111,6 +111,11 @@ class Candidate:
     execute_s: float | None = None
 
     @property
+    def original(self) -> int:
+        """Index of the candidate that was first the same program: its own, where nobody marked an earlier one."""
+        return self.index if self.duplicate_of is None else self.duplicate_of
+
+    @property
     def sum_logprob(self) -> float | None:
         return sum(t.logprob for t in self.tokens) if self.tokens else None
 

@@ -67,9 +67,12 @@ def scorers_of(method: str, has: Has) -> tuple[str, ...]:
 
 
 def _auto(has: Has) -> tuple[str, ...]:
+    """The policy's, and what a request's ties end with, so that `pass@1` is of what a request would get."""
     checked = next((name for name in CHECKED if name in has.kinds and has.can_run), None)
-    evidence: set[Evidence] = {"inputs"} if not has.lacks("clusters") else set()
-    return auto_methods(checked=checked, evidence=evidence | ({"tests"} if not has.lacks("b4") else set()))
+    evidence: set[Evidence] = set() if has.lacks("b4") else {"tests", "inputs"}
+    last = ("likelihood", "majority")
+    decide = auto_methods(checked=checked, evidence=evidence)
+    return tuple(name for name in dict.fromkeys((*decide, *last)) if not has.lacks(name))
 
 
 def scorer(name: str) -> Scorer:

@@ -59,13 +59,13 @@ async def rank(
 async def test_those_who_agree_with_the_written_tests_win(sandbox: LocalSandbox) -> None:
     completions = [Scripted(LIKELY, -0.1), RIGHT, WRONG, RIGHT_TOO]
     ranking = await rank(completions, sandbox, generate_tests=10)
-    assert (ranking.status, ranking.method, ranking.methods) == ("complete", "b4", ("b4", "majority"))
+    assert (ranking.status, ranking.method, ranking.methods) == ("complete", "srank", ("srank",))
     assert ranking.chosen[0].text == RIGHT
     assert ranking.num_trials == 4
     assert ranking.num_passing == 0  # nobody vouches for a written test: it makes no class
     assert ranking.sampled_tokens == sum(c.token_count for c in ranking.candidates) + ranking.side_tokens
     assert ranking.side_tokens == 2 * (len(WRITTEN) + 1)
-    assert {"b4", "majority", "agreement", "agreement_sqrt", "clusters", "srank", "likelihood"} == set(ranking.scores)
+    assert {"b4", "agreement", "agreement_sqrt", "clusters", "srank", "likelihood"} == set(ranking.scores)
     assert all(score.cost_s > 0 for score in ranking.scores["b4"])
     # Two candidates by three tests, each written twice.
     assert [score.value for score in ranking.scores["agreement"]] == [
@@ -84,7 +84,7 @@ async def test_what_is_checked_comes_before_what_is_agreed(sandbox: LocalSandbox
     task = Task(id="t", prompt=Text(HEADER), prefix=HEADER, suite=suite)
     completions = [Scripted(only, -0.1), LIKELY, LIKELY + "  # same", RIGHT]
     ranking = await rank(completions, sandbox, tests=[tests], task=task, generate_tests=5, early_exit="off")
-    assert ranking.methods == ("tests", "b4", "majority")
+    assert ranking.methods == ("tests", "srank")
     assert ranking.chosen[0].text == RIGHT
     assert [c.trial is not None for c in ranking.candidates] == [True, False, False, True]
 
