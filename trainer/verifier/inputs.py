@@ -51,8 +51,7 @@ def _vary(value: Any, random: Random) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return type(value)(_vary_items(list(value), random))
     if isinstance(value, dict):
-        kept = {key: _vary(item, random) for key, item in value.items() if random.random() < 0.85}
-        return kept
+        return {key: _vary(item, random) for key, item in value.items() if random.random() < 0.85}
     return value
 
 
@@ -69,7 +68,7 @@ def _vary_items(items: list[Any], random: Random) -> list[Any]:
     elif change == 2:
         items.insert(random.randrange(len(items) + 1), random.choice(items))
     elif change == 3:
-        items = items[::-1] + [_vary(random.choice(items), random)]
+        items = [*items[::-1], _vary(random.choice(items), random)]
     return items
 
 

@@ -60,5 +60,3 @@ async def _tried(
         return replace(candidate, trial=await sandbox.run(program, suite, LIMITS))
 
     return task, tuple(await asyncio.gather(*map(tried, candidates)))
-
-
