@@ -59,7 +59,8 @@ def convert_classifier(hf: Path, target: Path, dtype: str) -> None:
     with tempfile.TemporaryDirectory() as folder, _quiet(transformers):
         copy = _with_absolute_positions(hf, Path(folder))
         TransformersConverter(str(copy)).convert(str(target), quantization=QUANTIZATIONS[dtype])
-    np.savez(target / HEAD_NAME, **{key: weights[name].astype(np.float32) for key, name in names.items()})
+    head: dict[str, Any] = {key: weights[name].astype(np.float32) for key, name in names.items()}
+    np.savez(target / HEAD_NAME, **head)
     shutil.copyfile(hf / "tokenizer.json", target / "tokenizer.json")
 
 

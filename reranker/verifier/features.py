@@ -176,7 +176,7 @@ def _log_share(keys: list[tuple[Hashable, ...]], counts: Floats) -> Floats:
         totals[key] = totals.get(key, 0.0) + count
     least = float(counts.min())
     found = [least if all(each is None for each in key) else totals[key] for key in keys]
-    return np.log(np.array(found) / counts.sum())
+    return np.asarray(np.log(np.array(found) / counts.sum()), dtype=np.float64)
 
 
 def _of_tests(passes: Floats, weights: Floats, copies: Floats) -> dict[str, Floats]:

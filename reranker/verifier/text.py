@@ -50,12 +50,10 @@ def _run(outcome: Outcome, shown: tuple[int, ...], *, judged: bool) -> list[str]
 
 def _test(test: TestOutcome, *, judged: bool) -> str:
     """One call; of a visible test also whether it passed. Its expected value stands in the prompt or nowhere."""
-    word = "example" if judged else "return"
-    verdict = " passed" if judged and test.status is Status.PASSED else ""
-    if test.value is None and not verdict:
-        return f"# {word}: ERROR: {test.exception_type or test.status}"
-    value = "" if test.value is None else f" ({test.value_type})={_short(test.value)}"
-    return f"# {word}:{value}{verdict}"
+    word = "return" if not judged else "passed" if test.status is Status.PASSED else "failed"
+    if test.value is not None:
+        return f"# {word}: ({test.value_type})={_short(test.value)}"
+    return f"# {word}" if word == "passed" else f"# {word}: ERROR: {test.exception_type or test.status}"
 
 
 def _short(value: str) -> str:

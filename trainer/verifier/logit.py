@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reranker import FeatureModel, Labelled, features_of
-from trainer.verifier.measures import best_temperature, log_loss, sigmoid
+from trainer.verifier.measures import best_temperature, copies_of, correct_of, log_loss, sigmoid, solves
 
 Floats = npt.NDArray[np.float64]
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)
@@ -19,15 +19,16 @@ INNER_FOLDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One question's features, shape (attempts, features), and labels, shape (attempts,)."""
+    """One question's features, shape (attempts, features); labels and numbers of copies, shape (attempts,)."""
 
     features: Floats
     correct: npt.NDArray[np.bool_]
+    copies: Floats
 
 
 def table_of(labelled: Labelled) -> Table:
     """The features of a question that is wholly judged."""
-    return Table(features_of(labelled.question), np.array([bool(each) for each in labelled.correct]))
+    return Table(features_of(labelled.question), correct_of(labelled), copies_of(labelled))
 
 
 def fit(tables: Sequence[Table], penalty: float) -> FeatureModel:
@@ -56,19 +57,20 @@ def fit(tables: Sequence[Table], penalty: float) -> FeatureModel:
 
 
 def fit_tuned(tables: Sequence[Table], seed: int) -> tuple[FeatureModel, float]:
-    """Choose the penalty by `INNER_FOLDS`-fold cross-validation over questions, by log-loss; calibrate on the same
-    held-out logits. The model and its penalty.
+    """Choose the penalty by `INNER_FOLDS`-fold cross-validation over questions, by the questions solved (then by
+    log-loss), and the temperature on the logits that it held out. The model and its penalty.
     """
-    best: tuple[float, float, Floats] | None = None
     correct = np.concatenate([table.correct for table in tables])
-    for penalty in PENALTIES:
-        held_out = np.concatenate(out_of_fold(tables, partial(fit, penalty=penalty), INNER_FOLDS, seed))
-        loss = log_loss(held_out / best_temperature(held_out, correct), correct)
-        if best is None or loss < best[0]:
-            best = loss, penalty, held_out
-    assert best is not None  # noqa: S101 - PENALTIES is not empty
-    _, penalty, held_out = best
-    return replace(fit(tables, penalty), temperature=best_temperature(held_out, correct)), penalty
+
+    def worth(penalty: float) -> tuple[float, float]:
+        logits = held_out[penalty]
+        flat = np.concatenate(logits)
+        solved = np.mean([solves(x, t.correct, t.copies) for x, t in zip(logits, tables, strict=True)])
+        return float(solved), -log_loss(flat / best_temperature(flat, correct), correct)
+
+    held_out = {each: out_of_fold(tables, partial(fit, penalty=each), INNER_FOLDS, seed) for each in PENALTIES}
+    best = max(PENALTIES, key=worth)
+    return replace(fit(tables, best), temperature=best_temperature(np.concatenate(held_out[best]), correct)), best
 
 
 def out_of_fold(

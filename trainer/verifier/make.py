@@ -16,7 +16,7 @@ from engine import FEATURES_NAME, convert_classifier, is_convertible, seal_verif
 from reranker import INPUT_FORMAT, Labelled, combine, write_features
 from trainer.errors import OutputExists
 from trainer.verifier.logit import fit_tuned, table_of
-from trainer.verifier.measures import Floats, best_temperature, chosen, quality, sigmoid
+from trainer.verifier.measures import Floats, best_temperature, chosen, correct_of, quality, sigmoid
 from trainer.verifier.questions import Split, count_classes, split
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Plan:
     base: Path | None = None
     """A checkpoint to fine-tune; None: a small RoBERTa from nothing, with `tokenizer`'s vocabulary."""
     tokenizer: Path
-    max_tokens: int = 384
+    max_tokens: int = 320
     width: int = 128
     layers: int = 2
     epochs: int | None = None
@@ -118,7 +118,7 @@ class Maker:
         return margins(self._model, self._tokenizer, questions, execution=self.plan.execution)
 
     def _temperature(self, questions: Sequence[Labelled]) -> float:
-        correct = np.array([bool(each) for labelled in questions for each in labelled.correct])
+        correct = np.concatenate([correct_of(labelled) for labelled in questions])
         return best_temperature(np.concatenate(self._margins(questions)), correct)
 
     def _write_hf(self, folder: Path) -> None:
@@ -169,6 +169,13 @@ def measure(logits: Sequence[Floats], questions: Sequence[Labelled], temperature
         ways[name] = _mean([chosen(score, each) for score, each in zip(scores, questions, strict=True)])
     found = asdict(quality(logits, questions, temperature)) | {"solved": ways}
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in found.items()}
+
+
+def set_threads(threads: int) -> None:
+    """Threads of torch's operators: two stall each other on contended cores (docs/experiments.md)."""
+    import torch
+
+    torch.set_num_threads(threads)
 
 
 def counts(parts: Split) -> dict[str, Any]:

@@ -69,10 +69,20 @@ def best_temperature(logits: Floats, correct: npt.NDArray[np.bool_]) -> float:
     return float(np.exp((low + high) / 2.0))
 
 
+def correct_of(labelled: Labelled) -> npt.NDArray[np.bool_]:
+    """Whether each attempt of a wholly judged question is correct."""
+    return np.array([bool(each) for each in labelled.correct])
+
+
+def copies_of(labelled: Labelled) -> Floats:
+    """How many samples each attempt stands for."""
+    return np.array([attempt.copies for attempt in labelled.question.attempts], dtype=np.float64)
+
+
 def quality(logits: Sequence[Floats], questions: Sequence[Labelled], temperature: float) -> Quality:
     """Of a verifier's logits, one array a question."""
     flat = np.concatenate(logits)
-    correct = np.array([bool(each) for labelled in questions for each in labelled.correct])
+    correct = np.concatenate([correct_of(labelled) for labelled in questions])
     return Quality(
         questions=len(questions),
         programs=len(flat),
@@ -83,9 +93,12 @@ def quality(logits: Sequence[Floats], questions: Sequence[Labelled], temperature
     )
 
 
-def chosen(scores: Sequence[float] | Floats, labelled: Labelled) -> float:
+def solves(scores: Floats, correct: npt.NDArray[np.bool_], copies: Floats) -> float:
     """Chance that a sample drawn from the best-scored programs is correct: ties are broken at random."""
-    values = np.asarray(scores, dtype=np.float64)
-    copies = np.array([attempt.copies for attempt in labelled.question.attempts], dtype=np.float64)
-    best = copies * (values >= values.max() - 1e-9)
-    return float((best * np.array([bool(each) for each in labelled.correct])).sum() / best.sum())
+    best = copies * (scores >= scores.max() - 1e-9)
+    return float((best * correct).sum() / best.sum())
+
+
+def chosen(scores: Sequence[float] | Floats, labelled: Labelled) -> float:
+    """`solves` of a question."""
+    return solves(np.asarray(scores, dtype=np.float64), correct_of(labelled), copies_of(labelled))

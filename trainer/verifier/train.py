@@ -35,9 +35,9 @@ class Recipe:
     weight_decay: float = 0.1
     warm_up_steps: int = 100
     clip: float = 1.0
-    questions: int = 8
+    questions: int = 4
     """A step."""
-    programs: int = 5
+    programs: int = 4
     """Of a question, at most; drawn in turn from its classes."""
     seed: int = 0
 
@@ -135,7 +135,8 @@ class Trainer:
                 for group in optimizer.param_groups:
                     group["lr"] = recipe.rate * min(1.0, (step + 1) / recipe.warm_up_steps) * max(0.0, 1.0 - spent)
                 optimizer.zero_grad()
-                loss.backward()
+                backward: Any = loss.backward  # untyped in torch
+                backward()
                 torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
                 optimizer.step()
                 step += 1
