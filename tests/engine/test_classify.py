@@ -28,14 +28,15 @@ from engine import (
 from engine.classify.batches import batches
 
 ROOT = Path(__file__).resolve().parents[2]
-WORDS = "<s> </s> <pad> <unk> def f x return + - 1 2 ( ) : if else # passed failed".split()
+SPECIAL = ["<s>", "</s>", "<pad>", "<unk>"]
+WORDS = SPECIAL + list("fx+-12():#") + ["def", "return", "if", "else", "passed", "failed"]
 TEXTS = ["def f ( x ) : return x + 1", "def f ( x ) : return x - 1 # failed", "f", " ".join(["return x"] * 60)]
 
 
 def tokenizer_folder(folder: Path) -> None:
     tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
-    tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -199,7 +200,7 @@ def test_a_verifier_is_found_by_path_or_id(roberta: Path, tmp_path: Path) -> Non
     shutil.copytree(roberta, tmp_path / "verifiers" / "mine")
     assert find_verifier(str(roberta), tmp_path) == roberta
     assert find_verifier("mine", tmp_path) == tmp_path / "verifiers" / "mine"
-    with pytest.raises(ModelNotFound, match="known: .*mine"):
+    with pytest.raises(ModelNotFound, match=r"known: .*mine"):
         find_verifier("yours", tmp_path)
 
 

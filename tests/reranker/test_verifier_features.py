@@ -137,9 +137,9 @@ def test_a_model_is_kept_and_a_faulty_file_is_named(tmp_path: Path) -> None:
         with pytest.raises(InvalidVerifier, match=rf"features.json.*{said}"):
             read_features(path)
     path.write_text("{")
-    with pytest.raises(InvalidVerifier, match="features.json"):
+    with pytest.raises(InvalidVerifier, match=r"features\.json"):
         read_features(path)
-    with pytest.raises(InvalidVerifier, match="none.json"):
+    with pytest.raises(InvalidVerifier, match=r"none\.json"):
         read_features(tmp_path / "none.json")
 
 

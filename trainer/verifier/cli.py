@@ -174,7 +174,8 @@ def _source(
 ) -> str:
     words = ["touchstone train verifier", *(f"--data {path.name}" for path in data), f"--seed {seed}"]
     words += ["--features"] * features + ["--no-execution"] * (not execution)
-    words += [f"--epochs {epochs}"] * (epochs is not None) + [f"--minutes {minutes:g}"] * (minutes is not None)
+    words += [] if epochs is None else [f"--epochs {epochs}"]
+    words += [] if minutes is None else [f"--minutes {minutes:g}"]
     return " ".join(words)
 
 
