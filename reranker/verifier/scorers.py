@@ -71,20 +71,27 @@ class FeatureJudge:
 
 
 class VerifierScorer:
-    """R(x, y) in logarithms; `aggregate` False leaves log P_LM + log P_v, LEVER's ablation."""
+    """R(x, y) in logarithms; without `aggregate` and without `likelihood` the parts of LEVER's ablation."""
 
     needs = frozenset({"outcome", "trial"})
     """Read where they are there, not required: without results every program is equal to none but itself."""
 
-    def __init__(self, judge: Judge, *, aggregate: bool = True) -> None:
+    def __init__(self, judge: Judge, *, likelihood: bool = True, aggregate: bool = True) -> None:
         self._judge = judge
+        self._likelihood = likelihood
         self._aggregate = aggregate
+
+    @classmethod
+    def of_features(cls, model: FeatureModel) -> VerifierScorer:
+        """Log P_v alone: likelihood and consensus are among the features, and would count twice (measured)."""
+        return cls(FeatureJudge(model), likelihood=False, aggregate=False)
 
     async def score(self, task: Task, candidates: Sequence[Candidate]) -> list[Score]:
         """See `Scorer.score`."""
         began = time.monotonic()
         question, places = question_of(task, candidates)
-        values = combine(question, await self._judge.judge(question), aggregate=self._aggregate)
+        found = await self._judge.judge(question)
+        values = combine(question, found, likelihood=self._likelihood, aggregate=self._aggregate)
         each_s = (time.monotonic() - began) / max(1, len(candidates))
         return [Score(None, "cancelled") if place is None else Score(values[place], cost_s=each_s) for place in places]
 
@@ -114,10 +121,13 @@ class DiscriminatorScorer:
         ]
 
 
-def combine(question: Question, probabilities: Sequence[float], *, aggregate: bool) -> list[float]:
-    """Log R of each attempt from P_v of each; see the module's equations."""
+def combine(
+    question: Question, probabilities: Sequence[float], *, likelihood: bool = True, aggregate: bool = True
+) -> list[float]:
+    """Log R of each attempt from P_v of each; see the module's equations. `likelihood` False leaves P_LM out."""
     attempts = question.attempts
-    joint = [own + _log(p) for own, p in zip(_log_likelihoods(attempts), probabilities, strict=True)]
+    prior = _log_likelihoods(attempts) if likelihood else [0.0] * len(attempts)
+    joint = [own + _log(p) for own, p in zip(prior, probabilities, strict=True)]
     if not aggregate:
         return joint
     groups: dict[Hashable, list[int]] = {}

@@ -119,7 +119,7 @@ def test_the_model_by_hand() -> None:
 
 async def test_the_model_is_a_judge() -> None:
     assert await FeatureJudge(model()).judge(ASKED) == model().judge(ASKED)
-    assert VerifierScorer(FeatureJudge(model()), aggregate=False)
+    assert VerifierScorer.of_features(model())
 
 
 def test_a_model_is_kept_and_a_faulty_file_is_named(tmp_path: Path) -> None:

@@ -134,6 +134,19 @@ def questions(
     typer.echo(f"{total} questions in {out}")
 
 
+def assess(
+    verifier: Annotated[Path, typer.Option(help="Verifier folder.")],
+    data: Annotated[list[Path], typer.Option(help="File of questions it was not trained on; may be given again.")],
+    backend: Annotated[str, typer.Option(help="auto, ctranslate2 or transformers.")] = "auto",
+) -> None:
+    """Measure a verifier as it is served: AUC, ECE, and what choosing by it solves."""
+    from trainer.verifier.assess import assess as work
+    from trainer.verifier.questions import load
+
+    with _told():
+        typer.echo(json.dumps(asyncio.run(work(verifier, load(data), backend)), indent=2))
+
+
 def _refuse_combinations(
     given: Mapping[str, object], *, out: Path | None, features: bool, folds: int | None, execution: bool
 ) -> None:
@@ -214,3 +227,4 @@ def register(app: Any) -> None:
     """Add the commands to `touchstone train`."""
     app.command()(verifier)
     app.command()(questions)
+    app.command()(assess)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from reranker import FEATURES, Labelled, combine
+from reranker import FEATURES, Labelled
 from reranker.evaluation import Estimate, difference, estimate
 from trainer.verifier.logit import fit_tuned, out_of_fold, table_of
 from trainer.verifier.measures import Quality, chosen, quality, sigmoid
+from trainer.verifier.worth import baselines, ways
 
 B4 = "b4_programs"
 
@@ -40,30 +41,14 @@ def cross_validate(questions: Sequence[Labelled], *, folds: int, seed: int, seed
     tables = [table_of(labelled) for labelled in questions]
     column = list(FEATURES).index(B4)
     runs = [out_of_fold(tables, lambda part: fit_tuned(part, seed)[0], folds, seed + turn) for turn in range(seeds)]
-    ways: dict[str, list[float]] = {
-        "any one (pass@1)": [chosen(np.zeros(len(each.classes)), each) for each in questions],
-        "b4": [chosen(t.features[:, column], each) for t, each in zip(tables, questions, strict=True)],
-        "oracle": [float(any(each.correct)) for each in questions],
-        "features": _averaged([[chosen(x, each) for x, each in zip(run, questions, strict=True)] for run in runs]),
-    }
-    for name, aggregate in (("features x p_lm", False), ("features x p_lm, summed", True)):
-        ways[name] = _averaged(
-            [
-                [
-                    chosen(combine(each.question, sigmoid(x).tolist(), aggregate=aggregate), each)
-                    for x, each in zip(run, questions, strict=True)
-                ]
-                for run in runs
-            ]
-        )
+    turns = [ways([sigmoid(x).tolist() for x in run], questions) for run in runs]
+    solved = baselines(questions)
+    solved[B4] = [chosen(t.features[:, column], each) for t, each in zip(tables, questions, strict=True)]
+    solved |= {name: np.mean([turn[name] for turn in turns], axis=0).tolist() for name in turns[0]}
     return Folds(
         folds=folds,
         seeds=seeds,
-        solved={name: estimate(values) for name, values in ways.items()},
-        gain_over_b4=difference(ways["b4"], ways["features"]),
+        solved={name: estimate(values) for name, values in solved.items()},
+        gain_over_b4=difference(solved[B4], solved["p_v"]),
         quality=quality(runs[0], questions, 1.0),
     )
-
-
-def _averaged(runs: Sequence[Sequence[float]]) -> list[float]:
-    return np.mean(np.array(runs), axis=0).tolist()  # type: ignore[no-any-return]

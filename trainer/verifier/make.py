@@ -6,18 +6,19 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine import FEATURES_NAME, convert_classifier, is_convertible, seal_verifier
-from reranker import INPUT_FORMAT, Labelled, combine, write_features
+from reranker import INPUT_FORMAT, Labelled, write_features
 from trainer.errors import OutputExists
 from trainer.verifier.logit import fit_tuned, table_of
-from trainer.verifier.measures import Floats, best_temperature, chosen, correct_of, quality, sigmoid
+from trainer.verifier.measures import Floats, best_temperature, correct_of
 from trainer.verifier.questions import Split, count_classes, split
+from trainer.verifier.worth import measure
 
 if TYPE_CHECKING:
     from trainer.verifier.train import Progress
@@ -154,23 +155,6 @@ def make_features(out: Path, questions: Sequence[Labelled], seed: int, source: s
     return Made(len(model.weights) + 1, model.temperature, metrics)
 
 
-def measure(logits: Sequence[Floats], questions: Sequence[Labelled], temperature: float) -> dict[str, Any]:
-    """Quality, and the share of questions solved by choosing with and without aggregation; logits uncalibrated."""
-    probabilities = [sigmoid(each / temperature).tolist() for each in logits]
-    ways: dict[str, float] = {
-        "pass@1": _mean([chosen([0.0] * len(each.classes), each) for each in questions]),
-        "oracle": _mean([float(any(each.correct)) for each in questions]),
-        "p_v": _mean([chosen(p, each) for p, each in zip(probabilities, questions, strict=True)]),
-    }
-    for name, aggregate in (("p_lm p_v", False), ("p_lm p_v, summed", True)):
-        scores = [
-            combine(each.question, p, aggregate=aggregate) for p, each in zip(probabilities, questions, strict=True)
-        ]
-        ways[name] = _mean([chosen(score, each) for score, each in zip(scores, questions, strict=True)])
-    found = asdict(quality(logits, questions, temperature)) | {"solved": ways}
-    return {name: round(value, 4) if isinstance(value, float) else value for name, value in found.items()}
-
-
 def set_threads(threads: int) -> None:
     """Threads of torch's operators: two stall each other on contended cores (docs/experiments.md)."""
     import torch
@@ -201,7 +185,3 @@ def placed(out: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _mean(values: Sequence[float]) -> float:
-    return round(float(np.mean(values)), 4)
