@@ -27,6 +27,13 @@ FEATURES: dict[str, str] = {
     "visible_all": "1 where every visible test passed",
     "visible_raised": "share of the visible tests that raised or ran out of time",
     "does_not_load": "1 where the program neither parses nor loads",
+    "length": "log of the program's length, less the mean of the samples",
+    "unfinished": "1 where it says TODO or NotImplemented or is a bare pass",
+    "prints": "1 where it prints",
+    "comments": "1 where it holds a comment",
+    "no_return": "1 where it never returns a value",
+    "usual_lines": "mean over its lines of the log of the share of samples that hold that line",
+    "tried": "1 where trials ran; the features below are 0 where none did",
     "tests_passed": "share of the model's own tests passed, by weight, less the best of the prompt",
     "tests_supported": "the same, each test also weighed by the share of samples that pass it",
     "codet": "log of CodeT's score (sqrt(samples) x tests; arXiv:2207.10397), less the prompt's best",
@@ -42,12 +49,6 @@ FEATURES: dict[str, str] = {
     "raised": "share of trials that gave no value",
     "none": "share of trials that returned None",
     "distinct": "distinct results, as a share of the trials",
-    "length": "log of the program's length, less the mean of the samples",
-    "unfinished": "1 where it says TODO or NotImplemented or is a bare pass",
-    "prints": "1 where it prints",
-    "comments": "1 where it holds a comment",
-    "no_return": "1 where it never returns a value",
-    "usual_lines": "mean over its lines of the log of the share of samples that hold that line",
 }
 """Name to meaning, in the order of the columns."""
 
@@ -120,6 +121,7 @@ def _of_trials(question: Question, copies: Floats) -> dict[str, Floats]:
     types = [_keys(attempt.trial, len(weights), lambda test: test.value_type) for attempt in attempts]
     ones = np.ones(len(attempts))
     columns = _of_agreement(results, types, copies)
+    columns["tried"] = ones
     columns["results_programs"] = _log_share([tuple(row) for row in results], ones)
     columns["results_samples"] = _log_share([tuple(row) for row in results], copies)
     judged = any(attempt.trial is not None and attempt.trial.form != "observe" for attempt in attempts)

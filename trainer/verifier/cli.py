@@ -54,12 +54,21 @@ def verifier(
     max_tokens: Annotated[int, typer.Option(min=32, help="Longer texts are cut from the right.")] = 320,
     width: Annotated[int, typer.Option(min=32, help="Of the classifier from nothing; a multiple of 32.")] = 128,
     layers: Annotated[int, typer.Option(min=1, help="Of the classifier from nothing.")] = 2,
+    light: Annotated[
+        bool, typer.Option("--light", help="Write only what is served without torch: int8, no checkpoint.")
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and draws.")] = 0,
 ) -> None:
     """Train a verifier: P(correct | prompt, program, execution results)."""
     with _told():
-        given = {"--base": base, "--tokenizer": tokenizer, "--epochs": epochs, "--minutes": minutes}
+        given = {
+            "--base": base,
+            "--tokenizer": tokenizer,
+            "--epochs": epochs,
+            "--minutes": minutes,
+            "--light": light or None,
+        }
         _refuse_combinations(given, out=out, features=features, folds=folds, execution=execution)
         from trainer.verifier.questions import load
 
@@ -84,6 +93,7 @@ def verifier(
             max_tokens=max_tokens,
             width=width,
             layers=layers,
+            light=light,
             epochs=DEFAULT_EPOCHS if epochs is None and minutes is None else epochs,
             minutes=minutes,
             seed=seed,

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from reranker import FeatureModel, Labelled, features_of
+from reranker import Attempt, FeatureModel, Labelled, features_of
 from trainer.verifier.measures import best_temperature, copies_of, correct_of, log_loss, sigmoid, solves
 
 Floats = npt.NDArray[np.float64]
@@ -29,6 +29,20 @@ class Table:
 def table_of(labelled: Labelled) -> Table:
     """The features of a question that is wholly judged."""
     return Table(features_of(labelled.question), correct_of(labelled), copies_of(labelled))
+
+
+def with_untried(questions: Sequence[Labelled]) -> list[Table]:
+    """A table of each question, and one as a request without trials would show it: both are served."""
+    untried = [
+        replace(each, question=replace(each.question, weights=(), attempts=_untried(each.question.attempts)))
+        for each in questions
+        if any(attempt.trial is not None and attempt.outcome is not None for attempt in each.question.attempts)
+    ]
+    return [table_of(each) for each in (*questions, *untried)]
+
+
+def _untried(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    return tuple(replace(attempt, trial=None) for attempt in attempts)
 
 
 def fit(tables: Sequence[Table], penalty: float) -> FeatureModel:

@@ -15,7 +15,7 @@ import numpy as np
 from engine import FEATURES_NAME, convert_classifier, is_convertible, seal_verifier
 from reranker import INPUT_FORMAT, Labelled, write_features
 from trainer.errors import OutputExists
-from trainer.verifier.logit import fit_tuned, table_of
+from trainer.verifier.logit import fit_tuned, table_of, with_untried
 from trainer.verifier.measures import Floats, best_temperature, correct_of
 from trainer.verifier.questions import Split, count_classes, split
 from trainer.verifier.worth import measure
@@ -42,7 +42,8 @@ class Plan:
     epochs: int | None = None
     minutes: float | None = None
     seed: int = 0
-    conversions: tuple[str, ...] = CONVERSIONS
+    light: bool = False
+    """Write only what is served without torch: the int8 conversion and the feature model."""
     source: str = ""
 
 
@@ -93,10 +94,12 @@ class Maker:
         with placed(plan.out) as folder:
             self._write_hf(folder / "hf")
             if is_convertible(folder / "hf"):
-                for dtype in plan.conversions:
+                for dtype in CONVERSIONS[: 1 if plan.light else None]:
                     convert_classifier(folder / "hf", folder / f"ct2-{dtype}", dtype)
+                if plan.light:
+                    shutil.rmtree(folder / "hf")
             if plan.execution:
-                model, penalty = fit_tuned([table_of(each) for each in self.parts.train], plan.seed)
+                model, penalty = fit_tuned(with_untried(self.parts.train), plan.seed)
                 write_features(folder / FEATURES_NAME, model)
                 logits = [model.logits(table_of(each).features) * model.temperature for each in self.parts.test]
                 metrics["features"] = measure(logits, self.parts.test, model.temperature) | {"penalty": penalty}
@@ -138,7 +141,7 @@ class Maker:
 def make_features(out: Path, questions: Sequence[Labelled], seed: int, source: str) -> Made:
     """A folder with the model of execution features alone; no torch. Raises `OutputExists`, `BadQuestions`."""
     parts = split(questions)
-    model, penalty = fit_tuned([table_of(each) for each in (*parts.train, *parts.dev)], seed)
+    model, penalty = fit_tuned(with_untried((*parts.train, *parts.dev)), seed)
     logits = [model.logits(table_of(each).features) * model.temperature for each in parts.test]
     metrics = {"features": measure(logits, parts.test, model.temperature) | {"penalty": penalty}} | counts(parts)
     with placed(out) as folder:
