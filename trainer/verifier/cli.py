@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,18 +14,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from engine import EngineError, InvalidModel, check_id
+from engine import EngineError
 from reranker import RerankError
 from reranker.evaluation import EvaluationError
 from sandbox import SandboxError
-from trainer.errors import BadBudget, BadName, BadQuestions, OutputExists, TrainerError, TrainingExtraMissing
+from trainer.errors import TrainerError
+from trainer.verifier.asked import Asked
 
 if TYPE_CHECKING:
-    from reranker import Labelled
-    from trainer.verifier.make import Maker, Plan
-
-DEFAULT_EPOCHS = 3
-TOKENIZER = Path(str(files("engine"))) / "bundled" / "touchstone-3.8m" / "hf"
+    from trainer.verifier.make import Maker
 
 
 def verifier(
@@ -54,6 +48,10 @@ def verifier(
     max_tokens: Annotated[int, typer.Option(min=32, help="Longer texts are cut from the right.")] = 320,
     width: Annotated[int, typer.Option(min=32, help="Of the classifier from nothing; a multiple of 32.")] = 128,
     layers: Annotated[int, typer.Option(min=1, help="Of the classifier from nothing.")] = 2,
+    contrast: Annotated[
+        bool | None, typer.Option("--contrast/--no-contrast", help="The contrastive stage of --no-execution.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Of learning (default: 1e-3, or 5e-5 for a base).")] = None,
     light: Annotated[
         bool, typer.Option("--light", help="Write only what is served without torch: int8, no checkpoint.")
     ] = False,
@@ -61,54 +59,28 @@ def verifier(
     seed: Annotated[int, typer.Option(help="Seed of weights, order and draws.")] = 0,
 ) -> None:
     """Train a verifier: P(correct | prompt, program, execution results)."""
+    _train(Asked(**locals()))
+
+
+def _train(asked: Asked) -> None:
     with _told():
-        given = {
-            "--base": base,
-            "--tokenizer": tokenizer,
-            "--epochs": epochs,
-            "--minutes": minutes,
-            "--light": light or None,
-        }
-        _refuse_combinations(given, out=out, features=features, folds=folds, execution=execution)
+        asked.check()
+        from trainer.verifier.make import Maker, make_features, set_threads
         from trainer.verifier.questions import load
 
-        if folds is not None:
-            _print_folds(data, folds, seed)
-            return
-        assert out is not None  # noqa: S101 - refused above
-        _refuse_early(out, torch=not features)
-        source = _source(data, seed, features=features, execution=execution, epochs=epochs, minutes=minutes)
-        if features:
-            from trainer.verifier.make import make_features
+        found = load(asked.data)
+        if asked.out is None:
+            from trainer.verifier.folds import cross_validate
 
-            typer.echo(json.dumps(asdict(make_features(out, load(data), seed, source)), indent=2))
-            return
-        from trainer.verifier.make import Plan
-
-        plan = Plan(
-            out=out,
-            execution=execution,
-            base=base,
-            tokenizer=tokenizer or TOKENIZER,
-            max_tokens=max_tokens,
-            width=width,
-            layers=layers,
-            light=light,
-            epochs=DEFAULT_EPOCHS if epochs is None and minutes is None else epochs,
-            minutes=minutes,
-            seed=seed,
-            source=source,
-        )
-        _make(plan, load(data), threads)
-
-
-def _make(plan: Plan, questions: Sequence[Labelled], threads: int) -> None:
-    from trainer.verifier.make import Maker, set_threads
-
-    set_threads(threads)
-    maker = Maker(plan, questions)
-    _show(Console(stderr=True), maker)
-    typer.echo(json.dumps(asdict(maker.write()), indent=2))
+            report = cross_validate(found, folds=asked.folds or 2, seed=asked.seed).data()
+        elif asked.features:
+            report = asdict(make_features(asked.out, found, asked.seed, asked.source))
+        else:
+            set_threads(asked.threads)
+            maker = Maker(asked.plan(asked.out), found)
+            _show(Console(stderr=True), maker)
+            report = asdict(maker.write())
+        typer.echo(json.dumps(report, indent=2))
 
 
 def questions(
@@ -155,58 +127,6 @@ def assess(
 
     with _told():
         typer.echo(json.dumps(asyncio.run(work(verifier, load(data), backend)), indent=2))
-
-
-def _refuse_combinations(
-    given: Mapping[str, object], *, out: Path | None, features: bool, folds: int | None, execution: bool
-) -> None:
-    """Refuse by name an option that another one leaves without a meaning. Raises `BadBudget`, `BadQuestions`."""
-    named = [name for name, value in given.items() if value is not None]
-    if given["--epochs"] is not None and given["--minutes"] is not None:
-        raise BadBudget("--epochs and --minutes: give one of them")
-    minutes = given["--minutes"]
-    if isinstance(minutes, float) and not 0 < minutes < math.inf:
-        raise BadBudget("--minutes: must be more than nothing")
-    if given["--base"] is not None and given["--tokenizer"] is not None:
-        raise BadQuestions("--tokenizer: a base brings its own")
-    if (features or folds is not None) and (named or not execution):
-        raise BadQuestions(f"{(named or ['--no-execution'])[0]}: the feature model has no such setting")
-    if folds is not None and (out is not None or features):
-        raise BadQuestions("--folds: measures the feature model and writes nothing; leave out --out and --features")
-    if folds is None and out is None:
-        raise BadQuestions("--out: where should the verifier go?")
-
-
-def _refuse_early(out: Path, *, torch: bool) -> None:
-    """Find before the training what would stop its end. Raises `TrainerError`s."""
-    missing = [name for name in ("torch", "transformers") if torch and importlib.util.find_spec(name) is None]
-    if missing:
-        raise TrainingExtraMissing(
-            f"{' and '.join(missing)} not installed; training needs them: pip install 'touchstone[train]'"
-        )
-    try:
-        check_id(out.name)
-    except InvalidModel as error:
-        raise BadName(f"--out: the folder's name becomes the verifier's id: {error}") from error
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputExists(f"{out} exists and is not empty; a verifier is never written over another")
-
-
-def _source(
-    data: list[Path], seed: int, *, features: bool, execution: bool, epochs: int | None, minutes: float | None
-) -> str:
-    words = ["touchstone train verifier", *(f"--data {path.name}" for path in data), f"--seed {seed}"]
-    words += ["--features"] * features + ["--no-execution"] * (not execution)
-    words += [] if epochs is None else [f"--epochs {epochs}"]
-    words += [] if minutes is None else [f"--minutes {minutes:g}"]
-    return " ".join(words)
-
-
-def _print_folds(data: list[Path], folds: int, seed: int) -> None:
-    from trainer.verifier.folds import cross_validate
-    from trainer.verifier.questions import load
-
-    typer.echo(json.dumps(cross_validate(load(data), folds=folds, seed=seed).data(), indent=2))
 
 
 def _show(console: Console, maker: Maker) -> None:

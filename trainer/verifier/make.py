@@ -42,6 +42,10 @@ class Plan:
     epochs: int | None = None
     minutes: float | None = None
     seed: int = 0
+    rate: float | None = None
+    """Of learning; None: 1e-3 from nothing, 5e-5 (LEVER's) for a base."""
+    contrast: bool = True
+    """Without execution: Condor's contrastive stage before the classifier's."""
     light: bool = False
     """Write only what is served without torch: the int8 conversion and the feature model."""
     source: str = ""
@@ -71,7 +75,7 @@ class Maker:
             self._model = from_nothing(self._tokenizer, plan.max_tokens, shape, plan.seed)
         else:
             self._model = from_base(plan.base, plan.seed)
-        rate = 1e-3 if plan.base is None else 5e-5
+        rate = plan.rate or (1e-3 if plan.base is None else 5e-5)
         recipe = Recipe(execution=plan.execution, epochs=plan.epochs, minutes=plan.minutes, rate=rate, seed=plan.seed)
         self._trainer = Trainer(self._model, self._tokenizer, self.parts.train, recipe)
 
@@ -82,7 +86,7 @@ class Maker:
 
     def train(self) -> Iterator[Progress]:
         """Train, yielding after every step; Condor's contrastive stage first where nothing is executed."""
-        if not self.plan.execution:
+        if self.plan.contrast and not self.plan.execution:
             yield from self._trainer.contrast()
         yield from self._trainer.classify()
 
