@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from platformdirs import user_data_dir
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from engine import EngineError
+from engine import EngineError, find_verifier
 from reranker import RerankError
 from reranker.evaluation import EvaluationError
 from sandbox import SandboxError
@@ -23,6 +24,10 @@ from trainer.verifier.asked import Asked
 
 if TYPE_CHECKING:
     from trainer.verifier.make import Maker
+
+StateDir = Annotated[
+    Path | None, typer.Option(envvar="TOUCHSTONE_STATE_DIR", help="Folder of models (default: the user's).")
+]
 
 
 def verifier(
@@ -91,9 +96,7 @@ def questions(
     temperature: Annotated[float, typer.Option(help="Of sampling.")] = 0.8,
     top_p: Annotated[float, typer.Option(help="Of sampling.")] = 0.95,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of a sample.")] = 256,
-    state_dir: Annotated[
-        Path | None, typer.Option(envvar="TOUCHSTONE_STATE_DIR", help="Folder of models (default: the user's).")
-    ] = None,
+    state_dir: StateDir = None,
     seed: Annotated[int, typer.Option(help="Seed of the inputs that are made up.")] = 0,
 ) -> None:
     """Make questions to train a verifier on: sample a model, run what it writes, class it by the hidden tests."""
@@ -117,16 +120,18 @@ def questions(
 
 
 def assess(
-    verifier: Annotated[Path, typer.Option(help="Verifier folder.")],
+    verifier: Annotated[str, typer.Option(help="Verifier: its folder, or its id in the state folder or the package.")],
     data: Annotated[list[Path], typer.Option(help="File of questions it was not trained on; may be given again.")],
     backend: Annotated[str, typer.Option(help="auto, ctranslate2 or transformers.")] = "auto",
+    state_dir: StateDir = None,
 ) -> None:
     """Measure a verifier as it is served: AUC, ECE, and what choosing by it solves."""
     from trainer.verifier.assess import assess as work
     from trainer.verifier.questions import load
 
     with _told():
-        typer.echo(json.dumps(asyncio.run(work(verifier, load(data), backend)), indent=2))
+        folder = find_verifier(verifier, state_dir or user_data_dir("touchstone", appauthor=False))
+        typer.echo(json.dumps(asyncio.run(work(folder, load(data), backend)), indent=2))
 
 
 def _show(console: Console, maker: Maker) -> None:

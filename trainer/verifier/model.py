@@ -65,12 +65,17 @@ def from_base(folder: Path, seed: int) -> Any:
     """A checkpoint with a head for two classes, new where it has none. Raises `BadBase`."""
     torch.manual_seed(seed)
     load: Any = transformers.AutoModelForSequenceClassification.from_pretrained
+    logging: Any = transformers.utils.logging
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # that the head is new is no news
     try:
         model = load(
             str(folder), num_labels=2, local_files_only=True, dtype=torch.float32, ignore_mismatched_sizes=True
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise BadBase(f"--base: {folder}: {error}") from error
+    finally:
+        logging.set_verbosity(level)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = model.config.eos_token_id or 0
     model.config.id2label, model.config.label2id = {0: "wrong", 1: "correct"}, {"wrong": 0, "correct": 1}
