@@ -2,6 +2,10 @@
 
 from engine.base import Engine
 from engine.build import build_engine, find_model
+from engine.classify.base import Classifier, ClassifierInfo
+from engine.classify.convert import convert_classifier, is_convertible
+from engine.classify.load import FEATURES_NAME, find_verifier, load_classifier, verifiers_in
+from engine.classify.manifest import VerifierManifest, read_verifier, seal_verifier
 from engine.config import EngineConfig, UpstreamConfig
 from engine.convert import convert_folder, convert_model
 from engine.ct2.model import available_cores
@@ -61,8 +65,11 @@ from engine.types import (
 )
 
 __all__ = [
+    "FEATURES_NAME",
     "ChampionMoved",
     "Chat",
+    "Classifier",
+    "ClassifierInfo",
     "ContextTooLong",
     "Damage",
     "Draft",
@@ -109,14 +116,22 @@ __all__ = [
     "UnsupportedField",
     "UnsupportedModel",
     "UpstreamConfig",
+    "VerifierManifest",
     "available_cores",
     "build_engine",
     "check_id",
+    "convert_classifier",
     "convert_folder",
     "convert_model",
     "engine_names",
     "find_model",
+    "find_verifier",
+    "is_convertible",
+    "load_classifier",
     "load_engine",
+    "read_verifier",
     "render_size",
     "seal",
+    "seal_verifier",
+    "verifiers_in",
 ]

@@ -5,32 +5,67 @@
 
 from reranker.base import Scorer
 from reranker.best_of_n import best_of_n
-from reranker.errors import InvalidRequest, JudgeFailed, NoCandidates, RerankError, UnknownMethod
+from reranker.errors import (
+    InvalidQuestions,
+    InvalidRequest,
+    InvalidVerifier,
+    JudgeFailed,
+    NoCandidates,
+    RerankError,
+    UnknownMethod,
+)
 from reranker.examples import find_examples
 from reranker.extract import entry_point_of, extract
 from reranker.scorers import METHODS, create_scorer, needs_of
 from reranker.select import order
 from reranker.types import Candidate, Options, Ranking, Score, Task, Trials
+from reranker.verifier.features import FEATURES, features_of
+from reranker.verifier.files import read_questions, write_line
+from reranker.verifier.logistic import FeatureModel, read_features, write_features
+from reranker.verifier.question import Attempt, Labelled, Question, question_of
+from reranker.verifier.scorers import DiscriminatorScorer, FeatureJudge, Judge, TextJudge, VerifierScorer, combine
+from reranker.verifier.text import INPUT_FORMAT, verifier_text
 
 __all__ = [
+    "FEATURES",
+    "INPUT_FORMAT",
     "METHODS",
+    "Attempt",
     "Candidate",
+    "DiscriminatorScorer",
+    "FeatureJudge",
+    "FeatureModel",
+    "InvalidQuestions",
     "InvalidRequest",
+    "InvalidVerifier",
+    "Judge",
     "JudgeFailed",
+    "Labelled",
     "NoCandidates",
     "Options",
+    "Question",
     "Ranking",
     "RerankError",
     "Score",
     "Scorer",
     "Task",
+    "TextJudge",
     "Trials",
     "UnknownMethod",
+    "VerifierScorer",
     "best_of_n",
+    "combine",
     "create_scorer",
     "entry_point_of",
     "extract",
+    "features_of",
     "find_examples",
     "needs_of",
     "order",
+    "question_of",
+    "read_features",
+    "read_questions",
+    "verifier_text",
+    "write_features",
+    "write_line",
 ]

@@ -4,6 +4,8 @@ RerankError
 ├── InvalidRequest      an option or a suite cannot be used; carries the field's name
 ├── UnknownMethod       no scorer of that name; lists the known ones
 ├── JudgeFailed         the judge failed and the request asked for no fallback
+├── InvalidQuestions    a verifier's training file cannot be used; names the line and the field
+├── InvalidVerifier     a verifier's file of features is faulty; names the file
 └── NoCandidates        the engine ended without a single candidate
 """
 
@@ -44,3 +46,11 @@ class JudgeFailed(RerankError):
 
 class NoCandidates(RerankError):
     """The engine ended without a candidate."""
+
+
+class InvalidQuestions(RerankError):
+    """A verifier's training file cannot be used."""
+
+
+class InvalidVerifier(RerankError):
+    """A verifier's file of features is faulty."""

@@ -4,13 +4,25 @@ Importing this package imports no torch.
 """
 
 from trainer.errors import (
+    BadBase,
     BadBudget,
     BadCheckpoints,
     BadName,
+    BadQuestions,
     OtherRun,
     OutputExists,
     TrainerError,
     TrainingExtraMissing,
 )
 
-__all__ = ["BadBudget", "BadCheckpoints", "BadName", "OtherRun", "OutputExists", "TrainerError", "TrainingExtraMissing"]
+__all__ = [
+    "BadBase",
+    "BadBudget",
+    "BadCheckpoints",
+    "BadName",
+    "BadQuestions",
+    "OtherRun",
+    "OutputExists",
+    "TrainerError",
+    "TrainingExtraMissing",
+]

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from engine import InvalidModel, check_id
 from trainer.errors import BadBudget, BadCheckpoints, BadName, OutputExists, TrainerError, TrainingExtraMissing
+from trainer.verifier.cli import register
 
 if TYPE_CHECKING:
     from trainer.bundled.make import Maker, Plan
@@ -60,17 +61,24 @@ def problems(
     n: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of compositions and tests.")] = 1,
     fim: Annotated[bool, typer.Option("--fim", help="Gaps to fill instead of functions to write.")] = False,
+    apart: Annotated[bool, typer.Option("--apart", help="None of the compositions of the suites shipped.")] = False,
 ) -> None:
     """Write held-out problems of the bundled model's corpus: with the defaults, the suites that are shipped."""
     from reranker.evaluation import EvaluationError, write_problems
-    from trainer.bundled import gaps, held_out
+    from trainer import bundled as made
 
+    if fim and apart:
+        typer.echo("touchstone train: --apart: not for gaps", err=True)
+        raise typer.Exit(2)
     try:
-        write_problems(out, gaps(n, seed) if fim else held_out(n, seed))
+        write_problems(out, (made.gaps if fim else made.apart if apart else made.held_out)(n, seed))
     except (EvaluationError, OSError) as error:
         typer.echo(f"touchstone train: --out: {error}", err=True)
         raise typer.Exit(2) from error
     typer.echo(f"{n} problems in {out}")
+
+
+register(app)
 
 
 def _refuse_early(out: Path, checkpoints: Path | None) -> None:

@@ -1,8 +1,10 @@
 """What can go wrong in training.
 
 TrainerError
+├── BadBase                 a checkpoint or tokenizer that a verifier should start from cannot be used
 ├── BadBudget               a budget is neither tokens nor minutes
 ├── BadCheckpoints          checkpoints cannot be kept where they should
+├── BadQuestions            a verifier cannot be trained on the questions given
 ├── BadName                 a name cannot be a model's
 ├── OtherRun                a checkpoint was written by a run with other settings
 ├── OutputExists            the output folder is taken
@@ -17,6 +19,10 @@ class TrainerError(Exception):
         return super().__str__() or (self.__doc__ or "").strip()
 
 
+class BadBase(TrainerError):
+    """A verifier cannot start from this checkpoint or tokenizer."""
+
+
 class BadBudget(TrainerError):
     """A budget is either --tokens or --minutes, and more than nothing."""
 
@@ -27,6 +33,10 @@ class BadCheckpoints(TrainerError):
 
 class BadName(TrainerError):
     """The name cannot be a model's."""
+
+
+class BadQuestions(TrainerError):
+    """A verifier cannot be trained on these questions."""
 
 
 class OtherRun(TrainerError):

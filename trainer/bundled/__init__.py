@@ -7,6 +7,6 @@ imported here.
 
 from trainer.bundled.compose import Problem
 from trainer.bundled.corpus import Document, documents, stream
-from trainer.bundled.problems import gaps, held_out
+from trainer.bundled.problems import apart, gaps, held_out
 
-__all__ = ["Document", "Problem", "documents", "gaps", "held_out", "stream"]
+__all__ = ["Document", "Problem", "apart", "documents", "gaps", "held_out", "stream"]

@@ -5,6 +5,7 @@ it is left out.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -24,10 +25,29 @@ GAP_PLACES: tuple[Place, ...] = ("lines", "cursor")
 Cases = list[tuple[tuple[Any, ...], Any]]
 
 
+SHIPPED = (200, 1)
+"""Problems and seed of the suites that come with the package."""
+
+
 def held_out(n: int, seed: int) -> list[HeldOut]:
     """Make `n` functions to write, of distinct compositions of two to four steps; each shows one or two doctests."""
+    return _functions(n, seed, _is_any)
+
+
+def apart(n: int, seed: int) -> list[HeldOut]:
+    """The same, without the compositions of the suites that come with the package: for training a verifier."""
+    count, shipped_seed = SHIPPED
+    shipped = {
+        _composition(problem)
+        for fits in (_is_any, _has_gaps)
+        for problem, _ in islice(_draw(Random(shipped_seed), fits), 2 * count)  # noqa: S311
+    }
+    return _functions(n, seed, lambda problem: _composition(problem) not in shipped)
+
+
+def _functions(n: int, seed: int, fits: Callable[[Problem], bool]) -> list[HeldOut]:
     random = Random(seed)  # noqa: S311  (a test set, not a secret)
-    drawn = _draw(random, lambda problem: True)
+    drawn = _draw(random, fits)
     return [
         HeldOut(
             task_id=f"bundled/{seed}/{index}",
@@ -44,7 +64,7 @@ def held_out(n: int, seed: int) -> list[HeldOut]:
 def gaps(n: int, seed: int) -> list[HeldOut]:
     """Make `n` gaps to fill, of one and two lines in turn, in functions that have at least three."""
     random = Random(seed)  # noqa: S311  (a test set, not a secret)
-    drawn = _draw(random, lambda problem: problem.body.count("\n") > max(GAP_LINES))
+    drawn = _draw(random, _has_gaps)
     made: list[HeldOut] = []
     while len(made) < n:
         problem, test = next(drawn)
@@ -63,6 +83,18 @@ def gaps(n: int, seed: int) -> list[HeldOut]:
             )
         )
     return made
+
+
+def _is_any(_: Problem) -> bool:
+    return True
+
+
+def _has_gaps(problem: Problem) -> bool:
+    return problem.body.count("\n") > max(GAP_LINES)
+
+
+def _composition(problem: Problem) -> tuple[str, ...]:
+    return tuple(sorted(problem.pipeline.keys))
 
 
 def _draw(random: Random, fits: Callable[[Problem], bool]) -> Iterator[tuple[Problem, str]]:

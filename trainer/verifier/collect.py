@@ -1,0 +1,91 @@
+"""Many questions into one file: several problems at a time, a line as each is done, resumed where it was cut short."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from platformdirs import user_data_dir
+
+from engine import EngineConfig, ModelStore, Sampling, build_engine
+from reranker import write_line
+from reranker.evaluation import load_suite
+from sandbox import LocalSandbox
+from trainer.errors import BadQuestions
+from trainer.verifier.sample import label
+
+AT_ONCE = 4
+"""Problems in work: enough that sampling and running overlap."""
+
+
+async def collect(
+    problems: str,
+    out: Path,
+    *,
+    model: str | None,
+    n: int,
+    sampling: Sampling,
+    state_dir: Path | None,
+    seed: int,
+    told: Callable[[int, int], None],
+) -> int:
+    """Append a line for every problem that has none yet; the number of questions in the file.
+
+    Raises `BadQuestions`, and the errors of evaluation, engine, reranker and sandbox.
+    """
+    if out.suffix == ".gz":
+        raise BadQuestions("--out: lines are appended as they come; compress the file when it is done")
+    suite = load_suite(problems)
+    done = _done(out)
+    todo = [problem for problem in suite.problems if problem.task_id not in done]
+    total, finished = len(suite.problems), len(suite.problems) - len(todo)
+    sandbox = LocalSandbox()
+    try:
+        await sandbox.probe()
+        store = ModelStore(state_dir or Path(user_data_dir("touchstone", appauthor=False)))
+        engine = await build_engine(EngineConfig(model=model), store)
+        try:
+            remaining = iter(todo)
+            told(finished, total)
+
+            async def work() -> None:
+                nonlocal finished
+                for problem in remaining:
+                    found = await label(problem, engine=engine, sandbox=sandbox, n=n, sampling=sampling, seed=seed)
+                    with out.open("a", encoding="utf-8") as file:
+                        file.write(write_line(found) + "\n")
+                    finished += 1
+                    told(finished, total)
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(work())
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from None
+        finally:
+            await engine.aclose()
+    finally:
+        await sandbox.aclose()
+    return finished
+
+
+def _done(out: Path) -> set[str]:
+    """Ids that the file has; half a line at its end, left by a run that was killed, is cut off."""
+    if not out.exists():
+        return set()
+    text = out.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        out.write_text(whole, encoding="utf-8")
+    try:
+        return {json.loads(line)["id"] for line in whole.splitlines()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadQuestions(f"--out: {out} holds something else than questions") from error
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
