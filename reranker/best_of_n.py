@@ -21,7 +21,7 @@ from reranker.off_loop import off_loop
 from reranker.plan import SampleRunStop
 from reranker.policy import CHECKED
 from reranker.scorers import create_scorer, free_methods
-from reranker.select import order_by
+from reranker.select import order_by, settled
 from reranker.types import Candidate, Options, Ranking, Score, Status, Task
 from sandbox import Sandbox
 
@@ -63,9 +63,12 @@ async def _rank(drive: Drive, status: Status, loaded: Mapping[str, Scorer]) -> R
     off = methods == ("off",)
     scores: dict[str, tuple[Score, ...]] = {}
     for name in () if off else _to_score(drive, methods):
-        scores[name] = await _score(drive, name, candidates, loaded)
-    # A method whose judge failed says nothing of anyone: the next decides.
-    methods = tuple(name for name in methods if name not in drive.failed) or ("likelihood",)
+        before = methods[: methods.index(name)] if name in methods and name in loaded else ()
+        if not settled(candidates, scores, before, drive.options.n):  # a model is not asked what is known already
+            scores[name] = await _score(drive, name, candidates, loaded)
+    # A method whose model failed says nothing of anyone: the next decides.
+    methods = methods if off else tuple(name for name in methods if name in scores.keys() - drive.failed)
+    methods = methods or ("likelihood",)
     times, now = drive.times, time.monotonic()
     return Ranking(
         task=drive.task,

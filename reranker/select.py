@@ -44,5 +44,16 @@ def order_by(
     return tuple(sorted(range(len(candidates)), key=key))
 
 
+def settled(
+    candidates: Sequence[Candidate], scores: Mapping[str, Sequence[Score]], methods: Sequence[str], n: int
+) -> bool:
+    """Whether these methods alone say which the first `n` are and in what order: a further one would change nothing."""
+    keys = sorted(
+        (candidate.finish_reason == "cancelled", *(_best_first(scores[method][at].value) for method in methods))
+        for at, candidate in enumerate(candidates)
+    )
+    return bool(methods) and all(keys[at] != keys[at + 1] for at in range(min(n, len(keys) - 1)))
+
+
 def _best_first(value: float | None) -> tuple[bool, float]:
     return value is None, -(value or 0.0)

@@ -15,6 +15,7 @@ from engine import Engine, GenerationRequest, ModelStore, Sampling, Text, build_
 from feedback import FeedbackStore
 from sandbox import LocalSandbox, Sandbox, SandboxError, SandboxUnavailable, Tier
 from server.config import Config
+from server.scorers import load_scorers
 from server.service import Isolation, Parts
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,12 @@ async def build(config: Config, make_engine: MakeEngine | None = None) -> Parts:
     await asyncio.wait((opening, loading))
     if opening.exception() is None and loading.exception() is None:
         engine, store = loading.result(), opening.result()
-        return Parts(config=config, engine=engine, store=store, sandbox=sandbox, isolation=isolation)
+        try:
+            loaded = await asyncio.to_thread(load_scorers, config, engine.info.model)
+        except BaseException:
+            await asyncio.gather(engine.aclose(), store.aclose(), *([sandbox.aclose()] if sandbox is not None else []))
+            raise
+        return Parts(config=config, engine=engine, store=store, sandbox=sandbox, loaded=loaded, isolation=isolation)
     if opening.exception() is None:
         await opening.result().aclose()
     if loading.exception() is None:
@@ -102,4 +108,5 @@ async def close(parts: Parts) -> None:
     await parts.engine.aclose()
     if parts.sandbox is not None:
         await parts.sandbox.aclose()
+    await parts.loaded.aclose()
     await parts.store.aclose()

@@ -132,6 +132,17 @@ class SandboxConfig(Section):
         return Limits(cpu_s=self.cpu_s, wall_s=self.wall_s, test_wall_s=self.test_wall_s, memory_bytes=memory)
 
 
+class RerankerConfig(Section):
+    """`[reranker]`: learned scorers."""
+
+    verifier: str = "auto"
+    """A verifier to choose by, its id or folder (`docs/verifier.md`): methods `verifier` and `features`. `auto`: the
+    bundled one where the bundled model is served. Empty: none."""
+    discriminator: str = ""
+    """A verifier trained with `--no-execution`, by id or folder: method `discriminator`, and what it holds right is run
+    first where a request has a deadline."""
+
+
 class FeedbackConfig(Section):
     """`[feedback]`: where the log is kept."""
 
@@ -153,6 +164,7 @@ class Config(BaseSettings):
     server: ServerConfig = ServerConfig()
     engine: EngineConfig = Field(default_factory=EngineConfig)
     sandbox: SandboxConfig = SandboxConfig()
+    reranker: RerankerConfig = RerankerConfig()
     feedback: FeedbackConfig = FeedbackConfig()
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from server.config import Config
 from server.errors import Unavailable
 from server.lifecycle import Lifecycle
 from server.metrics import Metrics
+from server.scorers import Loaded
 from server.translate.defaults import Defaults
 
 
@@ -34,6 +35,7 @@ class Parts:
     engine: Engine
     store: FeedbackStore
     sandbox: Sandbox | None = None
+    loaded: Loaded = field(default_factory=Loaded)
     isolation: Isolation = field(default_factory=lambda: Isolation(tier=None, reasons=("no sandbox was built",)))
 
 
@@ -85,7 +87,7 @@ def _defaults(parts: Parts) -> Defaults:
     server, sandbox = parts.config.server, parts.config.sandbox
     return Defaults(
         info=parts.engine.info,
-        methods=tuple(METHODS),
+        methods=(*METHODS, *parts.loaded.scorers),
         can_run=parts.sandbox is not None,
         method=server.default_method,
         method_fim=server.default_method_fim,

@@ -82,6 +82,7 @@ class Work:
                 self._options(),
                 engine=self._parts.engine,
                 sandbox=self._parts.sandbox,
+                loaded=self._parts.loaded.scorers,
                 on_event=partial(self._note, number, on_event),
             )
         except JudgeFailed as error:

@@ -25,6 +25,7 @@ app = typer.Typer(
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write everything to this file, records too.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a page with plots that needs nothing else.")]
+PoolFile = Annotated[Path | None, typer.Option(help="Keep the samples here, for touchstone rank; added to if there.")]
 _INTERRUPTED = 130
 _KEY = "--api-key"
 
@@ -60,9 +61,7 @@ def measure(
         int | None, typer.Option(help="Problems at a time.  [default: one a core, at least 2]")
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Keep each finished problem here; go on where it stopped.")] = None,
-    pool: Annotated[
-        Path | None, typer.Option(help="Keep what is sampled here, for touchstone rank; added to where it is there.")
-    ] = None,
+    pool: PoolFile = None,
     as_json: Json = None,
     html: Html = None,
 ) -> None:

@@ -17,7 +17,6 @@ from server.wire.base import RerankFields, TestsFields
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "profile": (None,),
-    "verifier": (None,),
     "suite_id": (None,),
 }
 _WORDS = {
@@ -81,6 +80,8 @@ def resolve_rerank(
         asks = fields is not None or number is not None
         method = "auto" if asks else defaults.method_for(fim=fim, stream=stream)
     _check_method(method, defaults)
+    if asked.verifier is not None and "verifier" not in defaults.methods:
+        raise BadRequest("rerank.verifier", "this server has no verifier loaded", code="no_verifier")
     _check_off(method, asked, number, number_name, n)
     if method == "off":
         number = n

@@ -97,7 +97,8 @@ class RerankFields(Closed):
     on_error: str | None = None
     return_: str | None = Field(default=None, alias="return")
     profile: Any = None
-    verifier: Any = None
+    verifier: Literal["default"] | None = None
+    """The loaded one; it says with which verifier `method: "verifier"` chooses."""
     suite_id: Any = None
 
 

@@ -1,6 +1,7 @@
 """Scorers that hold a model of their own: they decide where they are loaded, and are done without where they fail."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from engine import EngineFailed, Scripted, ScriptedEngine, Text
 from reranker import Candidate, JudgeFailed, Options, Ranking, Score, Scorer, Task, UnknownMethod, best_of_n
 from reranker.base import Evidence
-from sandbox import AssertSuite, Outcome, ScriptedSandbox, Status, TestOutcome
+from sandbox import AssertSuite, Outcome, Program, ScriptedSandbox, Status, TestOutcome
 
 HEADER = "def f(x):\n"
 SHOWN = 'def f(x):\n    """\n    >>> f(1)\n    2\n    """\n'
@@ -58,6 +59,24 @@ async def test_by_name_it_decides_and_sees_what_the_examples_came_to() -> None:
     assert all(candidate.outcome is not None for candidate in verifier.seen)
     with pytest.raises(UnknownMethod, match="verifier"):
         await rank({}, method="verifier")
+
+
+async def test_it_is_not_asked_what_is_known_already() -> None:
+    verifier = Longest("must not be asked")
+    suite = AssertSuite("assert f(1) == 2")
+
+    def one_passes(program: Program, *_: object) -> Outcome:
+        status = Status.PASSED if program.completion == B else Status.WRONG_ANSWER
+        return Outcome(status=status, tests=(TestOutcome(index=0, status=status),))
+
+    engine = ScriptedEngine({HEADER: [C, B, A]})
+    task = Task(id="t", prompt=Text(HEADER), prefix=HEADER, suite=suite)
+    options = Options(num_candidates=3, include_greedy=False, early_exit="off")
+    sandbox = ScriptedSandbox(one_passes)
+    ranking = await best_of_n(task, options, engine=engine, sandbox=sandbox, loaded={"verifier": verifier})
+    assert (ranking.status, ranking.methods, ranking.chosen[0].text) == ("complete", ("tests",), B)
+    both = await best_of_n(task, replace(options, n=2), engine=engine, sandbox=sandbox, loaded={"verifier": Longest()})
+    assert (both.methods, [c.text for c in both.chosen]) == (("tests", "verifier"), [B, A])
 
 
 async def test_one_that_fails_is_done_without() -> None:
