@@ -1,4 +1,4 @@
-"""The one console command: `touchstone serve | run | models | feedback | eval | train | sandbox | doctor | version`.
+"""The one console command: `touchstone serve | run | models | feedback | eval | rank | train | sandbox | doctor | ...`.
 
 Each sub-command belongs to its package and is imported only when it is called, so that help and a mistyped word cost
 nothing. Knows no options of theirs: everything after the sub-command's name is handed on.
@@ -57,6 +57,12 @@ def feedback(context: typer.Context) -> None:
 def evaluate(context: typer.Context) -> None:
     """Measure pass@k and best-of-n of a model on a suite of problems."""
     _forward("reranker.evaluation.cli", "eval", context.args)
+
+
+@app.command(context_settings=_HAND_ON)
+def rank(context: typer.Context) -> None:
+    """Rank completions that are given, and measure what ranks them."""
+    _forward("reranker.pool.cli", "rank", context.args)
 
 
 @app.command(context_settings=_HAND_ON)

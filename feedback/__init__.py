@@ -6,7 +6,7 @@ Server and trainer meet here. `SqlStore` brings SQLAlchemy and Alembic, so it is
 from typing import TYPE_CHECKING, Any
 
 from feedback.base import FeedbackLog, FeedbackStore
-from feedback.build import exchange_from, task_of, without_text
+from feedback.build import candidates_of, exchange_from, task_of, without_text
 from feedback.errors import (
     FeedbackError,
     ForeignExchange,
@@ -55,6 +55,7 @@ __all__ = [
     "TestCounts",
     "UnknownChoice",
     "UnknownExchange",
+    "candidates_of",
     "exchange_from",
     "prompt_from_data",
     "prompt_hash",

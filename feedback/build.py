@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
+from engine import FinishReason, TokenLogprob
+from feedback.errors import InvalidExchange
 from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
-from feedback.suites import suite_from_data, suite_to_data
+from feedback.suites import suite_from_data, suite_to_data, trials_from_data, trials_to_data
 from feedback.types import Exchange, Purpose, StoredCandidate, TestCounts
 from reranker import Candidate, Ranking, Task
-from sandbox import Outcome
+from sandbox import Outcome, Status, TestOutcome
 
 
 def exchange_from(
@@ -52,6 +54,7 @@ def exchange_from(
         task=_task(ranking.task, prompt),
         options=plain(ranking.options),
         suite=None if ranking.suite is None else suite_to_data(ranking.suite),
+        trials=None if ranking.task.trials is None else trials_to_data(ranking.task.trials),
         method=ranking.method,
         status=ranking.status,
         reason=ranking.reason,
@@ -85,12 +88,54 @@ def task_of(exchange: Exchange) -> Task:
         suffix=parts.get("suffix", ""),
         entry_point=parts.get("entry_point"),
         suite=None if exchange.suite is None else suite_from_data(exchange.suite),
+        trials=None if exchange.trials is None else trials_from_data(exchange.trials),
     )
+
+
+def candidates_of(exchange: Exchange) -> tuple[Candidate, ...]:
+    """The candidates again, by index, with the outcomes that were kept, to score them anew.
+
+    Of the tokens only their number and mean log-probability are logged: each of them stands for the mean here. Raises
+    `InvalidExchange` for an outcome that cannot be read.
+    """
+    return tuple(_candidate_of(stored) for stored in sorted(exchange.candidates, key=lambda stored: stored.index))
+
+
+def _candidate_of(stored: StoredCandidate) -> Candidate:
+    tokens: tuple[TokenLogprob, ...] = ()
+    if stored.mean_logprob and stored.sum_logprob is not None:
+        tokens = (TokenLogprob(0, "", stored.mean_logprob),) * max(1, round(stored.sum_logprob / stored.mean_logprob))
+    elif stored.mean_logprob is not None:
+        tokens = (TokenLogprob(0, "", stored.mean_logprob),)
+    return Candidate(
+        index=stored.index,
+        text=stored.text,
+        raw_text=stored.raw_text,
+        finish_reason=cast("FinishReason", stored.finish_reason),
+        tokens=tokens,
+        token_count=stored.token_count,
+        greedy=stored.greedy,
+        repairs=stored.repairs,
+        duplicate_of=stored.duplicate_of,
+        outcome=None if stored.outcome is None else _outcome_of(stored.outcome),
+        trial=None if stored.trial is None else _outcome_of(stored.trial),
+        generate_s=stored.generate_s,
+        execute_s=stored.execute_s,
+    )
+
+
+def _outcome_of(data: dict[str, Any]) -> Outcome:
+    try:
+        tests = tuple(TestOutcome(**{**test, "status": Status(test["status"])}) for test in data["tests"])
+        return Outcome(**{**data, "status": Status(data["status"]), "tests": tests})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidExchange(f"outcome: {error!r}") from error
 
 
 def without_text(exchange: Exchange) -> Exchange:
     """Hashes and numbers only, for keys whose privacy is `no_text`: no prompt, code, test, value or message."""
     suite = exchange.suite and {**exchange.suite, "body": None}
+    trials = exchange.trials and {**exchange.trials, "body": None}
     options = {**exchange.options, "sampling": {**exchange.options.get("sampling", {}), "stop": []}}
     return replace(
         exchange,
@@ -98,8 +143,15 @@ def without_text(exchange: Exchange) -> Exchange:
         task={"shape": exchange.task.get("shape", "completion")},
         options=options,
         suite=suite,
+        trials=trials,
         candidates=tuple(
-            replace(c, text="", raw_text="", outcome=c.outcome and _without_text(c.outcome))
+            replace(
+                c,
+                text="",
+                raw_text="",
+                outcome=c.outcome and _without_text(c.outcome),
+                trial=c.trial and _without_text(c.trial),
+            )
             for c in exchange.candidates
         ),
     )
@@ -156,6 +208,8 @@ def _candidate(ranking: Ranking, at: int, candidate: Candidate, rank: int) -> St
         run_status=None if outcome is None else outcome.status.value,
         tests=None if outcome is None else _counts(outcome),
         outcome=None if outcome is None else plain(outcome),
+        trial=None if candidate.trial is None else plain(candidate.trial),
+        repairs=candidate.repairs,
         generate_s=_number(candidate.generate_s),
         execute_s=_number(candidate.execute_s),
     )

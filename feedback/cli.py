@@ -16,6 +16,7 @@ import typer
 from feedback.types import Purpose
 
 if TYPE_CHECKING:
+    from feedback.rescore import Tally
     from feedback.sql.stats import Stats
     from feedback.sql.store import SqlStore
 
@@ -79,6 +80,34 @@ def export(
 
     lines = _with_store(state_dir, database, write)
     typer.echo(f"{lines} exchanges in {out}")
+
+
+@app.command()
+def rescore(
+    out: Annotated[Path, typer.Option(help="The file to write, a line an exchange and method; .gz compresses it.")],
+    method: Annotated[list[str], typer.Option(help="How to rank; may be given several times.")],
+    since: Annotated[datetime | None, typer.Option(help="Only exchanges from this time on (UTC).")] = None,
+    purpose: Annotated[PurposeOption | None, typer.Option(help="Only exchanges of this purpose.")] = None,
+    state_dir: StateDir = None,
+    database: Database = None,
+) -> None:
+    """Rank the logged candidates anew by what was seen of them then; nothing is run again."""
+    from feedback.rescore import check_methods, write_rescored
+    from reranker import RerankError
+
+    first = None if since is None else since.replace(tzinfo=since.tzinfo or UTC)
+    which: Purpose | None = None if purpose is None else purpose.value
+    try:
+        check_methods(method)
+    except RerankError as error:
+        raise typer.BadParameter(str(error), param_hint="--method") from error
+
+    async def write(store: SqlStore) -> list[Tally]:
+        total = await store.count(since=first, purpose=which)
+        with _progress("rescoring", total) as advance:
+            return await write_rescored(store.exchanges(since=first, purpose=which), method, out, advance)
+
+    _print_tallies(_with_store(state_dir, database, write), out)
 
 
 @app.command()
@@ -162,6 +191,18 @@ def _print_stats(counted: Stats) -> None:
     for what, which, count in rows:
         table.add_row(what, Text(_visible(which)), count)
     Console().print(table)
+
+
+def _print_tallies(tallies: list[Tally], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("method", "ranked", "nothing to go by", "another first choice", "accepted now first", "of accepted")
+    for tally in tallies:
+        row = (tally.ranked, tally.unscored, tally.changed, tally.accepted_first, tally.accepted)
+        table.add_row(tally.method, *map(str, row))
+    Console().print(table)
+    typer.echo(f"rankings in {out}")
 
 
 def _visible(text: str) -> str:

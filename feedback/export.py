@@ -32,7 +32,7 @@ async def write_export(log: AsyncIterator[Logged], out: Path, *, on_line: Callab
     Holds one exchange at a time. Raises `OSError` where the file cannot be written, and the log's own errors.
     """
     lines = 0
-    with _replacing(out) as file:
+    with replacing(out) as file:
         async for exchange, signals in log:
             file.write(to_line(exchange, signals) + "\n")
             lines += 1
@@ -93,7 +93,7 @@ def _with_time(data: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _replacing(out: Path) -> Iterator[IO[str]]:
+def replacing(out: Path) -> Iterator[IO[str]]:
     """A file beside `out` that takes its place at the end, on disk; gone if anything goes wrong."""
     temporary = out.with_name(f".{out.name}.{uuid4().hex}.tmp")
     try:

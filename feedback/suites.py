@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from feedback.errors import InvalidExchange
+from reranker import Trials
 from sandbox import (
     AssertSuite,
     Call,
     CallSuite,
+    Input,
     ObserveSuite,
     StdioCase,
     StdioSuite,
@@ -49,6 +52,43 @@ def suite_from_data(data: dict[str, Any]) -> Suite:
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidExchange(f"suite: {error}") from error
     raise InvalidExchange(f"suite.form: {data['form']!r} is no form of suite")
+
+
+def trials_to_data(trials: Trials) -> dict[str, Any]:
+    """Trials as a suite with `weights`. Raises `InvalidExchange` as `suite_to_data` does."""
+    suite = trials.suite
+    if isinstance(suite, CallSuite):
+        data = suite_to_data(suite)
+    else:
+        body = [_input_to_data(number, each) for number, each in enumerate(suite.inputs)]
+        data = {"form": "observe", "body": body, "visible": suite.visible, "hash": suite_hash(suite)}
+    return {**data, "weights": list(trials.weights)}
+
+
+def trials_from_data(data: dict[str, Any]) -> Trials:
+    """The trials that `trials_to_data` was given. Raises `InvalidExchange`."""
+    try:
+        weights = tuple(data["weights"])
+        if data["form"] == "observe":
+            suite = ObserveSuite(tuple(map(_input_from_data, data["body"])), visible=data["visible"])
+            return Trials(suite=suite, weights=weights)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidExchange(f"trials: {error}") from error
+    calls = suite_from_data(data)
+    if not isinstance(calls, CallSuite):
+        raise InvalidExchange(f"trials.form: {data['form']!r} is no form of trials")
+    return Trials(suite=replace(calls, observed=True), weights=weights)
+
+
+def _input_to_data(number: int, each: Input) -> dict[str, Any]:
+    try:
+        return {"function": each.function, "args": write_literal(each.args), "kwargs": write_literal(each.kwargs)}
+    except ValueError as error:
+        raise InvalidExchange(f"trials.inputs[{number}]: {error}") from error
+
+
+def _input_from_data(data: dict[str, Any]) -> Input:
+    return Input(function=data["function"], args=read_literal(data["args"]), kwargs=read_literal(data["kwargs"]))
 
 
 def _call_to_data(number: int, call: Call) -> dict[str, Any]:

@@ -54,6 +54,10 @@ class StoredCandidate:
     tests: TestCounts | None
     outcome: dict[str, Any] | None
     """The whole sandbox outcome, as plain data; None when it was not run."""
+    trial: dict[str, Any] | None = None
+    """The same of the exchange's trials."""
+    repairs: int | None = None
+    """The candidate that this one was asked to mend."""
     generate_s: float | None
     execute_s: float | None
 
@@ -84,6 +88,8 @@ class Exchange:
     """Sampling and reranking options as resolved."""
     suite: dict[str, Any] | None
     """`{"form", "body", "visible", "hash"}` of the suite that ran."""
+    trials: dict[str, Any] | None = None
+    """The same of the calls that nobody vouches for, with their `weights`; None where there were none."""
     method: str
     status: str
     reason: str

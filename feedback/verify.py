@@ -8,7 +8,7 @@ from feedback.errors import FeedbackError
 from feedback.prompts import prompt_hash
 from feedback.sql import sqlite
 from feedback.sql.store import SqlStore
-from feedback.suites import suite_from_data
+from feedback.suites import suite_from_data, trials_from_data
 from feedback.types import Exchange, Signal
 from sandbox import suite_hash
 
@@ -52,12 +52,17 @@ def exchange_problems(exchange: Exchange, signals: tuple[Signal, ...]) -> Iterat
 
 
 def _suite_problems(exchange: Exchange) -> Iterator[str]:
-    if exchange.suite is None or exchange.suite.get("body") is None:
-        return
-    try:
-        derived = suite_hash(suite_from_data(exchange.suite))
-    except FeedbackError as error:
-        yield str(error)
-        return
-    if derived != exchange.suite.get("hash"):
-        yield f"suite hash is {exchange.suite.get('hash')}, its suite has {derived}"
+    readers = (
+        ("suite", exchange.suite, suite_from_data),
+        ("trials", exchange.trials, lambda data: trials_from_data(data).suite),
+    )
+    for name, data, read in readers:
+        if data is None or data.get("body") is None:
+            continue
+        try:
+            derived = suite_hash(read(data))
+        except FeedbackError as error:
+            yield str(error)
+            continue
+        if derived != data.get("hash"):
+            yield f"{name} hash is {data.get('hash')}, the {name} kept has {derived}"

@@ -16,7 +16,7 @@ from reranker.errors import (
 )
 from reranker.examples import find_examples
 from reranker.extract import entry_point_of, extract
-from reranker.scorers import METHODS
+from reranker.scorers import METHODS, create_scorer, needs_of
 from reranker.select import order
 from reranker.types import Candidate, Options, Ranking, Score, Task, Trials
 from reranker.verifier.features import FEATURES, features_of
@@ -55,10 +55,12 @@ __all__ = [
     "VerifierScorer",
     "best_of_n",
     "combine",
+    "create_scorer",
     "entry_point_of",
     "extract",
     "features_of",
     "find_examples",
+    "needs_of",
     "order",
     "question_of",
     "read_features",

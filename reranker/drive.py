@@ -5,19 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from engine import Engine, EngineError, Event, Finished, GenerationRequest, Started, TextPiece, TokenLogprob
+from engine import (
+    Engine,
+    EngineError,
+    Event,
+    Finished,
+    GenerationRequest,
+    Prompt,
+    Sampling,
+    Started,
+    TextPiece,
+    TokenLogprob,
+)
+from reranker.base import Evidence, Scorer
 from reranker.dedupe import program_key
 from reranker.errors import JudgeFailed
 from reranker.extract import extract
 from reranker.method import Decision
 from reranker.off_loop import off_loop
-from reranker.plan import Plan, Run, Sample, State, Stop
+from reranker.plan import Devise, Plan, Run, Sample, State, Stop, Try, Write
+from reranker.planning import holds, planning_prompt, walked_calls
+from reranker.scorers import needs_of
+from reranker.trials import TESTS_PER_SAMPLE, read_tests, writing_prompt
 from reranker.types import Candidate, Options, Task
-from sandbox import InvalidSuite, Program, Sandbox, SandboxError, Suite
+from sandbox import CallSuite, InvalidSuite, Outcome, Program, Sandbox, SandboxError, Suite
 
 
 @dataclass(slots=True)
@@ -48,25 +63,64 @@ class Drive:
         engine: Engine,
         sandbox: Sandbox | None,
         on_event: Callable[[Event], None] | None,
+        discriminator: Scorer | None = None,
     ) -> None:
-        self.task, self.options, self.decision, self.engine = task, options, decision, engine
+        self.options, self.decision, self.engine = options, decision, engine
         self.degraded = decision.degraded
         self.not_judged = [decision.not_judged] if decision.not_judged else []
         self.times = Times()
+        self.side_tokens = 0
+        """Tokens sampled for tests and plans."""
+        self.failed: set[str] = set()
+        """Methods whose own model failed."""
+        self._discriminator = discriminator if options.deadline_s is not None else None
         self._on_event = on_event
-        self._judge: tuple[Sandbox, Suite] | None = None
-        if sandbox is not None and decision.suite is not None:
-            self._judge = sandbox, decision.suite
-        self._state = State(runnable=self._judge is not None)
+        self._sandbox = sandbox
+        suite = decision.suite if sandbox is not None else None
+        task = replace(task, trials=decision.trials)
+        self._state = State(task, suite=suite, can_try=sandbox is not None and (decision.writes or bool(task.trials)))
         self._deadline = None if options.deadline_s is None else self.times.began + options.deadline_s
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
+        self._judge_failed = False
         self._next_index = 0
         self._greedy: set[int] = set()
+        self._repairs: dict[int, int] = {}
         self._programs: dict[int, Program] = {}
         self._keys: dict[bytes, int] = {}
         self._unfinished: dict[int, list[TextPiece]] = {}
+
+    @property
+    def task(self) -> Task:
+        """The task, with its trials once they are known."""
+        return self._state.task
+
+    def fail(self, method: str, why: str) -> None:
+        """Do without a method whose model failed. Raises `JudgeFailed` where the request wants no fallback."""
+        if self.options.on_error == "fail":
+            raise JudgeFailed(f"{method}: {why}")
+        self.failed.add(method)
+        self.degraded = self.degraded or f"{method} failed: {why}"
+
+    @property
+    def num_plans(self) -> int | None:
+        """Plans that hold; None: none was asked for."""
+        return None if self._state.plans is None else len(self._state.plans)
+
+    def evidence(self) -> frozenset[Evidence]:
+        """What the candidates can be judged by."""
+        found: set[Evidence] = {"suite"} if self.decision.suite is not None else set()
+        if self.task.trials is not None:
+            found |= {"inputs", "tests"} if isinstance(self.task.trials.suite, CallSuite) else {"inputs"}
+        return frozenset(found)
+
+    def methods(self, loaded: Collection[str]) -> tuple[str, ...]:
+        """The methods that decide, in their turn: those of the decision, or likelihood where nothing else is known."""
+        if needs_of(self.decision.method) & {"tests", "inputs"} and self.task.trials is None:
+            self.degraded = self.degraded or "the model wrote no test that could be read"
+            return ("likelihood",)
+        return ("likelihood",) if self._judge_failed else self.decision.methods(self.evidence(), loaded)
 
     async def follow(self, plan: Plan) -> Literal["complete", "early_exit", "deadline"]:
         """Do what the plan says until it says stop; the status it stopped with."""
@@ -76,9 +130,16 @@ class Drive:
                 match action:
                     case Sample():
                         self._begin_sampling(action)
+                    case Write(tests):
+                        self._begin_side(self._write(tests))
+                    case Devise(plans):
+                        self._begin_side(self._devise(plans))
                     case Run(index):
                         self._state.running.add(index)
                         self._spawn(self._run(index))
+                    case Try(index):
+                        self._state.trying.add(index)
+                        self._spawn(self._try(index))
                     case Stop(status):
                         return status
             await self._wait()
@@ -105,6 +166,7 @@ class Drive:
                 tokens=tokens,
                 token_count=len(tokens),
                 greedy=index in self._greedy,
+                repairs=self._repairs.get(index),
             )
         return tuple(known[index] for index in sorted(known))
 
@@ -128,25 +190,30 @@ class Drive:
             self._failure = self._failure or error
         self._changed.set()
 
+    def _request(self, name: str, prompt: Prompt, sampling: Sampling, n: int) -> GenerationRequest:
+        return GenerationRequest(
+            id=f"{self.task.id}-{name}",
+            prompt=prompt,
+            sampling=sampling,
+            n=n,
+            priority=self.options.priority,
+            fairness_key=self.options.fairness_key,
+            deadline=self._deadline,
+        )
+
     def _begin_sampling(self, action: Sample) -> None:
         indices = range(self._next_index, self._next_index + action.n)
         self._next_index += action.n
         if action.sampling.temperature == 0:
             self._greedy.update(indices)
+        if action.repairs is not None:
+            self._repairs.update(dict.fromkeys(indices, action.repairs))
         self._state.started = True
         self._state.sampling += 1
         self._spawn(self._sample(action, indices.start))
 
     async def _sample(self, action: Sample, first: int) -> None:
-        request = GenerationRequest(
-            id=f"{self.task.id}-{first}",
-            prompt=self.task.prompt,
-            sampling=action.sampling,
-            n=action.n,
-            priority=self.options.priority,
-            fairness_key=self.options.fairness_key,
-            deadline=self._deadline,
-        )
+        request = self._request(str(first), action.prompt or self.task.prompt, action.sampling, action.n)
         try:
             async with contextlib.aclosing(self.engine.generate(request)) as events:
                 async for event in events:
@@ -156,9 +223,45 @@ class Drive:
             if not self._state.candidates:
                 raise
             self.degraded = self.degraded or f"the engine failed: {error}"
+            self._state.broken_off = True
         finally:
             self._state.sampling -= 1
             self.times.last_token = time.monotonic()
+
+    def _begin_side(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something written that is no candidate."""
+        self._state.sampling += 1
+        self._spawn(work)
+
+    async def _write(self, tests: int) -> None:
+        """Have tests written; with none that can be read the candidates are compared by something else."""
+        prompt = await off_loop(writing_prompt, self.task, size=len(self.task.prefix))
+        samples = [] if prompt is None else await self._texts("tests", prompt, -(-tests // TESTS_PER_SAMPLE))
+        trials = await off_loop(read_tests, self.task, samples, size=sum(map(len, samples)))
+        self._state.task = replace(self.task, trials=trials or self.task.trials)
+        self._state.sampling -= 1
+
+    async def _devise(self, plans: int) -> None:
+        """Have plans written and keep those that lead to the examples' results; without any the code comes as ever."""
+        calls = walked_calls(self.task, self._state.suite)
+        samples = await self._texts("plans", planning_prompt(self.task, calls), plans)
+        self._state.plans = tuple(text for text in samples if holds(text, calls))
+        self._state.sampling -= 1
+
+    async def _texts(self, name: str, prompt: Prompt, n: int) -> list[str]:
+        """What the model says to a prompt of ours; fewer than `n` where it fails."""
+        samples: list[str] = []
+        sampling = replace(self.options.sampling, stop=(), logprobs=None, min_tokens=0)
+        try:
+            async with contextlib.aclosing(self.engine.generate(self._request(name, prompt, sampling, n))) as events:
+                async for event in events:
+                    if isinstance(event, Finished):
+                        samples.append(event.text)
+                        self.side_tokens += event.token_count
+        except EngineError as error:
+            self.degraded = self.degraded or f"no {name} could be written: {error}"
+        self.times.last_token = time.monotonic()
+        return samples
 
     async def _take(self, event: Event, first: int) -> None:
         """File one event of the engine, its candidate renumbered."""
@@ -182,7 +285,7 @@ class Drive:
         """Extract, de-duplicate and file one complete candidate."""
         text, tokens, original = event.text, event.tokens, None
         size = len(self.task.prefix) + len(event.text) + len(self.task.suffix)
-        if self._judge is not None:
+        if self.decision.cuts:
             extracted = await off_loop(extract, self.task, event.text, size=size)
             text, tokens = extracted.text, _tokens_of(extracted.text, event)
             self._programs[event.candidate] = extracted.program
@@ -190,47 +293,82 @@ class Drive:
             source = self.task.prefix + text + self.task.suffix
             key = await off_loop(program_key, source, self.task.language, size=size)
             original = self._state.candidates.get(self._keys.setdefault(key, event.candidate))
-        self._state.candidates[event.candidate] = Candidate(
+        candidate = Candidate(
             index=event.candidate,
             # A duplicate is returned in the words that were tested.
-            text=original.text if original and self._judge else text,
+            text=original.text if original and self.decision.cuts else text,
             raw_text=event.text,
             finish_reason=event.finish_reason,
             tokens=tokens,
             token_count=event.token_count,
             greedy=event.candidate in self._greedy,
+            repairs=self._repairs.get(event.candidate),
             duplicate_of=original.index if original else None,
             outcome=original.outcome if original else None,
+            trial=original.trial if original else None,
             generate_s=time.monotonic() - self.times.began,
         )
+        if original is None:
+            await self._look_at(candidate)
+        self._state.candidates[event.candidate] = candidate
         self._unfinished.pop(event.candidate, None)
         self._changed.set()
 
-    async def _run(self, index: int) -> None:
-        """Run one program; what it did goes to its candidate and to that one's duplicates."""
-        if self._judge is None:
+    async def _look_at(self, candidate: Candidate) -> None:
+        """Where time is short, have what looks right run first."""
+        if self._discriminator is None or self._state.suite is None:
             return
-        sandbox, suite = self._judge
+        try:
+            (score,) = await self._discriminator.score(self.task, [candidate])
+        except EngineError as error:
+            self._discriminator = None
+            self.fail("discriminator", str(error))
+            return
+        if score.value is not None:
+            self._state.promise[candidate.index] = score.value
+
+    async def _run(self, index: int) -> None:
+        """Run the suite on one program; what it did goes to its candidate and to that one's duplicates."""
         began = time.monotonic()
         try:
-            outcome = await sandbox.run(self._programs[index], suite, self.options.limits, request=self.task.id)
+            outcome = await self._judged(index, self.decision.suite)
+        finally:
+            self._state.running.discard(index)
+        took = time.monotonic() - began
+        for candidate in self._same_as(index) if outcome is not None else ():
+            execute_s = took if candidate.index == index else candidate.execute_s
+            self._state.candidates[candidate.index] = replace(candidate, outcome=outcome, execute_s=execute_s)
+
+    async def _try(self, index: int) -> None:
+        """Run the trials on one program."""
+        trials = self.task.trials
+        try:
+            outcome = await self._judged(index, None if trials is None else trials.suite)
+        finally:
+            self._state.trying.discard(index)
+        for candidate in self._same_as(index) if outcome is not None else ():
+            self._state.candidates[candidate.index] = replace(candidate, trial=outcome)
+
+    async def _judged(self, index: int, suite: Suite | None) -> Outcome | None:
+        """What one program did; None where the sandbox failed, which ends its use."""
+        if self._sandbox is None or suite is None:
+            return None
+        try:
+            return await self._sandbox.run(self._programs[index], suite, self.options.limits, request=self.task.id)
         except InvalidSuite:
             raise
         except SandboxError as error:
             if self.options.on_error == "fail":
                 raise JudgeFailed(str(error), error.word) from error
             self.not_judged.append(error.word)
-            self._state.runnable = False
+            self._state.suite, self._state.can_try = None, False
+            self._judge_failed = True
             self.degraded = self.degraded or f"the sandbox failed: {error}"
-            return
-        finally:
-            self._state.running.discard(index)
-        took = time.monotonic() - began
-        for candidate in list(self._state.candidates.values()):
-            if candidate.index == index:
-                self._state.candidates[index] = replace(candidate, outcome=outcome, execute_s=took)
-            elif candidate.duplicate_of == index:
-                self._state.candidates[candidate.index] = replace(candidate, outcome=outcome)
+            return None
+
+    def _same_as(self, index: int) -> list[Candidate]:
+        """A candidate and its duplicates."""
+        return [c for c in self._state.candidates.values() if index in (c.index, c.duplicate_of)]
 
 
 def _tokens_of(text: str, event: Finished) -> tuple[TokenLogprob, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +23,8 @@ FLOAT_TOLERANCE = 1e-6
 """Prompts print rounded floats; hidden tests decide the rest."""
 
 _ARROW = re.compile(r"\s*(?:#\s*)?(?:=+>|==|-+>|➞|→|⇒|returns?\b|should return\b)\s*", re.IGNORECASE)
+_SHOWN = re.compile(rf"{_ARROW.pattern}|\s*=", re.IGNORECASE)
+_DESCRIBED = re.compile(r"^\s*(?:input|output|explanation)\s*:|\b(?:output|result) should be\b", re.IGNORECASE)
 _CALLED = re.compile(r"^[ \t]*(?:>>>|assert\b|#|[-*])?[ \t]*([^\W\d]\w*)[ \t]*\(", re.MULTILINE)
 _REMARK = re.compile(r"\s+#|\s{2,}|\s\(|[.,;]\s|\s(?:because|since|as|and)\s")
 _FOREIGN_WORDS = {"true": True, "false": False, "null": None}
@@ -60,10 +62,35 @@ def called_in_examples(prefix: str) -> str | None:
     return next((name for name in names if find_examples(prefix, name) is not None), None)
 
 
+def example_lines(lines: Sequence[str], name: str) -> set[int]:
+    """Numbers of the lines that show examples of `name`, or look like it.
+
+    Doctest prompts with their output; calls with literal arguments and a result behind an arrow or `=`; and the ways
+    in which prompts describe input and output in words.
+    """
+    start = _calls_of(name)
+    found: set[int] = set()
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith(">>>"):
+            found.update(range(number, number + 1 + len(_doctest_output(lines, number + 1))))
+        elif call := start.search(line):
+            end = None if line.lstrip().startswith(("def ", "async def ")) else _closing(line, call.end() - 1)
+            shown = end is not None and _SHOWN.match(line[end:]) and _call(line[call.start() : end], name)
+            if shown:
+                found.add(number)
+        elif _DESCRIBED.search(line):
+            found.add(number)
+    return found
+
+
+def _calls_of(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w.]){re.escape(name)}\s*\(")
+
+
 def _pairs(prefix: str, name: str) -> Iterator[tuple[str, str]]:
     """(call, expected) source pairs."""
     lines = prefix.splitlines()
-    start = re.compile(rf"(?<![\w.]){re.escape(name)}\s*\(")
+    start = _calls_of(name)
     for number, line in enumerate(lines):
         found = start.search(line)
         if not found or line.lstrip().startswith(("def ", "async def ")):
@@ -76,10 +103,10 @@ def _pairs(prefix: str, name: str) -> Iterator[tuple[str, str]]:
         if arrow:
             yield source, rest[arrow.end() :]
         elif not rest.strip() and line.lstrip().startswith(">>>"):
-            yield source, _doctest_output(lines, number + 1)
+            yield source, "\n".join(_doctest_output(lines, number + 1))
 
 
-def _doctest_output(lines: list[str], number: int) -> str:
+def _doctest_output(lines: Sequence[str], number: int) -> list[str]:
     """The lines after a doctest prompt up to a blank line, the next prompt or the end of the docstring."""
     taken = []
     for line in lines[number:]:
@@ -89,7 +116,7 @@ def _doctest_output(lines: list[str], number: int) -> str:
         for quotes in ('"""', "'''"):
             text = text.removesuffix(quotes)
         taken.append(text)
-    return "\n".join(taken)
+    return taken
 
 
 def _closing(line: str, opening: int) -> int | None:

@@ -66,7 +66,7 @@ def _whole(task: Task, raw_text: str) -> Extracted:
     """A program that is not cut: out of its fence where it has one, the longest block where there are several."""
     if task.shape == "fim":
         return _extracted(task, task.prefix, raw_text, task.entry_point)
-    text = max((match.group(2) for match in _FENCE.finditer(raw_text)), key=len, default=raw_text)
+    text = max(fenced_blocks(raw_text), key=len, default=raw_text)
     return _extracted(task, "" if task.shape == "chat" else task.prefix, text, task.entry_point)
 
 
@@ -82,9 +82,14 @@ def _extracted(task: Task, prefix: str, text: str, entry_point: str | None) -> E
     return Extracted(text, program)
 
 
+def fenced_blocks(text: str) -> list[str]:
+    """What stands inside each fence; a fence that is not closed ends with the text."""
+    return [match.group(2) for match in _FENCE.finditer(text)]
+
+
 def _unfence(text: str, entry_point: str | None) -> str:
     """The fenced block that defines the entry point, else the first block, else the whole text."""
-    blocks = [match.group(2) for match in _FENCE.finditer(text)]
+    blocks = fenced_blocks(text)
     defining = [block for block in blocks if entry_point in _DEF.findall(block)]
     return (defining or blocks or [text])[0]
 
@@ -119,9 +124,13 @@ def _cut(prefix: str, text: str, entry_point: str | None) -> str:
 def _defines(source: str, name: str | None) -> bool:
     """Whether the program parses and binds the name at its top level."""
     try:
-        tree = ast.parse(source)
+        return defines(ast.parse(source), name)
     except PARSER_ERRORS:
         return False
+
+
+def defines(tree: ast.Module, name: str | None) -> bool:
+    """Whether a program binds the name at its top level; any does where there is no name."""
     return name is None or any(_binds(node, name) for node in tree.body)
 
 

@@ -59,6 +59,14 @@ class Options:
     """`off`, `auto`, or the name of a registered scorer."""
     n: int = 1
     num_candidates: int = 8
+    adaptive: bool = False
+    """Sample in growing stages, as many of `num_candidates` as the evidence asks for."""
+    generate_tests: int = 0
+    """How many tests the model is asked to write, to compare candidates by."""
+    plans: int = 0
+    """How many plans a chat model is asked for before it codes."""
+    repair_rounds: int = 0
+    """How often candidates that all fail the visible suite are sampled again with what failed."""
     sampling: Sampling = field(default_factory=Sampling)
     """For every candidate but the greedy one."""
     include_greedy: bool = True
@@ -67,6 +75,8 @@ class Options:
     examples: Literal["auto", "off"] = "auto"
     deadline_s: float | None = None
     """Seconds from the start of the call."""
+    also: tuple[str, ...] = ()
+    """Further methods to score by, for the record; they decide nothing."""
     early_exit: Literal["first_pass", "off"] = "first_pass"
     on_error: Literal["fallback", "fail"] = "fallback"
     limits: Limits = field(default_factory=Limits)
@@ -89,6 +99,8 @@ class Candidate:
     token_count: int = 0
     """Every token sampled: the work done."""
     greedy: bool = False
+    repairs: int | None = None
+    """The candidate that it was asked to mend."""
     duplicate_of: int | None = None
     """The earlier candidate whose program has the same AST; its outcome is shared."""
     outcome: Outcome | None = None
@@ -97,6 +109,11 @@ class Candidate:
     """Of the task's trials, one test a call; it never makes a class."""
     generate_s: float | None = None
     execute_s: float | None = None
+
+    @property
+    def original(self) -> int:
+        """Index of the candidate that was first the same program: its own, where nobody marked an earlier one."""
+        return self.index if self.duplicate_of is None else self.duplicate_of
 
     @property
     def sum_logprob(self) -> float | None:
@@ -131,6 +148,8 @@ class Ranking:
     status: Status
     method: str
     """The method that decided (never `auto`)."""
+    methods: tuple[str, ...] = ()
+    """That method, and those that decided after it among equals."""
     reason: str = ""
     """Why the status is `degraded`; empty otherwise."""
     not_judged: tuple[str, ...] = ()
@@ -144,6 +163,10 @@ class Ranking:
     suite: Suite | None = None
     """The suite that ran: the request's or the prompt's examples."""
     prompt_tokens: int = 0
+    side_tokens: int = 0
+    """Sampled for tests and plans."""
+    num_plans: int | None = None
+    """Plans that held for the visible examples; None: none was asked for."""
     queue_s: float = 0.0
     prefill_s: float | None = None
     generate_s: float = 0.0
@@ -168,8 +191,14 @@ class Ranking:
         return sum(c.program_class is ProgramClass.PASS for c in self.candidates)
 
     @property
+    def num_trials(self) -> int:
+        """Distinct calls, beyond any suite, that the candidates were tried on."""
+        return 0 if self.task.trials is None else len(self.task.trials.weights)
+
+    @property
     def sampled_tokens(self) -> int:
-        return sum(c.token_count for c in self.candidates)
+        """Every token sampled, those of tests and plans too."""
+        return sum(c.token_count for c in self.candidates) + self.side_tokens
 
     @property
     def returned_tokens(self) -> int:

@@ -2,8 +2,9 @@
 
 Guarantees: no network, nothing of the host's files but the interpreter's standard library, bounded CPU, wall, memory,
 output and threads, no new processes, no privileges, an allow-list of system calls; all of a candidate's processes are
-gone when `run` returns or is cancelled; expected values never reach the candidate. See `tiers` for what the host must
-grant; with less it refuses, and never runs anything unconfined instead.
+killed when `run` returns, gone when it is cancelled, and gone before another run has their place; expected values never
+reach the candidate. See `tiers` for what the host must grant; with less it refuses, and never runs anything unconfined
+instead.
 
 Not covered: a kernel exploit through the calls that stay allowed, timing between runs that share the machine, and a
 candidate that answers the tests by heart.

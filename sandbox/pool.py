@@ -100,6 +100,7 @@ class Pool:
         elif zygote.runs >= self._recycle_after and profile not in slot.followers:
             slot.followers[profile] = asyncio.create_task(self._begin(profile))
         self._runs += 1
+        zygote.ahead = not self._turns.waiting
         return zygote
 
     def note_retry(self) -> None:

@@ -156,6 +156,11 @@ class _Current:
         self._buffers: dict[int, bytearray] = {}
         self._frames: Counter[int] = Counter()
 
+    @property
+    def confined(self) -> bool:
+        """Whether the candidate's process said that it is, before which nothing untrusted is in it."""
+        return self._frames[0] > 0
+
     def frames(self, box: int, marks: list[tuple[float, float]], data: memoryview) -> bool:
         """Put the pieces together and hand on what is whole; returns whether the run is to go on."""
         buffer = self._buffers.setdefault(box, bytearray())
@@ -179,6 +184,8 @@ class Zygote:
         self.runs = 0
         self.broken = False
         """It cannot be used any more; it is to be closed."""
+        self.ahead = True
+        """Nobody waits for it: it may use the time of a run to fork what the next one needs."""
         self.facts: dict[str, Any] = {}
         """What it said of itself at its start: `seccomp`, `landlock` (its ABI, 0: none), `loaded` (packages),
         `cgroup`."""
@@ -239,7 +246,7 @@ class Zygote:
     async def run(
         self, boxes: Sequence[Box], limits: dict[str, Any], take: Take, printed: Printed, stdin: bytes | None = None
     ) -> End:
-        """Run some processes together, the first of them the candidate; they are gone when this returns or raises.
+        """Run some processes together, the first of them the candidate; they are killed when this returns or raises.
 
         Raises `LaunchFailed` when the isolation failed. Cancelling ends the run.
         """
@@ -293,6 +300,7 @@ class Zygote:
         order = {
             "id": self.runs,
             "limits": limits,
+            "ahead": self.ahead,
             "boxes": [
                 {"role": box.role, "frames": box.frames, "filter": box.filter, "errors_apart": box.errors_apart}
                 for box in boxes
@@ -313,11 +321,10 @@ class Zygote:
                 os.close(fd)
 
     async def _end_of(self, end: asyncio.Future[End], seconds: float) -> End:
-        try:
-            async with asyncio.timeout(seconds):
-                return await asyncio.shield(end)
-        except TimeoutError as error:
-            raise LaunchFailed(f"a run was not over {seconds:.0f} s later{self._last_words()}") from error
+        done, _ = await asyncio.wait((end,), timeout=seconds)
+        if not done:
+            raise LaunchFailed(f"a run was not over {seconds:.0f} s later{self._last_words()}")
+        return end.result()
 
     def _stop(self, current: _Current) -> None:
         if not current.stopping:
@@ -350,6 +357,8 @@ class Zygote:
             return
         if kind == END:
             report = json.loads(bytes(body))
+            if report["why"] == "exit" and not current.confined:
+                raise LaunchFailed("a process ended before it was confined")
             ends = tuple(BoxEnd(end["exit"], end["cpu_s"], end["peak_bytes"]) for end in report["boxes"])
             current.end.set_result(End(report["why"], report["message"], report["wall_s"], ends))
         elif current.stopping:

@@ -96,6 +96,7 @@ exchanges = Table(
     _json("options"),
     _json("suite", null=True),
     _text("suite_hash", null=True),
+    _json("trials", null=True),
     _text("method"),
     _text("status"),
     _text("reason"),
@@ -135,6 +136,8 @@ candidates = Table(
     _integer("tests_errored", null=True),
     _integer("tests_not_run", null=True),
     _json("outcome", null=True),
+    _json("trial", null=True),
+    _integer("repairs", null=True),
     _double("generate_s"),
     _double("execute_s"),
 )

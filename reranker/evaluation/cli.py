@@ -60,6 +60,9 @@ def measure(
         int | None, typer.Option(help="Problems at a time.  [default: one a core, at least 2]")
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Keep each finished problem here; go on where it stopped.")] = None,
+    pool: Annotated[
+        Path | None, typer.Option(help="Keep what is sampled here, for touchstone rank; added to where it is there.")
+    ] = None,
     as_json: Json = None,
     html: Html = None,
 ) -> None:
@@ -85,6 +88,7 @@ def measure(
         test_cpu_s=test_cpu_s,
         concurrency=concurrency,
         run=run,
+        pool=pool,
     )
     with _told():
         _check_outputs(as_json, html)

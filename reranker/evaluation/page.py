@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from reranker.evaluation.compare import Comparison
 from reranker.evaluation.measures import Estimate
@@ -16,7 +18,7 @@ from reranker.evaluation.record import GREEDY, ORACLE, RANDOM, Record
 from reranker.evaluation.report import Measure, Report
 from reranker.evaluation.table import described, facts, label, points, title
 
-_COLOURS = 5
+COLOURS = 10
 """Methods have so many colours in the style; more share them."""
 
 
@@ -43,10 +45,15 @@ def write_page(path: Path, report: Report, comparison: Comparison | None = None)
 
 def render(report: Report, comparison: Comparison | None = None) -> str:
     """The page's HTML."""
+    return fill((files(__package__) / "page.html.jinja").read_text("utf-8"), _context(report, comparison))
+
+
+def fill(template: str, context: Mapping[str, Any]) -> str:
+    """A page from its template, in the style that all pages share: `style` is there besides the context."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"described": described, "label": label, "points": points}
-    template = environment.from_string((files(__package__) / "page.html.jinja").read_text("utf-8"))
-    return template.render(**_context(report, comparison))
+    style = Markup((files(__package__) / "page.css").read_text("utf-8"))  # noqa: S704  a file of ours
+    return environment.from_string(template).render(style=style, **context)
 
 
 def _context(report: Report, comparison: Comparison | None) -> dict[str, Any]:
@@ -81,7 +88,7 @@ def _curve_ks(report: Report) -> list[int]:
 
 def _styles(report: Report) -> dict[str, str]:
     fixed = {GREEDY: "greedy", RANDOM: "random", ORACLE: "oracle"}
-    return fixed | {name: f"method{number % _COLOURS}" for number, name in enumerate(report.methods)}
+    return fixed | {name: f"method{number % COLOURS}" for number, name in enumerate(report.methods)}
 
 
 def _plot(measures: tuple[Measure, ...], styles: dict[str, str]) -> str | None:

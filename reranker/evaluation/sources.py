@@ -35,6 +35,8 @@ class Sampled:
     orders: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """By method: positions in `texts`, best first."""
     logprobs: tuple[float | None, ...] = ()
+    token_logprobs: tuple[tuple[float, ...] | None, ...] = ()
+    """One a sample, where the source tells: natural log-probability of each token of its text."""
     tokens: int = 0
     """Every token sampled, the greedy ones too."""
 
@@ -135,6 +137,7 @@ def _sampled(ranking: Ranking) -> Sampled:
         greedy=next((candidate.text for candidate in ranking.candidates if candidate.greedy), None),
         orders=orders,
         logprobs=logprobs,
+        token_logprobs=tuple(tuple(t.logprob for t in sample.tokens) or None for sample in samples),
         tokens=ranking.sampled_tokens,
     )
 

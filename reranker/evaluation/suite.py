@@ -66,7 +66,7 @@ def read_problems(path: Path) -> tuple[Problem, ...]:
     """
     if not path.name.endswith(_ENDINGS):
         raise UnknownSuite(f"{path}: a suite is a file that ends in {', '.join(_ENDINGS)}")
-    found = [(problem_of(row, where), where) for row, where in _rows(path)]
+    found = [(problem_of(row, where), where) for row, where in read_rows(path)]
     _check_distinct(found)
     if not found:
         raise InvalidProblem("", "there is no problem in it", str(path))
@@ -106,8 +106,8 @@ def _path_of(name: str) -> Path:
     return path
 
 
-def _rows(path: Path) -> list[tuple[dict[str, Any], str]]:
-    """Each row with where it stands."""
+def read_rows(path: Path) -> list[tuple[dict[str, Any], str]]:
+    """Each object of a file of rows, with where it stands. Raises as `read_problems`."""
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")

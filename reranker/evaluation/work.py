@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from engine import EngineConfig, ModelStore, build_engine
 from reranker.evaluation.errors import InvalidSetting
 from reranker.evaluation.files import Header, RunFile
+from reranker.evaluation.kept import KeepingSource
 from reranker.evaluation.record import Record
 from reranker.evaluation.remote import open_server
 from reranker.evaluation.report import Report, this_host
@@ -51,6 +52,7 @@ class Asked:
     test_cpu_s: float | None = None
     concurrency: int | None = None
     run: Path | None = None
+    pool: Path | None = None
 
     def check(self) -> None:
         """Refuse by name an option that another one leaves without a meaning. Raises `InvalidSetting`."""
@@ -63,6 +65,7 @@ class Asked:
         elif self.api_key is not None:
             raise InvalidSetting("api_key", "is for a server; give --url")
         if self.samples is not None:
+            _refuse({"pool": self.pool}, "is for what is sampled; these samples are in a file already")
             given = placed | {**self.engine} | {**self.sampling} | {"greedy": self.greedy or None}
             _refuse(given, "is about sampling; with --samples nothing is sampled")
         if self.concurrency is not None and self.concurrency < 1:
@@ -77,6 +80,8 @@ async def work(asked: Asked, on_start: OnStart, on_record: Callable[[Record], No
     try:
         await sandbox.probe()
         async with _source(asked, suite, sandbox) as source:
+            if asked.pool is not None:
+                source = KeepingSource(source, asked.pool)
             return await _measured(asked, suite, source, sandbox, on_start, on_record)
     finally:
         await sandbox.aclose()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
+from reranker.base import Evidence
 from reranker.types import Candidate, Score, Task
 from sandbox import ProgramClass
 
 
 class OutcomeScorer:
     """Share of the suite's tests that passed, in [0, 1]; the outcomes come from the sandbox beforehand."""
+
+    needs: ClassVar[frozenset[Evidence]] = frozenset({"suite"})
 
     async def score(self, task: Task, candidates: Sequence[Candidate]) -> list[Score]:
         """See `Scorer.score`."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections import Counter, OrderedDict, defaultdict
 from typing import Any
 
@@ -204,12 +205,13 @@ def write_frame(fd: int, message: Any) -> None:
 
 
 def finish(fd: int) -> None:
-    """Say that nothing more will be said, by a frame without a body, and close; raises `OSError`.
+    """Say that nothing more will be said, by a frame without a body, close, and wait to be killed; raises `OSError`.
 
-    Whoever reads is woken by that, and by nothing before.
+    Whoever reads is woken by that, and by nothing before. What this process has used can be seen as long as it lives.
     """
     write_all(fd, bytes(4))
     os.close(fd)
+    signal.pause()
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -221,8 +223,8 @@ def write_all(fd: int, data: bytes) -> None:
 
 def read_job(fd: int) -> dict[str, Any]:
     """Read the whole file that holds a process's job, and close it. Raises `OSError`."""
-    data = b""
-    while part := os.pread(fd, 1 << 20, len(data)):
+    data, size = b"", os.fstat(fd).st_size
+    while len(data) < size and (part := os.pread(fd, size - len(data), len(data))):
         data += part
     os.close(fd)
     job: dict[str, Any] = json.loads(data)

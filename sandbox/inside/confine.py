@@ -7,6 +7,7 @@ import gc
 import os
 import resource
 import signal
+import socket
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -28,11 +29,17 @@ from sandbox.inside.system import (
     empty_capabilities,
     mount,
     prctl,
+    set_name,
     unshare,
 )
 from sandbox.inside.weak import run_weak
 
 RESULT_FD, JOB_FD, LINK_FD = 3, 4, 5
+CONTROL_FD = 4
+"""Of a process that waits for its order."""
+WAITING = "waiting"
+"""Its name in lists of processes. One at work has its role's."""
+_ORDER_BYTES, _ORDER_FDS = 100, 4
 _ABOVE = 100
 """Descriptors to keep are moved above this before the low numbers are filled."""
 
@@ -89,43 +96,51 @@ class Setup:
     """The zygote's user is nobody else's, so that the kernel's count of its processes bounds a run's threads."""
     hard_limits: dict[int, int] = field(default_factory=_hard_limits)
     """Those that the zygote is under itself."""
+    proc: int | None = None
+    """A descriptor of /proc; None where there is none."""
     base_bytes: int = 0
     """Address space that the zygote has mapped already."""
 
 
-def run_confined(order: dict[str, Any], limits: dict[str, Any], setup: Setup, fds: list[int | None]) -> NoReturn:
-    """Confine this process, then play its role; never returns.
+def run_confined(how: tuple[str, dict[str, Any]], setup: Setup, fds: list[int]) -> NoReturn:
+    """Confine this process, wait for its order, then play its role; never returns.
 
-    `fds`: input, output, errors, result, job and link, which come to have the numbers 0 to 5; input and link may be
-    None.
+    `how`: the kind of the filter, and the limits. `fds`: output, errors, result and control, which come to have the
+    numbers 1 to 4.
     """
+    kind, limits = how
     try:
         ruleset = _arrange(fds, setup.ruleset)
         try:
-            _confine(order, limits, setup, ruleset)
+            _confine(limits, setup, ruleset)
+            role, idle = _take_order()
+            if setup.own_user:  # two processes of the zygote's count too, a run's other process, and those that wait
+                _set_limit(setup, resource.RLIMIT_NPROC, limits["processes"] + 3 + idle)
+            if setup.filters:  # last of all: it does not let descriptors in
+                setup.filters[kind].install(os.getpid())
         except (OSError, ValueError) as error:
             # Believed as the first frame only, which nothing untrusted can write.
             write_frame(RESULT_FD, {"refused": f"{type(error).__name__}: {error}"})
             os._exit(1)
         write_all(RESULT_FD, _READY)  # from here on the time is the candidate's
         gc.enable()
-        _ROLES[order["role"]](JOB_FD, RESULT_FD, LINK_FD, limits["output_bytes"])
+        _ROLES[role](JOB_FD, RESULT_FD, LINK_FD, limits["output_bytes"])
     finally:  # no handler: an exception here was provoked by the candidate, and the server sees the end of the channel
         os._exit(0)
 
 
-def _arrange(fds: list[int | None], ruleset: int | None) -> int | None:
+def _arrange(fds: list[int], ruleset: int | None) -> int | None:
     """The descriptors of a confined process at their numbers, every other one closed but the ruleset's, at the end."""
-    if fds[0] is None:
-        fds[0] = os.open("/dev/null", os.O_RDONLY)
-    kept = [fcntl.fcntl(fd, fcntl.F_DUPFD, _ABOVE) for fd in (*fds, ruleset) if fd is not None]
+    nothing = os.open("/dev/null", os.O_RDONLY)
+    kept = [fcntl.fcntl(fd, fcntl.F_DUPFD, _ABOVE) for fd in (nothing, *fds, ruleset) if fd is not None]
     for target, source in enumerate(kept):
         os.dup2(source, target)
     os.closerange(len(kept), _MAX_FD)
     return None if ruleset is None else len(kept) - 1
 
 
-def _confine(order: dict[str, Any], limits: dict[str, Any], setup: Setup, ruleset: int | None) -> None:
+def _confine(limits: dict[str, Any], setup: Setup, ruleset: int | None) -> None:
+    """All but the filter."""
     if setup.pid_namespace is not None:
         unshare(CLONE_NEWNS)
         options = f"size={limits['file_bytes']},nr_inodes={_INODES},mode=0777"
@@ -142,8 +157,22 @@ def _confine(order: dict[str, Any], limits: dict[str, Any], setup: Setup, rulese
     if ruleset is not None:
         enter(ruleset)
         os.close(ruleset)
-    if setup.filters:
-        setup.filters[order["filter"]].install(os.getpid())
+
+
+def _take_order() -> tuple[str, int]:
+    """Wait for the order and put its descriptors at their numbers; the role, and how many other processes wait."""
+    set_name(WAITING)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, CONTROL_FD) as control:
+        message, fds, _, _ = socket.recv_fds(control, _ORDER_BYTES, _ORDER_FDS)
+    if not message:  # nobody will ask
+        os._exit(0)
+    role, idle, *numbers = message.decode("ascii").split()
+    set_name(role)
+    targets = [int(number) for number in numbers]
+    for fd, target in zip(fds, targets, strict=True):
+        os.dup2(fd, target)
+    os.closerange(max(RESULT_FD, *targets) + 1, _MAX_FD)
+    return role, int(idle)
 
 
 def _limit(limits: dict[str, Any], setup: Setup) -> None:
@@ -155,13 +184,15 @@ def _limit(limits: dict[str, Any], setup: Setup) -> None:
         (resource.RLIMIT_CPU, int(limits["cpu_s"]) + 2),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),
         (resource.RLIMIT_NOFILE, limits["open_files"]),
-        # Two processes of the zygote's belong to the user too, and a run's other process.
-        (resource.RLIMIT_NPROC, limits["processes"] + 3 if setup.own_user else _NO_LIMIT),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
     ):
-        hard = setup.hard_limits[which]
-        if hard != _NO_LIMIT and not 0 <= value <= hard:
-            value = hard
-        resource.setrlimit(which, (value, value))
+        _set_limit(setup, which, value)
+
+
+def _set_limit(setup: Setup, which: int, value: int) -> None:
+    hard = setup.hard_limits[which]
+    if hard != _NO_LIMIT and not 0 <= value <= hard:
+        value = hard
+    resource.setrlimit(which, (value, value))

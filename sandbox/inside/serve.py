@@ -22,6 +22,7 @@ from sandbox.inside.printed import install
 from sandbox.inside.root import SetupRefused, become, enter_namespaces, library_paths
 from sandbox.inside.seccomp import KINDS, Filter, available, build_program
 from sandbox.inside.system import PR_SET_PDEATHSIG, drop_bounding_set, fork, prctl
+from sandbox.inside.used import open_proc
 from sandbox.inside.warm import warm_up
 from sandbox.inside.zygote import serve
 
@@ -48,7 +49,8 @@ def main(fd: int, config: dict[str, Any]) -> None:
         # A package may have started threads (pyarrow's allocator does, and pandas imports it), and namespaces are for
         # processes with one. This fork has the handlers that the package registered to mend its locks.
         _go_on_in(os.fork())
-    setup = Setup(base_bytes=_address_space(), own_user=config["tier"] == "A" or config["user"] is not None)
+    own_user = config["tier"] == "A" or config["user"] is not None
+    setup = Setup(base_bytes=_address_space(), proc=open_proc(), own_user=own_user)
     try:
         _move(config, setup)
     except (SetupRefused, OSError) as error:

@@ -19,8 +19,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.inside.confine import Setup, run_confined
-from sandbox.inside.system import fork, fork_into_own_pids
+from sandbox.inside.ahead import Ahead, Confined, How
+from sandbox.inside.confine import JOB_FD, LINK_FD, Setup
+from sandbox.inside.used import cpu_s, peak_bytes
 
 FRAMES, OUTPUT, END = 0, 1, 2
 """Kinds of packets to the server: pieces of a result channel, of what was printed, and the end of the run."""
@@ -42,44 +43,63 @@ _SLICE_S = 0.01
 
 def serve(control: socket.socket, setup: Setup) -> None:
     """Serve orders until the socket closes: each is a JSON object with the descriptors of its run."""
-    wire = _Wire(control)
+    wire, ahead = _Wire(control), Ahead(setup)
     while True:
         message, fds, _, _ = socket.recv_fds(control, _MAX_ORDER_BYTES, _MAX_FDS)
         if not message:
-            return
+            break
         order = json.loads(message)
         if "stop" in order:  # a run that ended by itself a moment ago
             continue
-        run = _Run(wire, order, fds, setup)
+        run = _Run(wire, order, fds, ahead)
         try:
             run.go()
         finally:
             run.end()
             wire.wipe()
+            ahead.fork(run.how, run.wanted)  # while what was killed comes to its end
+            run.wait()
         if run.abandoned:
-            return
+            break
+    ahead.end()
 
 
 class _Box:
     """A confined process: its pid, its descriptors and how far its result channel has come."""
 
-    def __init__(self, pid: int, channel: int, printed: dict[int, int], max_frames: int, max_bytes: int) -> None:
-        self.pid = pid
-        self.channel = channel
+    def __init__(self, process: Confined, printed: dict[int, int], max_frames: int, max_bytes: int) -> None:
+        self.pid = process.pid
+        self.channel = process.channel
         self.printed = printed
         """Pipes of what it prints, by stream: 1 is stdout (and stderr with it, unless that has its own), 2 stderr."""
         self.done = False
         """It said that it has nothing more to say."""
         self.fault: str | None = None
+        self._status = process.status
         self._frames_left = max_frames
         self._max_bytes = max_bytes
         self._head_left, self._size, self._body_left = 4, 0, 0
 
-    def cpu_s(self) -> float:
-        """From the kernel's clock of the process; it counts on until the process is waited for."""
-        with contextlib.suppress(OSError):
-            return time.clock_gettime((~self.pid << 3) | 2)
-        return 0.0
+    def used(self) -> dict[str, Any] | None:
+        """What it has used, as of a process that is about to be killed; None where only its end can tell."""
+        cpu, peak = cpu_s(self.pid), peak_bytes(self._status)
+        return None if peak is None else {"exit": -signal.SIGKILL, "cpu_s": cpu, "peak_bytes": peak}
+
+    def kill(self) -> None:
+        """Kill it; it was not waited for, so the pid is still its own."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def reap(self) -> dict[str, Any]:
+        """Wait for the end of what was killed."""
+        _, status, usage = os.wait4(self.pid, 0)
+        for fd in (self.channel, self._status, *self.printed.values()):
+            if fd is not None:
+                os.close(fd)
+        return {
+            "exit": os.waitstatus_to_exitcode(status),
+            "cpu_s": usage.ru_utime + usage.ru_stime,
+            "peak_bytes": usage.ru_maxrss * 1024,
+        }
 
     def follow(self, data: memoryview) -> int:
         """Follow the frames through a piece of the channel; returns how many were completed."""
@@ -177,12 +197,13 @@ class _Wire:
 class _Run:
     """One run: its processes, its clocks, its end. `fds`: a job for each process, then its input if there is one."""
 
-    def __init__(self, wire: _Wire, order: dict[str, Any], fds: list[int], setup: Setup) -> None:
+    def __init__(self, wire: _Wire, order: dict[str, Any], fds: list[int], ahead: Ahead) -> None:
         self.abandoned = False
         """The server is gone."""
         self._wire = wire
         self._order = order
         self._limits = order["limits"]
+        self._ahead = ahead
         self._boxes: list[_Box] = []
         self._why = "refused"
         self._message = ""
@@ -195,7 +216,7 @@ class _Run:
         self._lap_cpu = 0.0
         self._poll.register(wire.control, select.POLLIN)
         try:
-            self._spawn_all(fds, setup)
+            self._spawn_all(fds)
         except OSError as error:
             self._message = f"fork: {error.strerror}"
         finally:
@@ -204,7 +225,7 @@ class _Run:
 
     def go(self) -> None:
         """Relay and watch until the run is over."""
-        if len(self._boxes) < len(self._order["boxes"]):
+        if self._message:
             return
         while (why := self._step()) is None:
             pass
@@ -214,41 +235,63 @@ class _Run:
                 self._read_frames(number)
 
     def end(self) -> None:
-        """Kill what still runs, wait for it, tell the server."""
+        """Kill what still runs and tell the server; where only its end says what was used, wait for that before."""
         wall_s = time.monotonic() - self._start
         with contextlib.suppress(OSError):  # the server is gone: the next read says so
-            self._wire.flush()  # it can look at the answers while the processes are waited for
-        ends = [self._reap(box) for box in self._boxes]
+            self._wire.flush()  # it can look at the answers meanwhile
+        used = [box.used() for box in self._boxes] if self._why == "done" else [None]
+        for box in self._boxes:
+            box.kill()
+        ends = self.wait() if None in used else used
         if self.abandoned:
             return
         report = {"id": self._order["id"], "why": self._why, "message": self._message, "wall_s": wall_s, "boxes": ends}
         with contextlib.suppress(OSError):  # the server is gone: the next read says so
             self._wire.say(END, report)
 
-    def _spawn_all(self, fds: list[int], setup: Setup) -> None:
+    def wait(self) -> list[dict[str, Any]]:
+        """Wait until what was killed is gone; returns how each ended, the first time."""
+        ends = [box.reap() for box in self._boxes]
+        self._boxes.clear()
+        return ends
+
+    @property
+    def how(self) -> How:
+        """What the confinement of its processes hangs on."""
+        return self._order["boxes"][0]["filter"], self._limits
+
+    @property
+    def wanted(self) -> int:
+        """How many processes the next run would find ready, if it is one like this; none where another one waits."""
+        return len(self._order["boxes"]) if self._order["ahead"] else 0
+
+    def _spawn_all(self, fds: list[int]) -> None:
         orders = self._order["boxes"]
         links = socket.socketpair() if len(orders) == 2 else ()
-        given = fds[len(orders)] if len(fds) > len(orders) else None
+        idle = self._ahead.left(self.how, len(orders))
         for number, order in enumerate(orders):
-            link = links[number].fileno() if links else None
-            self._spawn(number, order, [given, fds[number], link], setup)
+            given = {JOB_FD: fds[number]}
+            if links:
+                given[LINK_FD] = links[number].fileno()
+            if len(fds) > len(orders):
+                given[0] = fds[len(orders)]
+            self._spawn(number, order, given, idle)
         for end in links:
             end.close()
 
-    def _spawn(self, number: int, order: dict[str, Any], fds: list[int | None], setup: Setup) -> None:
-        channel, channel_theirs = os.pipe()
-        streams = (1, 2) if order["errors_apart"] else (1,)
-        pipes = {stream: os.pipe() for stream in streams}
-        pid = fork_into_own_pids(setup.pid_namespace) if setup.pid_namespace is not None else fork()
-        if pid == 0:
-            out = pipes[1][1]
-            err = pipes[2][1] if 2 in pipes else out
-            run_confined(order, self._limits, setup, [fds[0], out, err, channel_theirs, fds[1], fds[2]])
-        printed = {stream: ours for stream, (ours, _) in pipes.items()}
-        for theirs in (channel_theirs, *(theirs for _, theirs in pipes.values())):
-            os.close(theirs)
-        self._boxes.append(_Box(pid, channel, printed, order["frames"], max(self._limits["output_bytes"], 65536)))
-        for stream, fd in ((0, channel), *printed.items()):
+    def _spawn(self, number: int, order: dict[str, Any], given: dict[int, int], idle: int) -> None:
+        process = self._ahead.take(self.how)
+        printed = {1: process.printed}
+        if order["errors_apart"]:
+            printed[2], given[2] = os.pipe()
+        box = _Box(process, printed, order["frames"], max(self._limits["output_bytes"], 65536))
+        self._boxes.append(box)
+        try:
+            process.start(order["role"], idle, given)
+        finally:
+            if order["errors_apart"]:
+                os.close(given[2])
+        for stream, fd in ((0, box.channel), *printed.items()):
             os.set_blocking(fd, False)
             self._sources[fd] = number, stream
             # No event asked for: a closed end is told all the same. A script's output must not wait in a full pipe.
@@ -318,7 +361,7 @@ class _Run:
         return None
 
     def _cpu_s(self) -> float:
-        return sum(box.cpu_s() for box in self._boxes)
+        return sum(cpu_s(box.pid) for box in self._boxes)
 
     def _left(self) -> tuple[float, float]:
         """CPU and wall seconds left, of the test or of the run, whichever ends first."""
@@ -340,14 +383,3 @@ class _Run:
         elapsed = time.monotonic() - self._start
         look = min(_LATEST_LOOK_S, max(_FIRST_LOOK_S, elapsed / 8))
         return max(0.0, min(wall, look, max(cpu / self._cores, _SLICE_S)))
-
-    def _reap(self, box: _Box) -> dict[str, Any]:
-        os.kill(box.pid, signal.SIGKILL)  # it was not waited for, so the pid is still its own
-        _, status, usage = os.wait4(box.pid, 0)
-        for fd in (box.channel, *box.printed.values()):
-            os.close(fd)
-        return {
-            "exit": os.waitstatus_to_exitcode(status),
-            "cpu_s": usage.ru_utime + usage.ru_stime,
-            "peak_bytes": usage.ru_maxrss * 1024,
-        }

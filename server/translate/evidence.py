@@ -30,12 +30,11 @@ def finish_reason(candidate: Candidate) -> str:
 def choice_block(ranking: Ranking, position: int, feedback: tuple[str, int] | None) -> dict[str, Any]:
     """The `rerank` block of one choice. `feedback` names its exchange and choice where the reply's id does not."""
     candidate = ranking.candidates[position]
-    scores = ranking.scores.get(ranking.method)
     outcome, cls = candidate.outcome, candidate.program_class
     mean = candidate.mean_logprob
     block: dict[str, Any] = {
         "candidate": candidate.index,
-        "score": scores[position].value if scores is not None else None,
+        "score": _score(ranking, ranking.method, position),
         "class": None if cls is None else cls.value,
         "tests": None
         if outcome is None
@@ -48,7 +47,7 @@ def choice_block(ranking: Ranking, position: int, feedback: tuple[str, int] | No
             "tier": outcome.tier,
             "integrity": outcome.integrity,
         },
-        "verifier": None,
+        "verifier": _score(ranking, "verifier", position),
         "mean_logprob": None if mean is None else finite(mean),
         "tokens": len(candidate.tokens),
         "ms": {"generate": _ms(candidate.generate_s), "execute": _ms(candidate.execute_s)},
@@ -56,6 +55,11 @@ def choice_block(ranking: Ranking, position: int, feedback: tuple[str, int] | No
     if feedback is not None:
         block["feedback_id"], block["feedback_choice"] = feedback
     return block
+
+
+def _score(ranking: Ranking, method: str, position: int) -> float | None:
+    scores = ranking.scores.get(method)
+    return None if scores is None else scores[position].value
 
 
 def rerank_block(ask: Ask, rankings: Sequence[Ranking]) -> dict[str, Any]:
@@ -67,6 +71,10 @@ def rerank_block(ask: Ask, rankings: Sequence[Ranking]) -> dict[str, Any]:
     block["num_candidates"] = sum(len(ranking.candidates) for ranking in rankings)
     block["num_unique"] = sum(ranking.num_unique for ranking in rankings)
     block["num_passing"] = sum(ranking.num_passing for ranking in rankings) if told.suite is not None else None
+    if any(ranking.options.generate_tests for ranking in rankings):
+        block["num_generated_tests"] = sum(ranking.num_trials for ranking in rankings)
+    if plans := [ranking.num_plans for ranking in rankings if ranking.num_plans is not None]:
+        block["num_plans"] = sum(plans)
     block["seed_honoured"] = seed_honoured(rankings)
     block["feedback_id"] = ask.id
     return block

@@ -6,11 +6,10 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from reranker import needs_of
 from server.errors import NotFound
 
 _ROUND = re.compile(r"\.r(\d+)$")
-_SUFFIX = re.compile(r"([a-z_]+[a-z0-9_]*?)(\d*)")
-NEEDS_SANDBOX = frozenset({"tests", "examples"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +43,19 @@ def resolve(name: str | None, served: str, methods: Collection[str]) -> Named:
     known = {"off", "auto", *methods}
     if suffix in known:
         return Named(suffix)
-    found = _SUFFIX.fullmatch(suffix)
-    if found is None or found.group(1) not in known or found.group(1) == "off":
-        raise NotFound(
-            f"the model suffix {'+' + suffix!r} is not known; known: {', '.join(sorted(known))}, with a number",
-            param="model",
-            code="model_not_found",
-        )
-    return Named(found.group(1), int(found.group(2)))
+    # The longest first: a method's own name may end in a digit.
+    for method in sorted(known - {"off"}, key=len, reverse=True):
+        number = suffix.removeprefix(method)
+        if number != suffix and number.isascii() and number.isdigit():
+            return Named(method, int(number[:9]))
+    raise NotFound(
+        f"the model suffix {'+' + suffix!r} is not known; known: {', '.join(sorted(known))}, with a number",
+        param="model",
+        code="model_not_found",
+    )
 
 
 def usable(served: str, methods: Collection[str], num_candidates: int, *, can_run: bool) -> list[str]:
     """Every name that can be used as it is, the plain one first; `tests` needs a suite, which a name cannot carry."""
-    ready = [method for method in methods if method != "tests" and (can_run or method not in NEEDS_SANDBOX)]
+    ready = [method for method in methods if method != "tests" and (can_run or not needs_of(method))]
     return [served, f"{served}+off", f"{served}+auto", *(f"{served}+{method}{num_candidates}" for method in ready)]

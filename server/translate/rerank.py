@@ -8,18 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from reranker import needs_of
 from sandbox import AssertSuite, Limits
 from server.errors import BadRequest
 from server.translate.defaults import Defaults, Headers
-from server.translate.names import NEEDS_SANDBOX, Named
+from server.translate.names import Named
 from server.wire.base import RerankFields, TestsFields
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "profile": (None,),
-    "max_candidates": (None,),
     "verifier": (None,),
-    "generate_tests": (None, 0, False),
-    "repair_rounds": (None, 0),
     "suite_id": (None,),
 }
 _WORDS = {
@@ -30,6 +28,10 @@ _WORDS = {
     "return_": ("selected", "all"),
 }
 _NOTHING = RerankFields()
+_ADAPTIVE = 16
+"""The most candidates that `num_candidates: "auto"` samples when `max_candidates` is not said."""
+_TESTS = 20
+"""Tests written where a method lives on them and their number is not said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class Wanted:
     method: str
     n: int
     num_candidates: int
+    adaptive: bool = False
+    generate_tests: int = 0
     deadline_s: float | None
     fields: RerankFields
     as_openai: bool = False
@@ -87,6 +91,8 @@ def resolve_rerank(
         method=method,
         n=number if asked.return_ == "all" else n,
         num_candidates=number,
+        adaptive=asked.num_candidates == "auto",
+        generate_tests=_tests_to_write(asked, method),
         deadline_s=_deadline(asked, headers),
         fields=asked,
         as_openai=bare,
@@ -103,8 +109,8 @@ def _check_built(fields: RerankFields) -> None:
         value = getattr(fields, name)
         if value is not None and value not in words:
             raise BadRequest(f"rerank.{name.rstrip('_')}", f"must be one of {', '.join(words)}", code="invalid_value")
-    if isinstance(fields.num_candidates, str):
-        raise BadRequest("rerank.num_candidates", "must be a number; 'auto' is not built yet", code="not_built")
+    if fields.max_candidates is not None and fields.num_candidates != "auto":
+        raise BadRequest("rerank.max_candidates", "goes with num_candidates 'auto' only", code="conflict")
 
 
 def _above(asked: RerankFields, headers: Headers, named: Named) -> tuple[Headers, Named]:
@@ -116,7 +122,11 @@ def _above(asked: RerankFields, headers: Headers, named: Named) -> tuple[Headers
 
 def _number(asked: RerankFields, headers: Headers, named: Named, best_of: int | None) -> tuple[int | None, str]:
     """How many candidates, and the field that says so."""
-    if isinstance(asked.num_candidates, int):
+    if asked.num_candidates == "auto":
+        if best_of is not None:
+            raise BadRequest("best_of", "says a number where rerank.num_candidates is 'auto'", code="conflict")
+        return asked.max_candidates or _ADAPTIVE, "rerank.max_candidates"
+    if asked.num_candidates is not None:
         if best_of not in (None, 1, asked.num_candidates):
             raise BadRequest("best_of", "says another number than rerank.num_candidates", code="conflict")
         return asked.num_candidates, "rerank.num_candidates"
@@ -139,7 +149,7 @@ def _check_method(method: str, defaults: Defaults) -> None:
         raise BadRequest(
             "rerank.method", f"unknown method {method!r}; known: {', '.join(known)}", code="unknown_method"
         )
-    if method in NEEDS_SANDBOX and not defaults.can_run:
+    if needs_of(method) and not defaults.can_run:
         raise BadRequest(
             "rerank.method",
             f"{method!r} runs untrusted code, which this host cannot isolate; GET /ready says why",
@@ -153,6 +163,9 @@ def _check_off(method: str, asked: RerankFields, number: int | None, number_name
         return
     if asked.tests is not None:
         raise BadRequest("rerank.tests", "nothing is tested with reranking off", code="conflict")
+    for name in ("generate_tests", "plans", "repair_rounds"):
+        if getattr(asked, name):
+            raise BadRequest(f"rerank.{name}", "nothing is compared with reranking off", code="conflict")
     if number is not None and number > n:
         raise BadRequest(number_name, "more candidates than n need reranking, which is off", code="conflict")
 
@@ -163,6 +176,12 @@ def _check_number(number: int, name: str, n: int, defaults: Defaults) -> None:
         raise BadRequest(name, f"at most {defaults.max_candidates} candidates", code="too_many_candidates")
     if n > number:
         raise BadRequest("n", f"more choices than candidates ({number}, from {name})", code="too_many_choices")
+
+
+def _tests_to_write(asked: RerankFields, method: str) -> int:
+    if asked.generate_tests is None:
+        return _TESTS if "tests" in needs_of(method) else 0
+    return asked.generate_tests
 
 
 def _deadline(asked: RerankFields, headers: Headers) -> float | None:

@@ -6,7 +6,7 @@ Refuses nothing by itself except wrong types and numbers out of range; what is u
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
@@ -76,7 +76,16 @@ class RerankFields(Closed):
     """`rerank`: what is asked of the reranker. Names of the whole API; those not built yet are refused by name."""
 
     method: str | None = None
-    num_candidates: Count | str | None = None
+    num_candidates: Count | Literal["auto"] | None = None
+    """`auto`: as many as the evidence asks for, in growing stages."""
+    max_candidates: Count | None = None
+    """The most that `auto` samples."""
+    generate_tests: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
+    """How many tests the model writes itself, to compare candidates by."""
+    plans: Annotated[int, Field(strict=True, ge=0, le=8)] | None = None
+    """How many plans a chat model is asked for; those that lead to the visible examples' results are coded from."""
+    repair_rounds: Annotated[int, Field(strict=True, ge=0, le=4)] | None = None
+    """How often candidates that all fail the visible tests are sampled again with what failed."""
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
     top_p: Annotated[float, Field(ge=1e-6, le=1.0)] | None = None
     include_greedy: StrictBool | None = None
@@ -88,10 +97,7 @@ class RerankFields(Closed):
     on_error: str | None = None
     return_: str | None = Field(default=None, alias="return")
     profile: Any = None
-    max_candidates: Any = None
     verifier: Any = None
-    generate_tests: Any = None
-    repair_rounds: Any = None
     suite_id: Any = None
 
 

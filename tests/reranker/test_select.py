@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from engine import FinishReason, TokenLogprob
 from reranker import Candidate, Score
-from reranker.select import order
+from reranker.select import order, order_by
 from sandbox import Outcome, Status, TestOutcome
 
 
@@ -47,6 +47,18 @@ def test_score_then_class_then_novelty_then_likelihood_then_index() -> None:
 def test_a_cancelled_candidate_comes_after_every_complete_one() -> None:
     candidates = [candidate(0, finish="cancelled", logprob=-0.1), candidate(1, logprob=None)]
     assert order(candidates, [Score(-0.1), Score(None, "no log-probabilities")]) == (1, 0)
+
+
+def test_several_methods_decide_one_after_the_other() -> None:
+    candidates = [candidate(i) for i in range(5)]
+    scores = {
+        "a": [Score(1.0), Score(2.0), Score(None, "none"), Score(2.0), Score(1.0)],
+        "b": [Score(0.0), Score(None, "none"), Score(9.0), Score(-3.0), Score(5.0)],
+    }
+    assert order_by(candidates, scores, ("a", "b")) == (3, 1, 4, 0, 2)
+    assert order_by(candidates, scores, ("b", "a")) == (2, 4, 0, 3, 1)
+    assert order_by(candidates, scores, ("a",)) == order(candidates, scores["a"]) == (1, 3, 0, 4, 2)
+    assert order_by(candidates, scores, ()) == (0, 1, 2, 3, 4)
 
 
 VALUES = st.none() | st.floats(-10, 10)

@@ -116,7 +116,7 @@ async def test_zygotes_are_recycled_while_they_work() -> None:
         for _ in range(60):
             assert (await sandbox.run(RIGHT, ONE, Limits())).status is Status.PASSED
             before = before or sandbox.stats().processes
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.03)
         stats = sandbox.stats()
         assert stats.recycled >= 2
         assert stats.retries == stats.replaced == 0

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.inside.confine import WAITING
+
 _SETTLING_S = 10.0
 _FOLDERS = ("/dev/shm", "/dev/mqueue")
 
@@ -27,7 +29,7 @@ class Trace:
     """What is there at one moment, as far as this process may see it."""
 
     processes: int
-    """Living processes below this one."""
+    """Living processes below this one, without those that wait for a run: whether one does hangs on the run before."""
     descriptors: int
     """Open in this process."""
     shared: tuple[str, ...]
@@ -51,6 +53,20 @@ def parents() -> Iterator[tuple[int, int]]:
                 continue
             if fields[0] != "Z":
                 yield int(entry.name), int(fields[1])
+
+
+def idle() -> set[int]:
+    """The processes of any sandbox that wait for a run. A program cannot take their name."""
+    found = set[int]()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                name = (entry / "comm").read_text().strip()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if name == WAITING:
+                found.add(int(entry.name))
+    return found
 
 
 def descendants(pid: int) -> set[int]:
@@ -83,7 +99,7 @@ def trace() -> Trace:
     shared += [f"{folder}/{name}" for folder in _FOLDERS if os.path.isdir(folder) for name in os.listdir(folder)]
     below = descendants(os.getpid())
     return Trace(
-        processes=len(below),
+        processes=len(below - idle()),
         descriptors=len(os.listdir("/proc/self/fd")),
         shared=tuple(sorted(shared)),
         mounts=Path("/proc/self/mountinfo").read_text(),
