@@ -16,7 +16,7 @@ from reranker.errors import (
 )
 from reranker.examples import find_examples
 from reranker.extract import entry_point_of, extract
-from reranker.scorers import METHODS, create_scorer, needs_of
+from reranker.scorers import LEARNED, METHODS, create_scorer, needs_of
 from reranker.select import order
 from reranker.types import Candidate, Options, Ranking, Score, Task, Trials
 from reranker.verifier.features import FEATURES, features_of
@@ -29,6 +29,7 @@ from reranker.verifier.text import INPUT_FORMAT, verifier_text
 __all__ = [
     "FEATURES",
     "INPUT_FORMAT",
+    "LEARNED",
     "METHODS",
     "Attempt",
     "Candidate",

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from engine import EngineConfig
-from reranker import METHODS
+from reranker import LEARNED, METHODS
 from sandbox import TIERS, Limits
 
 DEFAULT_PATH = Path("touchstone.toml")
@@ -78,7 +78,7 @@ class ServerConfig(Section):
     @field_validator("default_method", "default_method_fim", "default_method_stream")
     @classmethod
     def _known(cls, method: str) -> str:
-        known = ("off", "auto", *METHODS)
+        known = ("off", "auto", *METHODS, *LEARNED)
         if method not in known:
             raise ValueError(f"unknown method {method!r}; known: {', '.join(known)}")
         return method

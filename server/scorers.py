@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine import FEATURES_NAME, Classifier, EngineError, ModelNotFound, find_verifier, load_classifier
 from reranker import (
+    LEARNED,
     DiscriminatorScorer,
     RerankError,
     Scorer,
@@ -53,6 +54,10 @@ def load_scorers(config: Config, model: str) -> Loaded:
         classifier = load_classifier(find_verifier(wanted.discriminator, config.state_dir))
         loaded.classifiers.append(classifier)
         loaded.scorers["discriminator"] = DiscriminatorScorer(classifier)
+    server = config.server
+    for name in ("default_method", "default_method_fim", "default_method_stream"):
+        if (method := getattr(server, name)) in LEARNED and method not in loaded.scorers:
+            raise ModelNotFound(f"server.{name}: {method!r} needs a model of its own, and [reranker] names none")
     return loaded
 
 

@@ -25,6 +25,7 @@ app = typer.Typer(
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write everything to this file, records too.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a page with plots that needs nothing else.")]
+Suite = Annotated[str, typer.Option(help="bundled, bundled-fim, humaneval, mbpp, datasets:NAME, a file.")]
 PoolFile = Annotated[Path | None, typer.Option(help="Keep the samples here, for touchstone rank; added to if there.")]
 _INTERRUPTED = 130
 _KEY = "--api-key"
@@ -33,9 +34,7 @@ _KEY = "--api-key"
 @app.callback(invoke_without_command=True)
 def measure(
     context: typer.Context,
-    suite: Annotated[
-        str, typer.Option(help="bundled, bundled-fim, humaneval, mbpp, datasets:NAME, a file.")
-    ] = "bundled",
+    suite: Suite = "bundled",
     limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
     n: Annotated[int | None, typer.Option("--n", help="Samples a problem.  [default: 16]")] = None,
     k: Annotated[str | None, typer.Option("--k", help="Sizes to measure at.  [default: 1,4,16,... up to n]")] = None,

@@ -29,6 +29,9 @@ METHODS: dict[str, type[Scorer]] = {
     "srank": SRankScorer,
 }
 
+LEARNED = ("verifier", "features", "discriminator")
+"""Methods that need a model of their own: `best_of_n` is given those that are loaded."""
+
 
 def create_scorer(method: str) -> Scorer:
     """Make the scorer of that name. Raises `UnknownMethod`, naming the known ones."""

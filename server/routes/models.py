@@ -7,7 +7,6 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from reranker import METHODS
 from server.asgi import send_json
 from server.service import Service
 from server.translate.names import resolve, round_of, usable
@@ -24,10 +23,10 @@ class Models:
         info, defaults = self._service.parts.engine.info, self._service.defaults
         name = scope["path_params"].get("id")
         if name is not None:
-            resolve(name, info.model, METHODS)
+            resolve(name, info.model, defaults.methods)
             await send_json(send, 200, self._entry(name))
             return
-        names = usable(info.model, METHODS, defaults.num_candidates, can_run=defaults.can_run)
+        names = usable(info.model, defaults.methods, defaults.num_candidates, can_run=defaults.can_run)
         await send_json(send, 200, {"object": "list", "data": [self._entry(found) for found in names]})
 
     def _entry(self, name: str) -> dict[str, Any]:
