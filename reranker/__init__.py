@@ -21,6 +21,7 @@ from reranker.select import order
 from reranker.types import Candidate, Options, Ranking, Score, Task, Trials
 from reranker.verifier.features import FEATURES, features_of
 from reranker.verifier.files import read_questions, write_line
+from reranker.verifier.load import Loaded
 from reranker.verifier.logistic import FeatureModel, read_features, write_features
 from reranker.verifier.question import Attempt, Labelled, Question, question_of
 from reranker.verifier.scorers import DiscriminatorScorer, FeatureJudge, Judge, TextJudge, VerifierScorer, combine
@@ -42,6 +43,7 @@ __all__ = [
     "Judge",
     "JudgeFailed",
     "Labelled",
+    "Loaded",
     "NoCandidates",
     "Options",
     "Question",

@@ -11,14 +11,12 @@ from reranker.errors import InvalidRequest, JudgeFailed, UnknownMethod
 from reranker.examples import find_examples
 from reranker.extract import target_of
 from reranker.policy import CHECKED, auto_methods
-from reranker.scorers import METHODS, needs_of
+from reranker.scorers import METHODS, READS_ALL, needs_of
 from reranker.trials import inputs_from, writing_prompt
 from reranker.types import Options, Task, Trials
 from sandbox import CallSuite, SandboxUnavailable, Suite, takes_calls
 
 _NO_SANDBOX = "this host cannot isolate untrusted code"
-_READS_ALL = ("verifier", "features")
-"""Methods that judge by whatever was run, and need none of it."""
 _INPUTS = 16
 """Inputs made up from a prompt's examples."""
 
@@ -64,7 +62,7 @@ def decide(task: Task, options: Options, *, can_run: bool, loaded: Collection[st
     if wanted == "off":
         return Decision(method="off")
     examples = _examples(task, options)
-    suite = task.suite or (examples if wanted in ("auto", "examples", *_READS_ALL) else None)
+    suite = task.suite or (examples if wanted in ("auto", "examples", *READS_ALL) else None)
     if wanted == "examples" and suite is None:
         return _fall_back(options, "the prompt shows no examples that can be read")
     needs = needs_of(wanted)
@@ -108,7 +106,7 @@ def check(options: Options, loaded: Collection[str] = ()) -> None:
     for name in ("generate_tests", "repair_rounds", "plans"):
         if getattr(options, name) < 0:
             raise InvalidRequest(f"rerank.{name}", "must be at least 0")
-    reads = options.method in ("auto", *_READS_ALL) or needs & {"tests", "inputs"}
+    reads = options.method in ("auto", *READS_ALL) or needs & {"tests", "inputs"}
     if options.generate_tests and not reads:
         raise InvalidRequest("rerank.generate_tests", f"method {options.method!r} makes no use of them")
     if "tests" in needs and not options.generate_tests:
@@ -126,7 +124,7 @@ def _check_suite(task: Task, options: Options) -> None:
         raise InvalidRequest("rerank.examples", "method 'examples' needs them; it cannot be 'off'")
     if wanted == "tests" and task.suite is None:
         raise InvalidRequest("rerank.tests", "method 'tests' needs tests.code")
-    if wanted not in ("auto", "tests", *_READS_ALL) and task.suite is not None:
+    if wanted not in ("auto", "tests", *READS_ALL) and task.suite is not None:
         raise InvalidRequest("rerank.tests", f"method {wanted!r} runs no tests; use 'tests' or 'auto'")
     for name in ("repair_rounds", "plans"):
         if getattr(options, name) and task.suite is not None and not task.suite.visible:

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 
 from engine import Engine
 from feedback import FeedbackStore
-from reranker import METHODS
+from reranker import METHODS, Loaded
 from sandbox import Sandbox
 from server.config import Config
 from server.errors import Unavailable
 from server.lifecycle import Lifecycle
 from server.metrics import Metrics
-from server.scorers import Loaded
 from server.translate.defaults import Defaults
 
 

@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Rank completions that are given, by every method or some, and say what each method is worth and costs.",
 )
+Verifier = Annotated[str | None, typer.Option(help="Folder or id of one, for the methods verifier and features.")]
 _INTERRUPTED = 130
 
 
@@ -39,6 +40,7 @@ def rank(
     cache: Annotated[
         Path | None, typer.Option(help="File of outcomes, shared by runs; OUT.cache if not given.")
     ] = None,
+    verifier: Verifier = None,
     folds: Annotated[int | None, typer.Option(help="Also choose b4's constants by as many folds of problems.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
     test_cpu_s: Annotated[
@@ -70,6 +72,7 @@ def rank(
             problems=problems,
             out=written,
             cache=kept,
+            verifier=verifier,
             limit=limit,
             test_cpu_s=DEFAULT_TEST_CPU_S if test_cpu_s is None else test_cpu_s,
             seed=seed,
@@ -118,12 +121,13 @@ def _ranked(asked: Asked) -> Done:
 @contextmanager
 def _told() -> Iterator[None]:
     """Our errors become one line and exit code 1."""
+    from engine import EngineError
     from reranker.errors import RerankError
     from reranker.evaluation.errors import EvaluationError
     from sandbox import SandboxError
 
     try:
         yield
-    except (EvaluationError, RerankError, SandboxError, OSError) as error:
+    except (EngineError, EvaluationError, RerankError, SandboxError, OSError) as error:
         typer.echo(f"touchstone rank: {error}", err=True)
         raise typer.Exit(1) from error

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from engine import TokenLogprob
+from reranker.base import Scorer
 from reranker.dedupe import program_key
 from reranker.errors import JudgeFailed
 from reranker.evaluation.errors import UnsupportedProblem
@@ -62,6 +63,8 @@ class Gathered:
     passes: tuple[bool, ...] | None = None
     """The verdict of the hidden suite, one a candidate; None: there is none. No scorer sees it."""
     unlabelled: str = ""
+    loaded: Mapping[str, Scorer] = field(default_factory=dict)
+    """Scorers that hold a model, by the method they are."""
     suite_cost: Cost = Cost()
     trials_cost: Cost = Cost()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reranker.base import Evidence, Scorer
+from reranker.base import Evidence
 from reranker.evaluation.errors import InvalidSetting
 from reranker.policy import CHECKED, auto_methods
 from reranker.pool.pose import Posed
-from reranker.scorers import METHODS, create_scorer
+from reranker.scorers import LEARNED, METHODS, READS_ALL, needs_of
 from reranker.scorers.b4 import posterior
 from reranker.types import Candidate, Task
 
@@ -18,6 +18,7 @@ TEMPERATURES = tuple(4.0**power for power in range(8))
 """That a posterior can be softened by."""
 _SUITES = ("examples", "tests")
 _LIKELIHOODS = ("likelihood", "likelihood_sum")
+_ALL_EVIDENCE: frozenset[Evidence] = frozenset({"suite", "tests", "inputs"})
 _MISSING = {
     "examples": "a prompt that shows examples; a file of --problems may have those of the original prompts",
     "tests": "a problem that brings tests of its own; give --problems with `visible_test` or visible `stdio`",
@@ -34,9 +35,11 @@ class Has:
     kinds: frozenset[str]
     """Of `examples`, `tests`, `trials` (calls with expected values), `inputs` (any calls), `logprobs`."""
     can_run: bool
+    loaded: frozenset[str] = frozenset()
+    """Methods whose model is loaded."""
 
     @classmethod
-    def of(cls, posed: Iterable[Posed], *, can_run: bool) -> Has:
+    def of(cls, posed: Iterable[Posed], *, can_run: bool, loaded: Iterable[str] = ()) -> Has:
         """What is there before anything ran."""
         kinds: set[str] = set()
         for each in posed:
@@ -44,7 +47,7 @@ class Has:
             kinds |= {"trials", "inputs"} if each.row.generated_tests else set()
             kinds |= {"inputs"} if each.suite_from == "examples" else set()
             kinds |= {"logprobs"} if any(each.row.logprobs) else set()
-        return cls(frozenset(kinds), can_run)
+        return cls(frozenset(kinds), can_run, frozenset(loaded))
 
     def lacks(self, name: str) -> str:
         """What keeps a scorer from scoring anything, in words; empty where nothing does."""
@@ -57,8 +60,8 @@ class Has:
 
 
 def needs(names: Iterable[str]) -> frozenset[Evidence]:
-    """What scorers read of the candidates' outcomes, together."""
-    return frozenset[Evidence]().union(*(scorer(name).needs for name in names))
+    """What scorers read of the candidates' outcomes, together; a verifier reads whatever there is."""
+    return frozenset[Evidence]().union(*(_ALL_EVIDENCE if name in READS_ALL else needs_of(name) for name in names))
 
 
 def scorers_of(method: str, has: Has) -> tuple[str, ...]:
@@ -71,13 +74,8 @@ def _auto(has: Has) -> tuple[str, ...]:
     checked = next((name for name in CHECKED if name in has.kinds and has.can_run), None)
     evidence: set[Evidence] = set() if has.lacks("b4") else {"tests", "inputs"}
     last = ("likelihood", "majority")
-    decide = auto_methods(checked=checked, evidence=evidence)
+    decide = auto_methods(checked=checked, evidence=evidence, loaded=has.loaded)
     return tuple(name for name in dict.fromkeys((*decide, *last)) if not has.lacks(name))
-
-
-def scorer(name: str) -> Scorer:
-    """The scorer of that name. (A trained one, made from a folder, will be made here.)"""
-    return create_scorer(name)
 
 
 def probabilities(method: str, task: Task, candidates: Sequence[Candidate]) -> Mapping[float, tuple[float | None, ...]]:
@@ -99,12 +97,14 @@ def chosen(asked: Sequence[str], has: Has) -> tuple[tuple[str, ...], dict[str, s
     left_out: dict[str, str] = {}
     for name in asked:
         if name == ALL:
-            lacking = {each: has.lacks(each) for each in METHODS}
+            lacking = {each: has.lacks(each) for each in (*METHODS, *sorted(has.loaded))}
             left_out |= {each: why for each, why in lacking.items() if why}
             names |= dict.fromkeys([each for each, why in lacking.items() if not why] + [AUTO])
             continue
-        if name != AUTO and name not in METHODS:
-            raise InvalidSetting("method", f"{name!r} is unknown; known: {', '.join((ALL, AUTO, *METHODS))}")
+        if name in LEARNED and name not in has.loaded:
+            raise InvalidSetting("method", f"{name!r} needs a model of its own; give --verifier")
+        if name not in (AUTO, *METHODS, *LEARNED):
+            raise InvalidSetting("method", f"{name!r} is unknown; known: {', '.join((ALL, AUTO, *METHODS, *LEARNED))}")
         if name != AUTO and (why := has.lacks(name)):
             raise InvalidSetting("method", f"{name!r} {why}")
         names[name] = None
@@ -115,6 +115,8 @@ def _kind(name: str) -> str:
     """The kind of evidence without which a scorer scores nothing."""
     if name in _SUITES:
         return name
+    if name in LEARNED:
+        return ""
     if name in _LIKELIHOODS:
         return "logprobs"
     needed = needs([name])

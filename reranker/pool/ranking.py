@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from reranker.pool.gather import Cost, Gathered
-from reranker.pool.methods import Has, needs, scorer, scorers_of
+from reranker.pool.methods import Has, needs, scorers_of
+from reranker.scorers import create_scorer
 from reranker.select import order_by
 from reranker.types import Candidate, Score
 from sandbox import CallSuite
@@ -52,7 +53,7 @@ class Ranked:
 
 async def rank(method: str, gathered: Gathered, kept: Sequence[int] | None = None) -> Ranked:
     """Rank the candidates, or those of the numbers in `kept`, as if no other had been sampled."""
-    has = Has(_kinds(gathered), can_run=True)
+    has = Has(_kinds(gathered), can_run=True, loaded=frozenset(gathered.loaded))
     names = scorers_of(method, has)
     began = time.perf_counter()
     candidates = _kept(gathered.candidates, kept)
@@ -142,7 +143,8 @@ async def _scores(name: str, gathered: Gathered, candidates: Sequence[Candidate]
     """What a scorer says, shown no more of the evidence than it needs."""
     if name in ("examples", "tests") and name != gathered.posed.suite_from:
         return [Score(None, NO_SUITE)] * len(candidates)
-    return await scorer(name).score(gathered.task, _seen_by((name,), candidates))
+    scorer = gathered.loaded[name] if name in gathered.loaded else create_scorer(name)
+    return await scorer.score(gathered.task, _seen_by((name,), candidates))
 
 
 def _seen_by(names: Sequence[str], candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine import available_cores
+from platformdirs import user_data_dir
+
+from engine import available_cores, find_verifier
 from reranker.evaluation.errors import InvalidSetting
 from reranker.evaluation.settings import LONGEST_TEST_CPU_S
 from reranker.evaluation.suite import load_suite
@@ -26,6 +29,7 @@ from reranker.pool.result import SIZES, Figures, Result, figures
 from reranker.pool.rows import Pool, read_pool
 from reranker.trials import inputs_from, read_tests
 from reranker.types import Trials
+from reranker.verifier.load import Loaded
 from sandbox import CallSuite, LocalSandbox, SandboxUnavailable
 
 OnStart = Callable[[int, int], None]
@@ -45,6 +49,8 @@ class Asked:
     """A suite's name or file: examples of its prompts, and hidden tests for the labels."""
     out: Path
     cache: Path
+    verifier: str | None = None
+    """A verifier's folder or id."""
     limit: int | None = None
     test_cpu_s: float = DEFAULT_TEST_CPU_S
     seed: int = 0
@@ -91,18 +97,23 @@ async def work(asked: Asked, on_start: OnStart, on_result: Callable[[Result], No
     posed = pose(pool, None if suite is None else suite.problems)[: asked.limit]
     if asked.show is not None and asked.show not in {each.row.task_id for each in posed}:
         raise InvalidSetting("show", f"there is no problem {asked.show!r} in {asked.pool}")
-    async with _sandbox(asked) as sandbox:
+    async with _sandbox(asked) as sandbox, _loaded(asked) as loaded:
         if sandbox is None and suite is not None:
             raise InvalidSetting("problems", "labels come from running tests, and this host cannot isolate them")
-        has = Has.of(posed, can_run=sandbox is not None)
+        has = Has.of(posed, can_run=sandbox is not None, loaded=loaded.scorers)
         methods, left_out = chosen(asked.methods, has)
         if asked.folds is not None and "b4" not in methods:
             raise InvalidSetting("folds", "chooses the constants of b4, which is not among the methods")
         labelled = None if suite is None else suite.content_hash
-        identity = {"pool": pool.content_hash, "problems": labelled, "test_cpu_s": asked.test_cpu_s}
+        identity = {
+            "pool": pool.content_hash,
+            "problems": labelled,
+            "verifier": _verifier_hash(asked),
+            "test_cpu_s": asked.test_cpu_s,
+        }
         with OutFile.open(asked.out, identity) as file:
             on_start(len(posed), sum(each.row.task_id in file.known for each in posed))
-            ranking = _Work(asked, methods, _wanted(methods, has, asked), sandbox, file, on_result)
+            ranking = _Work(asked, methods, _wanted(methods, has, asked), sandbox, loaded, file, on_result)
             results = await ranking.through(posed)
     return Done(
         pool=pool,
@@ -133,6 +144,30 @@ async def _sandbox(asked: Asked) -> AsyncIterator[CachedSandbox | None]:
         await inner.aclose()
 
 
+@contextlib.asynccontextmanager
+async def _loaded(asked: Asked) -> AsyncIterator[Loaded]:
+    """The verifier that is asked for, as scorers."""
+    loaded = Loaded()
+    try:
+        if asked.verifier is not None:
+            await asyncio.to_thread(loaded.add_verifier, _verifier_folder(asked.verifier))
+        yield loaded
+    finally:
+        await loaded.aclose()
+
+
+def _verifier_folder(name: str) -> Path:
+    return find_verifier(name, user_data_dir("touchstone", appauthor=False))
+
+
+def _verifier_hash(asked: Asked) -> str | None:
+    """Of its manifest, which holds the checksums of all else; None without a verifier."""
+    if asked.verifier is None:
+        return None
+    manifest = (_verifier_folder(asked.verifier) / "manifest.json").read_bytes()
+    return "b2:" + hashlib.blake2b(manifest, digest_size=16).hexdigest()
+
+
 def _wanted(methods: tuple[str, ...], has: Has, asked: Asked) -> Wanted:
     needed = needs(name for method in methods for name in scorers_of(method, has))
     return Wanted(suite="suite" in needed, trials=bool(needed & {"tests", "inputs"}), test_cpu_s=asked.test_cpu_s)
@@ -147,11 +182,12 @@ class _Work:
         methods: tuple[str, ...],
         wanted: Wanted,
         sandbox: CachedSandbox | None,
+        loaded: Loaded,
         file: OutFile,
         on_result: Callable[[Result], None],
     ) -> None:
         self._asked, self._methods, self._wanted = asked, methods, wanted
-        self._sandbox, self._file, self._on_result = sandbox, file, on_result
+        self._sandbox, self._loaded, self._file, self._on_result = sandbox, loaded, file, on_result
         self.shown: Gathered | None = None
 
     async def through(self, posed: tuple[Posed, ...]) -> tuple[Result, ...]:
@@ -173,6 +209,7 @@ class _Work:
         for position, posed in todo:
             trials = await asyncio.to_thread(_trials, posed) if self._wanted.trials else None
             gathered = await gather(posed, trials, self._wanted, self._sandbox)
+            gathered = replace(gathered, loaded=self._loaded.scorers)
             result = await self._ranked(gathered, position)
             self._file.append(result.ranked.values())
             self._keep(gathered)

@@ -31,6 +31,8 @@ METHODS: dict[str, type[Scorer]] = {
 
 LEARNED = ("verifier", "features", "discriminator")
 """Methods that need a model of their own: `best_of_n` is given those that are loaded."""
+READS_ALL = ("verifier", "features")
+"""Those that judge by whatever was run, and need none of it."""
 
 
 def create_scorer(method: str) -> Scorer:

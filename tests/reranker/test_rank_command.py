@@ -201,3 +201,23 @@ def test_a_line_that_says_otherwise_is_no_line_to_go_on_from(tmp_path: Path) -> 
     assert "o.jsonl ranks p/0 by 'majority' otherwise than this run does" in run(tmp_path, *options)[2]
     write(tmp_path / "o.jsonl", {"task_id": "p/0"})
     assert "o.jsonl:1: method: is missing" in run(tmp_path, *options)[2]
+
+
+@pytest.mark.usefixtures("isolated")
+def test_a_verifier_ranks_as_methods_of_its_own(tmp_path: Path) -> None:
+    write_pool(tmp_path, 2)
+    options = ("pool.jsonl", "--problems", "problems.jsonl", "--out", "o.jsonl", "--method", "verifier")
+    code, _, complained = run(tmp_path, *options)
+    assert (code, "--verifier" in complained) == (1, True)
+    code, _, complained = run(tmp_path, *options, "--verifier", "mine")
+    assert (code, "touchstone-verifier" in complained) == (1, True)
+    with_it = (*options, "--method", "features", "--method", "auto", "--verifier", "touchstone-verifier")
+    code, _, complained = run(tmp_path, *with_it)
+    assert (code, complained) == (0, "")
+    found = read_lines(tmp_path / "o.jsonl")
+    assert {method for _, method in found} == {"verifier", "features", "auto"}
+    assert found["p/0", "auto"]["by"] == ["examples", "srank", "verifier", "majority"]
+    assert all(score is not None for score in found["p/0", "verifier"]["scores"])
+    # Another verifier, or none, would mix two kinds of line in one file.
+    code, _, complained = run(tmp_path, "pool.jsonl", "--problems", "problems.jsonl", "--out", "o.jsonl")
+    assert (code, "verifier" in complained) == (1, True)

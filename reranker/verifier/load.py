@@ -1,0 +1,49 @@
+"""From verifier folders to scorers: what `best_of_n` is given as `loaded`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine import FEATURES_NAME, Classifier, ModelNotFound, load_classifier
+from reranker.base import Scorer
+from reranker.verifier.logistic import read_features
+from reranker.verifier.scorers import DiscriminatorScorer, TextJudge, VerifierScorer
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Scorers by the method they are, and what must be closed after them."""
+
+    scorers: dict[str, Scorer] = field(default_factory=dict)
+    classifiers: list[Classifier] = field(default_factory=list)
+
+    def add_verifier(self, folder: Path) -> None:
+        """Its text verifier as `verifier`, the one of execution features as `features`; alone, that one is both.
+
+        Blocks. Raises the engine's errors and `InvalidVerifier`, naming the file that cannot be used.
+        """
+        found: dict[str, Scorer] = {}
+        if (folder / FEATURES_NAME).is_file():
+            found["features"] = VerifierScorer.of_features(read_features(folder / FEATURES_NAME))
+        try:
+            classifier = load_classifier(folder)
+        except ModelNotFound:
+            if not found:
+                raise
+            found["verifier"] = found["features"]
+        else:
+            self.classifiers.append(classifier)
+            found["verifier"] = VerifierScorer(TextJudge(classifier))
+        self.scorers.update(found)
+
+    def add_discriminator(self, folder: Path) -> None:
+        """One trained with `--no-execution`, as `discriminator`. Blocks; raises as `add_verifier` does."""
+        classifier = load_classifier(folder)
+        self.classifiers.append(classifier)
+        self.scorers["discriminator"] = DiscriminatorScorer(classifier)
+
+    async def aclose(self) -> None:
+        """Free the weights."""
+        for classifier in self.classifiers:
+            await classifier.aclose()
