@@ -15,9 +15,10 @@ import asyncio
 import math
 import time
 from collections.abc import Hashable, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from engine import Classifier
+from reranker.base import Evidence
 from reranker.errors import InvalidVerifier
 from reranker.types import Candidate, Score, Task
 from reranker.verifier.logistic import FeatureModel
@@ -73,8 +74,8 @@ class FeatureJudge:
 class VerifierScorer:
     """R(x, y) in logarithms; without `aggregate` and without `likelihood` the parts of LEVER's ablation."""
 
-    needs = frozenset({"outcome", "trial"})
-    """Read where they are there, not required: without results every program is equal to none but itself."""
+    needs: ClassVar[frozenset[Evidence]] = frozenset()
+    """Suite and trials are read where they ran; without results every program is equal to none but itself."""
 
     def __init__(self, judge: Judge, *, likelihood: bool = True, aggregate: bool = True) -> None:
         self._judge = judge
@@ -102,7 +103,7 @@ class DiscriminatorScorer:
     A pre-filter where the deadline leaves no time to run every candidate: run those it puts first.
     """
 
-    needs: frozenset[str] = frozenset()
+    needs: ClassVar[frozenset[Evidence]] = frozenset()
 
     def __init__(self, classifier: Classifier) -> None:
         """Raises `InvalidVerifier` for one that was trained to read execution results."""
