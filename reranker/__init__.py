@@ -16,6 +16,7 @@ from reranker.errors import (
 )
 from reranker.examples import find_examples
 from reranker.extract import entry_point_of, extract
+from reranker.inputs import inputs_from
 from reranker.scorers import LEARNED, METHODS, create_scorer, needs_of
 from reranker.select import order
 from reranker.types import Candidate, Options, Ranking, Score, Task, Trials
@@ -63,6 +64,7 @@ __all__ = [
     "extract",
     "features_of",
     "find_examples",
+    "inputs_from",
     "needs_of",
     "order",
     "question_of",

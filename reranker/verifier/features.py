@@ -14,6 +14,7 @@ from math import lgamma, log
 import numpy as np
 import numpy.typing as npt
 
+from reranker.scorers.b4 import ALPHA, BETA_0
 from reranker.verifier.question import Attempt, Question
 from sandbox import Outcome, ProgramClass, Status, classify
 
@@ -53,8 +54,6 @@ FEATURES: dict[str, str] = {
 """Name to meaning, in the order of the columns."""
 
 _UNFINISHED = re.compile(r"TODO|NotImplemented|^\s*pass\s*$", re.MULTILINE)
-_B4_ALPHA, _B4_BETA = 1e3, 1e5
-"""The priors of Chen et al. 2024 (arXiv:2409.08692), in the middle of the range they report."""
 
 
 def features_of(question: Question) -> Floats:
@@ -208,10 +207,10 @@ def _b4(passes: Floats, same: npt.NDArray[np.bool_], weights: Floats, counts: Fl
     n1, n0 = (hits * inside).sum(axis=1), (hits * outside).sum(axis=1)
     cells1, cells0 = others.sum(axis=1) * y, others.sum(axis=1) * (m - y)
     terms = (
-        (x + _B4_ALPHA, n - x + 1.0),
-        (y + _B4_ALPHA, m - y + 1.0),
+        (x + ALPHA, n - x + 1.0),
+        (y + ALPHA, m - y + 1.0),
         (n1 + 1.0, cells1 - n1 + 1.0),
-        (n0 + 1.0, cells0 - n0 + _B4_BETA),
+        (n0 + 1.0, cells0 - n0 + BETA_0),
     )
     return np.asarray(sum(_log_beta(a, b) for a, b in terms), dtype=np.float64)
 

@@ -75,7 +75,7 @@ class VerifierScorer:
     """R(x, y) in logarithms; without `aggregate` and without `likelihood` the parts of LEVER's ablation."""
 
     needs: ClassVar[frozenset[Evidence]] = frozenset()
-    """Results are read where they are there, not required: without them every program is equal to none but itself."""
+    """Suite and trials are read where they ran; without results every program is equal to none but itself."""
 
     def __init__(self, judge: Judge, *, likelihood: bool = True, aggregate: bool = True) -> None:
         self._judge = judge

@@ -12,12 +12,11 @@ import torch
 from typer.testing import CliRunner
 
 from engine import load_classifier, read_verifier
-from reranker import Attempt, Labelled, Question, features_of, find_examples, read_features, verifier_text, write_line
+from reranker import Attempt, Labelled, Question, features_of, read_features, verifier_text, write_line
 from sandbox import ProgramClass
 from tests.reranker.questions import ran
 from trainer import BadQuestions
 from trainer.cli import app
-from trainer.verifier.inputs import variations
 from trainer.verifier.logit import fit, fit_tuned, table_of
 from trainer.verifier.loss import contrastive_loss, masked_mean, question_loss
 from trainer.verifier.measures import auc, best_temperature, chosen, ece, log_loss, sigmoid
@@ -262,16 +261,3 @@ def test_data_of_one_class_is_refused(tmp_path: Path) -> None:
     path.write_text(write_line(only) + "\n")
     with pytest.raises(BadQuestions, match="do not"):
         load([path])
-
-
-def test_inputs_are_varied_within_their_types() -> None:
-    examples = find_examples("def f(xs, k):\n    '''\n    >>> f([3, 1, 2], 'ab c')\n    1\n    '''\n", "f")
-    suite = variations(examples, Random(0))
-    assert suite is not None
-    assert len(suite.inputs) == 8
-    seen = [each.args for each in suite.inputs]
-    assert len({repr(args) for args in seen}) == 8
-    assert all(type(args[0]) is list and type(args[1]) is str for args in seen)
-    assert ([3, 1, 2], "ab c") not in seen
-    assert variations(examples, Random(0)) == suite
-    assert variations(None, Random(0)) is None

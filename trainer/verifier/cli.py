@@ -97,7 +97,6 @@ def questions(
     top_p: Annotated[float, typer.Option(help="Of sampling.")] = 0.95,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of a sample.")] = 256,
     state_dir: StateDir = None,
-    seed: Annotated[int, typer.Option(help="Seed of the inputs that are made up.")] = 0,
 ) -> None:
     """Make questions to train a verifier on: sample a model, run what it writes, class it by the hidden tests."""
     from engine import Sampling
@@ -112,9 +111,7 @@ def questions(
             def told(done: int, total: int) -> None:
                 bar.update(task, completed=done, total=total, description=f"{done} of {total} questions")
 
-            work = collect(
-                problems, out, model=model, n=n, sampling=sampling, state_dir=state_dir, seed=seed, told=told
-            )
+            work = collect(problems, out, model=model, n=n, sampling=sampling, state_dir=state_dir, told=told)
             total = asyncio.run(work)
     typer.echo(f"{total} questions in {out}")
 

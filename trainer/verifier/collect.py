@@ -28,7 +28,6 @@ async def collect(
     n: int,
     sampling: Sampling,
     state_dir: Path | None,
-    seed: int,
     told: Callable[[int, int], None],
 ) -> int:
     """Append a line for every problem that has none yet; the number of questions in the file.
@@ -53,7 +52,7 @@ async def collect(
             async def work() -> None:
                 nonlocal finished
                 for problem in remaining:
-                    found = await label(problem, engine=engine, sandbox=sandbox, n=n, sampling=sampling, seed=seed)
+                    found = await label(problem, engine=engine, sandbox=sandbox, n=n, sampling=sampling)
                     with out.open("a", encoding="utf-8") as file:
                         file.write(write_line(found) + "\n")
                     finished += 1
