@@ -71,7 +71,7 @@ class FeatureJudge:
 
 
 class VerifierScorer:
-    """R(x, y) in logarithms (a sum may be over 1); without `aggregate` or `likelihood` the parts of LEVER's ablation."""
+    """R(x, y) in logarithms (sums may pass 1); without `aggregate` or `likelihood` the parts of LEVER's ablation."""
 
     needs: ClassVar[frozenset[Evidence]] = frozenset()
     """Suite and trials are read where they ran; without results every program is equal to none but itself."""
