@@ -6,6 +6,7 @@ from engine.classify.base import Classifier, ClassifierInfo
 from engine.classify.convert import convert_classifier, is_convertible
 from engine.classify.load import FEATURES_NAME, find_verifier, load_classifier, verifiers_in
 from engine.classify.manifest import VerifierManifest, read_verifier, seal_verifier
+from engine.classify.scripted import ScriptedClassifier
 from engine.config import EngineConfig, UpstreamConfig
 from engine.convert import convert_folder, convert_model
 from engine.ct2.model import available_cores
@@ -103,6 +104,7 @@ __all__ = [
     "Sampling",
     "ScoredCompletion",
     "Scripted",
+    "ScriptedClassifier",
     "ScriptedEngine",
     "Started",
     "Text",

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Hashable, Sequence
 from typing import ClassVar, Protocol
 
@@ -72,7 +71,7 @@ class FeatureJudge:
 
 
 class VerifierScorer:
-    """R(x, y) in logarithms; without `aggregate` and without `likelihood` the parts of LEVER's ablation."""
+    """R(x, y) in logarithms (sums may pass 1); without `aggregate` or `likelihood` the parts of LEVER's ablation."""
 
     needs: ClassVar[frozenset[Evidence]] = frozenset()
     """Suite and trials are read where they ran; without results every program is equal to none but itself."""
@@ -89,12 +88,10 @@ class VerifierScorer:
 
     async def score(self, task: Task, candidates: Sequence[Candidate]) -> list[Score]:
         """See `Scorer.score`."""
-        began = time.monotonic()
         question, places = question_of(task, candidates)
         found = await self._judge.judge(question)
         values = combine(question, found, likelihood=self._likelihood, aggregate=self._aggregate)
-        each_s = (time.monotonic() - began) / max(1, len(candidates))
-        return [Score(None, "cancelled") if place is None else Score(values[place], cost_s=each_s) for place in places]
+        return [Score(None, "cancelled") if place is None else Score(values[place]) for place in places]
 
 
 class DiscriminatorScorer:
@@ -113,13 +110,9 @@ class DiscriminatorScorer:
 
     async def score(self, task: Task, candidates: Sequence[Candidate]) -> list[Score]:
         """See `Scorer.score`."""
-        began = time.monotonic()
         question, places = question_of(task, candidates)
         found = await self._judge.judge(question)
-        each_s = (time.monotonic() - began) / max(1, len(candidates))
-        return [
-            Score(None, "cancelled") if place is None else Score(_log(found[place]), cost_s=each_s) for place in places
-        ]
+        return [Score(None, "cancelled") if place is None else Score(_log(found[place])) for place in places]
 
 
 def combine(

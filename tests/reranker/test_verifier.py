@@ -1,12 +1,11 @@
 """LEVER's rule worked by hand, what a verifier is shown, and the scorers over a scripted classifier."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, log
 
 import pytest
 
-from engine import ClassifierInfo, Text, TokenLogprob
+from engine import EngineFailed, ScriptedClassifier, Text, TokenLogprob
 from reranker import (
     INPUT_FORMAT,
     Attempt,
@@ -25,29 +24,6 @@ from sandbox import Input, ObserveSuite, Outcome, Status
 from tests.reranker.questions import question, ran
 
 TASK = Task(id="t", prompt=Text("def f(x):\n"), prefix="def f(x):\n")
-
-
-class Scripted:
-    """A classifier that knows the answer for each text that holds a word."""
-
-    def __init__(self, answers: dict[str, float], *, execution: bool = True, input_format: int = INPUT_FORMAT) -> None:
-        self._answers = answers
-        self.asked: list[str] = []
-        self.info = ClassifierInfo(
-            id="scripted",
-            backend="none",
-            dtype="float32",
-            execution=execution,
-            input_format=input_format,
-            max_tokens=99,
-        )
-
-    async def probabilities(self, texts: Sequence[str]) -> list[float]:
-        self.asked += texts
-        return [next(value for word, value in self._answers.items() if word in text) for text in texts]
-
-    async def aclose(self) -> None:
-        pass
 
 
 def candidate(index: int, text: str, logprob: float | None = None, **more: object) -> Candidate:
@@ -117,7 +93,7 @@ def test_a_duplicate_that_comes_first_shares_the_place_of_its_original() -> None
 
 
 async def test_the_scorer_gives_every_candidate_its_programs_value() -> None:
-    classifier = Scripted({"aa": 0.5, "bb": 0.25})
+    classifier = ScriptedClassifier({"aa": 0.5, "bb": 0.25})
     suite = ObserveSuite((Input(function="f", args=(1,)),))
     task = replace(TASK, trials=Trials(suite=suite, weights=(1,)))
     candidates = [
@@ -129,24 +105,24 @@ async def test_the_scorer_gives_every_candidate_its_programs_value() -> None:
     scores = await VerifierScorer(TextJudge(classifier)).score(task, candidates)
     assert [score.value for score in scores[:3]] == pytest.approx([log(0.375)] * 3)
     assert (scores[3].value, scores[3].reason) == (None, "cancelled")
-    assert len(classifier.asked) == 2
-    assert all("# return: (int)=1" in text for text in classifier.asked)
+    assert len(classifier.texts) == 2
+    assert all("# return: (int)=1" in text for text in classifier.texts)
 
 
 async def test_a_discriminator_sees_no_results() -> None:
-    classifier = Scripted({"aa": 0.5, "bb": 0.0}, execution=False)
+    classifier = ScriptedClassifier({"aa": 0.5, "bb": 0.0}, execution=False)
     candidates = [candidate(0, "aa", trial=ran("1")), candidate(1, "bb", trial=ran("2"))]
     scores = await DiscriminatorScorer(classifier).score(TASK, candidates)
     assert scores[0].value == pytest.approx(log(0.5))
     assert scores[1].value == pytest.approx(log(1e-12))
-    assert not any("execution" in text for text in classifier.asked)
+    assert not any("execution" in text for text in classifier.texts)
     with pytest.raises(InvalidVerifier, match="--no-execution"):
-        DiscriminatorScorer(Scripted({}))
+        DiscriminatorScorer(ScriptedClassifier({}))
 
 
 def test_another_input_format_is_refused_by_name() -> None:
     with pytest.raises(InvalidVerifier, match="input_format"):
-        TextJudge(Scripted({}, input_format=INPUT_FORMAT + 1))
+        TextJudge(ScriptedClassifier({}, input_format=INPUT_FORMAT + 1))
 
 
 def test_the_text_is_levers() -> None:
@@ -176,3 +152,11 @@ def test_programs_that_do_not_load_or_did_not_run_say_so() -> None:
 def test_expected_values_of_tests_are_never_shown() -> None:
     """Neither a type here nor the file of questions has a field for one."""
     assert not {"expected", "test", "suite"} & {*Attempt.__dataclass_fields__}
+
+
+async def test_a_classifier_that_breaks_is_the_engines_error() -> None:
+    classifier = ScriptedClassifier({"aa": 0.5})
+    scorer = VerifierScorer(TextJudge(classifier))
+    await classifier.aclose()
+    with pytest.raises(EngineFailed):
+        await scorer.score(TASK, [candidate(0, "aa")])
