@@ -47,7 +47,7 @@ def choice_block(ranking: Ranking, position: int, feedback: tuple[str, int] | No
             "tier": outcome.tier,
             "integrity": outcome.integrity,
         },
-        "verifier": _score(ranking, "verifier", position),
+        "verifier": _score(ranking, "verifier" if "verifier" in ranking.scores else "features", position),
         "mean_logprob": None if mean is None else finite(mean),
         "tokens": len(candidate.tokens),
         "ms": {"generate": _ms(candidate.generate_s), "execute": _ms(candidate.execute_s)},

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from engine import (
+    Classifier,
     InvalidModel,
     MissingExtra,
     ModelNotFound,
+    ScriptedClassifier,
     UnsupportedModel,
     convert_classifier,
     find_verifier,
@@ -26,6 +29,7 @@ from engine import (
     seal_verifier,
 )
 from engine.classify.batches import batches
+from tests.contracts.classifier import ClassifierContract
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECIAL = ["<s>", "</s>", "<pad>", "<unk>"]
@@ -209,3 +213,33 @@ def test_batches_are_of_like_length_and_bounded() -> None:
     found = batches(lengths, most_tokens=200)
     assert sorted(place for group in found for place in group) == list(range(len(lengths)))
     assert [[lengths[place] for place in group] for group in found] == [[5, 6, 7], [90, 100], [300]]
+
+
+class WithTexts(ClassifierContract):
+    @pytest.fixture
+    def texts(self) -> list[str]:
+        return TEXTS[:3]
+
+
+class TestTheLightBackend(WithTexts):
+    @pytest.fixture
+    async def classifier(self, roberta: Path) -> AsyncIterator[Classifier]:
+        classifier = load_classifier(roberta, backend="ctranslate2")
+        yield classifier
+        await classifier.aclose()
+
+
+class TestTransformers(WithTexts):
+    @pytest.fixture
+    async def classifier(self, roberta: Path) -> AsyncIterator[Classifier]:
+        classifier = load_classifier(roberta, backend="transformers")
+        yield classifier
+        await classifier.aclose()
+
+
+class TestTheDouble(WithTexts):
+    @pytest.fixture
+    async def classifier(self) -> AsyncIterator[Classifier]:
+        classifier = ScriptedClassifier({"- 1": 0.2, "+ 1": 0.9, "f": 0.5})
+        yield classifier
+        await classifier.aclose()

@@ -216,7 +216,7 @@ def test_a_verifier_ranks_as_methods_of_its_own(tmp_path: Path) -> None:
     assert (code, complained) == (0, "")
     found = read_lines(tmp_path / "o.jsonl")
     assert {method for _, method in found} == {"verifier", "features", "auto"}
-    assert found["p/0", "auto"]["by"] == ["examples", "srank", "verifier", "majority"]
+    assert found["p/0", "auto"]["by"] == ["examples", "srank", "features", "majority"]
     assert all(score is not None for score in found["p/0", "verifier"]["scores"])
     # Another verifier, or none, would mix two kinds of line in one file.
     code, _, complained = run(tmp_path, "pool.jsonl", "--problems", "problems.jsonl", "--out", "o.jsonl")
