@@ -45,7 +45,7 @@ class AllAtOnce:
 
 
 class Growing:
-    """Adaptive sampling: the greedy candidate alone, then up to 4, 16, 64, ... of them.
+    """Adaptive sampling: `n` candidates, the greedy one among them, then up to 4, 16, 64, ... of them.
 
     Ends when the leader is right with a probability of at least `CONFIDENT`, or at `num_candidates`.
     """
@@ -57,7 +57,10 @@ class Growing:
         """See `Batches.next`."""
         options, sampled = self._options, len(state.candidates)
         if not state.started:
-            return [Sample(options.n, options.sampling) if options.n > 1 else Sample(1, _greedy(options))]
+            greedy = options.include_greedy and options.sampling.temperature > 0
+            rest = options.n - greedy
+            first = [Sample(1, _greedy(options))] if greedy else []
+            return [*first, *([Sample(rest, options.sampling)] if rest else [])]
         if sampled >= options.num_candidates:
             return []
         confidence = leader_confidence(state.task, tuple(state.candidates.values()))
@@ -107,7 +110,7 @@ class Repairing:
         suite = state.suite
         if actions or suite is None or not suite.visible or state.num_passing:
             return actions
-        if _rounds(state) >= self._options.repair_rounds:
+        if state.repaired >= self._options.repair_rounds:
             return []
         prompts = [(c.index, repair_prompt(state.task, suite, c)) for c in _worth_mending(state)]
         asked = [(index, prompt) for index, prompt in prompts if prompt is not None]
@@ -115,20 +118,16 @@ class Repairing:
         return [Sample(each, self._options.sampling, prompt, index) for index, prompt in asked]
 
 
-def _rounds(state: State) -> int:
-    """How many rounds of repair there were: a candidate of the last one has so many before it."""
-    depths: dict[int | None, int] = {None: 0}
-    for index in sorted(state.candidates):
-        depths[index] = depths.get(state.candidates[index].repairs, 0) + (state.candidates[index].repairs is not None)
-    return max(depths.values())
-
-
 def _worth_mending(state: State) -> list[Candidate]:
     """Distinct candidates that were run, failed, and were not mended yet; those that passed most first."""
     mended = {candidate.repairs for candidate in state.candidates.values()}
     failed = [(c.outcome.passed, c) for c in state.distinct if c.outcome is not None and c.index not in mended]
-    failed.sort(key=lambda pair: (-pair[0], -(pair[1].mean_logprob or float("-inf")), pair[1].index))
+    failed.sort(key=lambda pair: (-pair[0], -_likelihood(pair[1]), pair[1].index))
     return [candidate for _, candidate in failed[:_MENDED]]
+
+
+def _likelihood(candidate: Candidate) -> float:
+    return float("-inf") if candidate.mean_logprob is None else candidate.mean_logprob
 
 
 def _greedy(options: Options) -> Sampling:

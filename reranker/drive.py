@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from engine import (
+    ContextTooLong,
     Engine,
     EngineError,
     Event,
@@ -33,6 +34,9 @@ from reranker.scorers import needs_of
 from reranker.trials import TESTS_PER_SAMPLE, read_tests, writing_prompt
 from reranker.types import Candidate, Options, Task
 from sandbox import CallSuite, InvalidSuite, Outcome, Program, Sandbox, SandboxError, Suite
+
+_TRIED: frozenset[Evidence] = frozenset({"tests", "inputs"})
+"""What trials show."""
 
 
 @dataclass(slots=True)
@@ -83,7 +87,7 @@ class Drive:
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
-        self._judge_failed = False
+        self._judge_failed = self._trials_failed = False
         self._next_index = 0
         self._greedy: set[int] = set()
         self._repairs: dict[int, int] = {}
@@ -106,7 +110,7 @@ class Drive:
     @property
     def num_plans(self) -> int | None:
         """Plans that hold; None: none was asked for."""
-        return None if self._state.plans is None else len(self._state.plans)
+        return len(self._state.plans or ()) if self.options.plans else None
 
     def evidence(self) -> frozenset[Evidence]:
         """What the candidates can be judged by."""
@@ -116,17 +120,28 @@ class Drive:
         return frozenset(found)
 
     def methods(self, loaded: Collection[str]) -> tuple[str, ...]:
-        """The methods that decide, in their turn: those of the decision, or likelihood where nothing else is known."""
-        if needs_of(self.decision.method) & {"tests", "inputs"} and self.task.trials is None:
-            self.degraded = self.degraded or "the model wrote no test that could be read"
+        """The methods that decide, in their turn: those of the decision, or likelihood where nothing else is known.
+
+        Raises `JudgeFailed` where evidence was asked for by name, is not there, and nothing else may decide.
+        """
+        if needs_of(self.decision.method) & _TRIED and self.task.trials is None:
+            why = "the model wrote no test that could be read"
+            if self.options.on_error == "fail" and not self._state.deadline_passed:
+                raise JudgeFailed(why)
+            self.degraded = self.degraded or why
             return ("likelihood",)
-        return ("likelihood",) if self._judge_failed else self.decision.methods(self.evidence(), loaded)
+        methods = ("likelihood",) if self._judge_failed else self.decision.methods(self.evidence(), loaded)
+        if self._trials_failed:
+            methods = tuple(name for name in methods if not needs_of(name) & _TRIED)
+        return methods or ("likelihood",)
 
     async def follow(self, plan: Plan) -> Literal["complete", "early_exit", "deadline"]:
         """Do what the plan says until it says stop; the status it stopped with."""
         while True:
             self._changed.clear()
-            for action in plan.next(self._state):
+            actions = plan.next(self._state)
+            self._state.repaired += any(isinstance(each, Sample) and each.repairs is not None for each in actions)
+            for action in actions:
                 match action:
                     case Sample():
                         self._begin_sampling(action)
@@ -213,12 +228,16 @@ class Drive:
         self._spawn(self._sample(action, indices.start))
 
     async def _sample(self, action: Sample, first: int) -> None:
-        request = self._request(str(first), action.prompt or self.task.prompt, action.sampling, action.n)
+        ours = action.prompt is not None  # written here, and longer than what the request answers for
+        sampling = replace(action.sampling, fits_context=True) if ours else action.sampling
+        request = self._request(str(first), action.prompt or self.task.prompt, sampling, action.n)
         try:
             async with contextlib.aclosing(self.engine.generate(request)) as events:
                 async for event in events:
                     await self._take(event, first)
         except EngineError as error:
+            if ours and isinstance(error, ContextTooLong):
+                return  # then it is not mended, or not coded from a plan
             # Candidates that are already complete are worth more than an error; none at all is an error.
             if not self._state.candidates:
                 raise
@@ -238,14 +257,15 @@ class Drive:
         prompt = await off_loop(writing_prompt, self.task, size=len(self.task.prefix))
         samples = [] if prompt is None else await self._texts("tests", prompt, -(-tests // TESTS_PER_SAMPLE))
         trials = await off_loop(read_tests, self.task, samples, size=sum(map(len, samples)))
-        self._state.task = replace(self.task, trials=trials or self.task.trials)
+        self._state.task = replace(self.task, trials=trials or self.decision.made_up)
         self._state.sampling -= 1
 
     async def _devise(self, plans: int) -> None:
         """Have plans written and keep those that lead to the examples' results; without any the code comes as ever."""
         calls = walked_calls(self.task, self._state.suite)
         samples = await self._texts("plans", planning_prompt(self.task, calls), plans)
-        self._state.plans = tuple(text for text in samples if holds(text, calls))
+        size = sum(map(len, samples))
+        self._state.plans = tuple([text for text in samples if await off_loop(holds, text, calls, size=size)])
         self._state.sampling -= 1
 
     async def _texts(self, name: str, prompt: Prompt, n: int) -> list[str]:
@@ -308,10 +328,10 @@ class Drive:
             trial=original.trial if original else None,
             generate_s=time.monotonic() - self.times.began,
         )
+        self._state.candidates[event.candidate] = candidate  # before anything is waited for: equal ones look for it
+        self._unfinished.pop(event.candidate, None)
         if original is None:
             await self._look_at(candidate)
-        self._state.candidates[event.candidate] = candidate
-        self._unfinished.pop(event.candidate, None)
         self._changed.set()
 
     async def _look_at(self, candidate: Candidate) -> None:
@@ -334,23 +354,30 @@ class Drive:
             outcome = await self._judged(index, self.decision.suite)
         finally:
             self._state.running.discard(index)
+        if outcome is None:
+            self._state.suite, self._state.can_try, self._judge_failed = None, False, True
         took = time.monotonic() - began
         for candidate in self._same_as(index) if outcome is not None else ():
             execute_s = took if candidate.index == index else candidate.execute_s
             self._state.candidates[candidate.index] = replace(candidate, outcome=outcome, execute_s=execute_s)
 
     async def _try(self, index: int) -> None:
-        """Run the trials on one program."""
+        """Run the trials on one program; without them what was checked still counts."""
         trials = self.task.trials
         try:
             outcome = await self._judged(index, None if trials is None else trials.suite)
+        except InvalidSuite as error:  # ours, not the request's
+            outcome = None
+            self.degraded = self.degraded or f"the trials cannot be run: {error}"
         finally:
             self._state.trying.discard(index)
+        if outcome is None:
+            self._state.can_try, self._trials_failed = False, True
         for candidate in self._same_as(index) if outcome is not None else ():
             self._state.candidates[candidate.index] = replace(candidate, trial=outcome)
 
     async def _judged(self, index: int, suite: Suite | None) -> Outcome | None:
-        """What one program did; None where the sandbox failed, which ends its use."""
+        """What one program did; None where the sandbox failed. Raises `JudgeFailed` where that was asked."""
         if self._sandbox is None or suite is None:
             return None
         try:
@@ -361,8 +388,6 @@ class Drive:
             if self.options.on_error == "fail":
                 raise JudgeFailed(str(error), error.word) from error
             self.not_judged.append(error.word)
-            self._state.suite, self._state.can_try = None, False
-            self._judge_failed = True
             self.degraded = self.degraded or f"the sandbox failed: {error}"
             return None
 

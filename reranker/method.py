@@ -35,6 +35,8 @@ class Decision:
     """What the suite is: `tests` or `examples`."""
     trials: Trials | None = None
     """Inputs that are known beforehand."""
+    made_up: Trials | None = None
+    """Those for where no test can be read of what the model wrote."""
     writes: bool = False
     """The model is asked for tests."""
     cuts: bool = False
@@ -66,15 +68,17 @@ def decide(task: Task, options: Options, *, can_run: bool, loaded: Collection[st
     if wanted == "examples" and suite is None:
         return _fall_back(options, "the prompt shows no examples that can be read")
     needs = needs_of(wanted)
-    writes, trials = options.generate_tests > 0, None
+    writes = options.generate_tests > 0
     if writes and (why := _why_no_tests(task)):
         if wanted != "auto":
             return _fall_back(options, why)
         writes = False
-    if "inputs" in needs and not writes:
-        if examples is None:
-            return _fall_back(options, "the prompt shows no examples to take inputs from, and no tests are generated")
-        trials = inputs_from(examples, _INPUTS)
+    made_up = inputs_from(examples, _INPUTS) if examples is not None and "inputs" in needs else None
+    if made_up is not None and not made_up.weights:
+        made_up = None
+    if "inputs" in needs and not writes and made_up is None:
+        return _fall_back(options, "the prompt shows no examples to make inputs from, and no tests are generated")
+    trials = None if writes else made_up
     if not can_run and (suite is not None or writes or trials is not None):
         return _fall_back(options, _NO_SANDBOX, SandboxUnavailable.word)
     checked = None if suite is None else "examples" if task.suite is None else "tests"
@@ -85,6 +89,7 @@ def decide(task: Task, options: Options, *, can_run: bool, loaded: Collection[st
         suite=suite,
         checked=checked,
         trials=trials,
+        made_up=made_up,
         writes=writes,
         cuts=suite is not None or writes or wanted not in ("auto", "likelihood"),
     )
@@ -129,6 +134,8 @@ def _check_suite(task: Task, options: Options) -> None:
     for name in ("repair_rounds", "plans"):
         if getattr(options, name) and task.suite is not None and not task.suite.visible:
             raise InvalidRequest(f"rerank.{name}", "hidden tests are not shown to a model; send them as visible")
+        if getattr(options, name) and task.suite is None and options.examples == "off":
+            raise InvalidRequest(f"rerank.{name}", "goes by tests, and there are none; examples are off")
     if options.plans and not isinstance(task.prompt, Chat):
         raise InvalidRequest("rerank.plans", "plans are for chats: other prompts are continued, not answered")
 

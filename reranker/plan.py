@@ -87,6 +87,8 @@ class State:
     """Indices whose suite is in the sandbox now."""
     trying: set[int] = field(default_factory=set)
     """Indices whose trials are in the sandbox now."""
+    repaired: int = 0
+    """Rounds of repair begun."""
     promise: dict[int, float] = field(default_factory=dict)
     """How right candidates look before anything is run, where there is a `discriminator` and a deadline."""
     broken_off: bool = False

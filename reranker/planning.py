@@ -13,12 +13,13 @@ import re
 from engine import Chat, Message
 from reranker.repair import written
 from reranker.types import Task
-from sandbox import PARSER_ERRORS, AssertSuite, Call, CallSuite, Suite, as_calls
+from sandbox import PARSER_ERRORS, AssertSuite, Call, CallSuite, Suite, as_calls, same_value
 
 WALKED = 4
 """Examples that a plan is walked through; more would cost more than they prove."""
 _MAX_CHARS = 20_000
-_RESULT = re.compile(r"^[ \t*#>-]*RESULT[ \t]+(\d+)[ \t*]*[:=][ \t*]*(.+?)[ \t*]*$", re.MULTILINE | re.IGNORECASE)
+_RESULT = re.compile(r"^[ \t*#>-]*RESULT[ \t]+(\d+)[ \t*]*[:=](.*)$", re.MULTILINE | re.IGNORECASE)
+"""In time linear in the text: what a model writes may be anything."""
 
 
 def walked_calls(task: Task, suite: Suite | None) -> tuple[Call, ...]:
@@ -60,9 +61,7 @@ def with_plan(task: Task, plan: str) -> Chat:
 
 def _comes_to(text: str, call: Call) -> bool:
     try:
-        value, expected = ast.literal_eval(text.strip("` ")), call.expected
-        if type(value) is float and type(expected) is float:
-            return abs(value - expected) <= (call.tolerance or 0.0)
-        return type(value) is type(expected) and bool(value == expected)
+        value = ast.literal_eval(text.strip("` \t*"))
+        return type(value) is type(call.expected) and same_value(value, call.expected, call.tolerance)
     except (*PARSER_ERRORS, TypeError):
         return False

@@ -3,8 +3,8 @@
 1. What was checked: the request's suite (`tests`), else the prompt's examples (`examples`), by the share passed.
 2. Who agrees with whom, where the model wrote tests: `srank`. (Among 8 and 16 candidates it was the best of the methods
    that compare behaviour, `b4` among 64 and more: docs/experiments.md.)
-3. What was learned, where it is loaded: `features`, else the text `verifier`, else nothing. (The features were the
-   better judge of candidates that pass the examples: docs/verifier.md.)
+3. Where something was run, what was learned, if it is loaded: `features`, else the text `verifier`. (The features were
+   the better judge of candidates that pass the examples; without execution neither beat likelihood: docs/verifier.md.)
 4. `likelihood`, and then the program that was sampled most often: `select.order_by` ends so whatever the methods.
 
 What was checked comes first because only that is true by somebody's word; agreement before the verifier, because it
@@ -33,5 +33,6 @@ def auto_methods(
     methods = [] if checked is None else [checked]
     if "tests" in evidence:
         methods.append("srank")
-    methods += [name for name in ("features", "verifier") if name in loaded][:1]
+    if methods:
+        methods += [name for name in ("features", "verifier") if name in loaded][:1]
     return tuple(methods) or ("likelihood",)

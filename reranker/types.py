@@ -191,6 +191,11 @@ class Ranking:
         return sum(c.program_class is ProgramClass.PASS for c in self.candidates)
 
     @property
+    def num_repaired(self) -> int:
+        """Candidates that were asked to mend another."""
+        return sum(candidate.repairs is not None for candidate in self.candidates)
+
+    @property
     def num_trials(self) -> int:
         """Distinct calls, beyond any suite, that the candidates were tried on."""
         return 0 if self.task.trials is None else len(self.task.trials.weights)

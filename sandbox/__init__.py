@@ -2,6 +2,7 @@
 
 from sandbox.base import Sandbox
 from sandbox.cgroup import why_not as why_no_groups
+from sandbox.compare import equal as same_value
 from sandbox.errors import (
     InvalidSuite,
     LaunchFailed,
@@ -70,6 +71,7 @@ __all__ = [
     "found_languages",
     "is_python",
     "read_literal",
+    "same_value",
     "suite_hash",
     "takes_calls",
     "why_no_groups",

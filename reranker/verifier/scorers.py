@@ -137,13 +137,17 @@ def combine(
 
 
 def result_of(attempt: Attempt) -> Hashable | None:
-    """What two attempts must share to count as equal: type and value on every call, of the trials or, without trials,
-    of the visible suite. None: a program that failed, or was not run, is equal to nothing, so failures never add up.
+    """What two attempts must share to count as equal.
+
+    Type and value on every call, of the trials or, without trials, of the visible suite, and whether that was passed.
+    None: a program that failed, or was not run, is equal to nothing, so failures never add up.
     """
     outcome = attempt.trial if attempt.trial is not None else attempt.outcome
     if outcome is None or not outcome.tests or _failed(outcome):
         return None
-    return tuple((test.value_type, test.value_hash or test.value) for test in outcome.tests)
+    kind = "trial" if attempt.trial is not None else "suite"
+    checked = None if attempt.outcome is None else attempt.outcome.status is Status.PASSED
+    return kind, checked, *((test.value_type, test.value_hash or test.value) for test in outcome.tests)
 
 
 def _failed(outcome: Outcome) -> bool:
@@ -154,9 +158,9 @@ def _failed(outcome: Outcome) -> bool:
 
 
 def _log_likelihoods(attempts: Sequence[Attempt]) -> list[float]:
-    known = [attempt.mean_logprob for attempt in attempts]
-    if all(value is not None for value in known):
-        return [value for value in known if value is not None]
+    known = [attempt.mean_logprob for attempt in attempts if attempt.mean_logprob is not None]
+    if known:  # one without a token is no likelier than the least likely
+        return [min(known) if attempt.mean_logprob is None else attempt.mean_logprob for attempt in attempts]
     total = sum(attempt.copies for attempt in attempts)
     return [math.log(attempt.copies / total) for attempt in attempts]
 

@@ -66,7 +66,8 @@ def test_growing_begins_with_the_greedy_one() -> None:
     (first,) = Growing(options()).next(State(TASK))
     assert isinstance(first, Sample)
     assert (first.n, first.sampling.temperature) == (1, 0.0)
-    assert counts(Growing(options(n=3)).next(State(TASK))) == [3]
+    assert counts(Growing(options(n=3)).next(State(TASK))) == [1, 2]
+    assert counts(Growing(options(n=3, include_greedy=False)).next(State(TASK))) == [3]
 
 
 def test_growing_ends_where_the_evidence_is_clear() -> None:
@@ -89,10 +90,10 @@ def test_what_failed_is_mended_best_first_each_once_and_so_often() -> None:
     mending = batches.next(state(*first, suite=SUITE))
     assert [(a.repairs, a.n) for a in mending if isinstance(a, Sample)] == [(1, 4), (0, 4)]
     second = [candidate(3, outcome=FAIL, repairs=1), candidate(4, outcome=FAIL, repairs=0)]
-    again = batches.next(state(*first, *second, suite=SUITE))
+    again = batches.next(state(*first, *second, suite=SUITE, repaired=1))
     assert [a.repairs for a in again if isinstance(a, Sample)] == [3, 4]
     third = [candidate(5, outcome=FAIL, repairs=3)]
-    assert batches.next(state(*first, *second, *third, suite=SUITE)) == []
+    assert batches.next(state(*first, *second, *third, suite=SUITE, repaired=2)) == []
 
 
 @pytest.mark.parametrize(

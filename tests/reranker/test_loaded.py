@@ -1,12 +1,13 @@
 """Scorers that hold a model of their own: they decide where they are loaded, and are done without where they fail."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
 
-from engine import EngineFailed, Scripted, ScriptedEngine, Text
+from engine import EngineFailed, Sampling, Scripted, ScriptedEngine, Text
 from reranker import Candidate, JudgeFailed, Options, Ranking, Score, Scorer, Task, UnknownMethod, best_of_n
 from reranker.base import Evidence
 from sandbox import AssertSuite, Outcome, Program, ScriptedSandbox, Status, TestOutcome
@@ -43,9 +44,8 @@ async def rank(loaded: Mapping[str, Scorer], *, header: str = HEADER, suite: Any
     return await best_of_n(task, Options(**chosen), engine=engine, sandbox=ScriptedSandbox(all_pass), loaded=loaded)
 
 
-async def test_auto_asks_the_verifier_where_nothing_was_checked_and_among_equals() -> None:
-    ranking = await rank({"verifier": Longest()})
-    assert (ranking.method, ranking.chosen[0].text) == ("verifier", A)
+async def test_auto_asks_the_verifier_among_equals_where_something_was_run() -> None:
+    assert (await rank({"verifier": Longest()})).method == "likelihood"
     ranking = await rank({"verifier": Longest()}, header=SHOWN)
     assert ranking.methods == ("examples", "verifier")
     assert ranking.chosen[0].text == A
@@ -80,14 +80,14 @@ async def test_it_is_not_asked_what_is_known_already() -> None:
 
 
 async def test_one_that_fails_is_done_without() -> None:
-    ranking = await rank({"verifier": Longest("out of memory")})
+    ranking = await rank({"verifier": Longest("out of memory")}, method="verifier")
     assert (ranking.status, ranking.method, ranking.chosen[0].text) == ("degraded", "likelihood", B)
     assert "out of memory" in ranking.reason
     assert [score.value for score in ranking.scores["verifier"]] == [None] * 3
     ranking = await rank({"verifier": Longest("out of memory")}, header=SHOWN)
     assert (ranking.status, ranking.methods) == ("degraded", ("examples",))
     with pytest.raises(JudgeFailed, match="out of memory"):
-        await rank({"verifier": Longest("out of memory")}, on_error="fail")
+        await rank({"verifier": Longest("out of memory")}, header=SHOWN, on_error="fail")
 
 
 async def test_where_time_is_short_what_looks_right_is_run_first() -> None:
@@ -107,3 +107,19 @@ async def test_a_discriminator_that_fails_leaves_the_order_as_it_is() -> None:
     suite = AssertSuite("assert f(1) == 2")
     ranking = await rank({"discriminator": Longest("broken")}, suite=suite, deadline_s=60)
     assert (ranking.status, ranking.methods, ranking.num_passing) == ("degraded", ("tests",), 3)
+
+
+async def test_with_a_discriminator_equal_programs_are_still_one() -> None:
+    """The greedy one and the others come from two requests at once."""
+    sandbox = ScriptedSandbox(all_pass)
+
+    class Slow(Longest):
+        async def score(self, task: Task, candidates: Sequence[Candidate]) -> list[Score]:
+            await asyncio.sleep(0.02)
+            return await super().score(task, candidates)
+
+    task = Task(id="t", prompt=Text(HEADER), prefix=HEADER, suite=AssertSuite("assert f(1) == 2"))
+    options = Options(num_candidates=8, early_exit="off", deadline_s=60, sampling=Sampling(temperature=0.8))
+    engine = ScriptedEngine({HEADER: [A]})
+    ranking = await best_of_n(task, options, engine=engine, sandbox=sandbox, loaded={"discriminator": Slow()})
+    assert (ranking.num_unique, len(sandbox.runs)) == (1, 1)

@@ -1,5 +1,6 @@
 """Plans before code: kept where their walk through the examples comes to what is expected."""
 
+import time
 from typing import Any
 
 import pytest
@@ -98,3 +99,20 @@ async def test_plans_are_for_chats() -> None:
     task = Task(id="t", prompt=Text("def f(x):\n"), prefix="def f(x):\n")
     with pytest.raises(InvalidRequest, match="chats"):
         await best_of_n(task, Options(plans=1), engine=ScriptedEngine({}), sandbox=None)
+
+
+def test_what_a_model_writes_is_read_in_little_time() -> None:
+    """A quadratic pattern took seconds for each of these."""
+    texts = ["RESULT 1: a" + " " * 19_900 + "x", "RESULT" + " " * 19_990, ("*" * 99 + "\n") * 199, " " * 19_999]
+    began = time.process_time()
+    assert not any(holds(text, CALLS) for text in texts * 5)
+    assert time.process_time() - began < 5
+
+
+async def test_plans_without_anything_to_check_them_by() -> None:
+    bare = Task(id="t", prompt=Chat((Message("user", "Write f."),)), shape="chat", prefix="Write f.")
+    engine = ScriptedEngine({"Write f.": [RIGHT]})
+    ranking = await best_of_n(bare, Options(plans=2, num_candidates=1), engine=engine, sandbox=None)
+    assert ranking.num_plans == 0
+    with pytest.raises(InvalidRequest, match="examples are off"):
+        await best_of_n(TASK, Options(plans=2, examples="off"), engine=engine, sandbox=None)

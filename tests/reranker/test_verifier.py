@@ -20,6 +20,7 @@ from reranker import (
     question_of,
     verifier_text,
 )
+from reranker.verifier.scorers import result_of
 from sandbox import Input, ObserveSuite, Outcome, Status
 from tests.reranker.questions import question, ran
 
@@ -58,9 +59,7 @@ def test_equal_looking_values_of_other_types_differ() -> None:
 
 
 def test_without_likelihoods_the_share_of_equal_programs_stands_in() -> None:
-    asked = question(
-        Attempt(text="a", copies=3, trial=ran("1")), Attempt(text="b", copies=1, mean_logprob=-1.0, trial=ran("2"))
-    )
+    asked = question(Attempt(text="a", copies=3, trial=ran("1")), Attempt(text="b", copies=1, trial=ran("2")))
     assert [exp(value) for value in combine(asked, [0.5, 1.0], aggregate=True)] == pytest.approx([0.375, 0.25])
 
 
@@ -160,3 +159,18 @@ async def test_a_classifier_that_breaks_is_the_engines_error() -> None:
     await classifier.aclose()
     with pytest.raises(EngineFailed):
         await scorer.score(TASK, [candidate(0, "aa")])
+
+
+def test_one_candidate_without_a_token_changes_nothing_for_the_others() -> None:
+    known = [Attempt(text="a", mean_logprob=-2.0, trial=ran("1")), Attempt(text="b", mean_logprob=-0.1, trial=ran("2"))]
+    empty = Attempt(text="", trial=ran("3"))
+    before = combine(question(*known), [0.5, 0.5], aggregate=True)
+    after = combine(question(*known, empty), [0.5, 0.5, 0.5], aggregate=True)
+    assert after == pytest.approx([*before, before[0]])
+
+
+def test_results_of_trials_and_of_the_suite_are_never_equal() -> None:
+    tried = Attempt(text="a", outcome=ran("1"), trial=ran("7"))
+    failed = Attempt(text="b", outcome=replace(ran("7"), status=Status.WRONG_ANSWER))
+    assert result_of(tried) != result_of(failed)
+    assert result_of(tried) == result_of(replace(tried, text="c"))

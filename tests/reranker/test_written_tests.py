@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from engine import Chat, Message, Scripted, ScriptedEngine, Text
+from engine import Chat, Message, Sampling, Scripted, ScriptedEngine, Text
 from reranker import InvalidRequest, JudgeFailed, Options, Ranking, Task, best_of_n
 from reranker.trials import writing_prompt
 from sandbox import (
     AssertSuite,
+    CallSuite,
     LaunchFailed,
     Limits,
     LocalSandbox,
@@ -182,7 +183,7 @@ async def test_hidden_tests_are_never_shown_to_the_model() -> None:
 async def test_adaptive_sampling_ends_at_the_greedy_one_that_passes(sandbox: LocalSandbox) -> None:
     task = Task(id="t", prompt=Text(HEADER), prefix=HEADER, suite=AssertSuite("assert f(1) == 2"))
     completions = [RIGHT, WRONG, LIKELY, RIGHT_TOO] * 4
-    ranking = await rank(completions, sandbox, task=task, adaptive=True)
+    ranking = await rank(completions, sandbox, task=task, adaptive=True, include_greedy=True)
     assert (len(ranking.candidates), ranking.candidates[0].greedy) == (1, True)
     ranking = await rank([WRONG, LIKELY, RIGHT] * 6, sandbox, task=task, adaptive=True)
     assert (len(ranking.candidates), ranking.chosen[0].text) == (4, RIGHT)
@@ -223,3 +224,83 @@ async def test_a_program_is_tried_once_on_all_tests_together(sandbox: LocalSandb
     await rank([RIGHT, RIGHT + "  # same", WRONG, LIKELY], counting, generate_tests=20)
     assert len(counting.suites) == 3
     assert len(set(map(id, counting.suites))) == 1
+
+
+class _BreaksOnTrials:
+    """A real sandbox that fails for whatever is observed."""
+
+    def __init__(self, sandbox: LocalSandbox) -> None:
+        self._sandbox = sandbox
+
+    async def run(
+        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
+    ) -> Outcome:
+        if isinstance(suite, CallSuite) and suite.observed:
+            raise LaunchFailed("no room")
+        return await self._sandbox.run(program, suite, limits, on_test, request=request)
+
+    async def aclose(self) -> None: ...
+
+
+@pytest.mark.parametrize("early_exit", ["first_pass", "off"])
+async def test_trials_that_fail_take_nothing_from_what_was_checked(sandbox: LocalSandbox, early_exit: str) -> None:
+    task = Task(id="t", prompt=Text(HEADER), prefix=HEADER, suite=AssertSuite("assert f(1) == 2"))
+    completions = [Scripted(LIKELY, -0.1), RIGHT, RIGHT_TOO]
+    options: dict[str, Any] = {"generate_tests": 5, "early_exit": early_exit, "n": 3}
+    ranking = await rank(completions, _BreaksOnTrials(sandbox), task=task, **options)
+    assert (ranking.status, ranking.method) == ("degraded", "tests")
+    assert "no room" in ranking.reason
+    assert ranking.chosen[0].text in (RIGHT, RIGHT_TOO)
+    alone = await rank(completions, _BreaksOnTrials(sandbox), generate_tests=5, method="b4")
+    assert (alone.status, alone.method) == ("degraded", "likelihood")
+
+
+@pytest.mark.parametrize("call", ["f()", "f(None)"])
+async def test_examples_that_leave_nothing_to_vary_degrade(sandbox: LocalSandbox, call: str) -> None:
+    shown = f'def f(x=0):\n    """Three.\n\n    >>> {call}\n    3\n    """\n'
+    task = Task(id="t", prompt=Text(shown), prefix=shown)
+    ranking = await rank(["    return 3", "    return 4"], sandbox, task=task, method="srank")
+    assert (ranking.status, ranking.method) == ("degraded", "likelihood")
+    with pytest.raises(JudgeFailed, match="no examples"):
+        await rank(["    return 3"], sandbox, task=task, method="srank", on_error="fail")
+
+
+async def test_inputs_are_made_up_where_no_written_test_can_be_read(sandbox: LocalSandbox) -> None:
+    shown = 'def f(x):\n    """Add one.\n\n    >>> f(1)\n    2\n    """\n'
+    task = Task(id="t", prompt=Text(shown), prefix=shown)
+    completions = [Scripted(LIKELY, -0.1), RIGHT, RIGHT_TOO]
+    ranking = await rank(completions, sandbox, tests=["no"], task=task, method="clusters", generate_tests=5)
+    assert (ranking.status, ranking.method, ranking.chosen[0].text) == ("complete", "clusters", RIGHT)
+    with pytest.raises(JudgeFailed, match="no test"):
+        await rank(completions, sandbox, tests=["no"], task=task, method="b4", generate_tests=5, on_error="fail")
+
+
+async def test_repair_keeps_to_its_rounds(sandbox: LocalSandbox) -> None:
+    """Mended programs are worse than the first ones, so that the first are mended again and again."""
+    task = Task(id="t", prompt=Text(HEADER), prefix=HEADER, suite=AssertSuite("assert f(1) == 2"))
+
+    def script(prompt: str) -> list[Scripted]:
+        if prompt == HEADER:
+            return [Scripted(f"    return x - {number}", -0.1) for number in range(16)]
+        return [Scripted(f"    return x * {len(prompt)} - {number}", -3.0) for number in range(4)]
+
+    options = Options(num_candidates=16, include_greedy=False, repair_rounds=2)
+    ranking = await best_of_n(task, options, engine=ScriptedEngine(script), sandbox=sandbox)
+    assert (len(ranking.candidates), ranking.num_repaired) == (48, 32)
+
+
+async def test_a_prompt_that_is_too_long_to_mend_is_not_mended(sandbox: LocalSandbox) -> None:
+    task = Task(id="t", prompt=Text(HEADER), prefix=HEADER, suite=AssertSuite("assert f(1) == 2"))
+    engine = ScriptedEngine({HEADER: [WRONG]}, context_length=len(HEADER) + 60)
+    options = Options(num_candidates=2, include_greedy=False, repair_rounds=1, sampling=Sampling(max_tokens=40))
+    ranking = await best_of_n(task, options, engine=engine, sandbox=sandbox)
+    assert (ranking.status, ranking.method, ranking.num_repaired) == ("complete", "tests", 0)
+
+
+async def test_adaptive_sampling_is_greedy_first_only_where_that_is_asked(sandbox: LocalSandbox) -> None:
+    task = Task(id="t", prompt=Text(HEADER), prefix=HEADER, suite=AssertSuite("assert f(1) == 2"))
+    sampled = Sampling(temperature=0.8)
+    for include_greedy, n in ((True, 1), (False, 1), (True, 2)):
+        options: dict[str, Any] = {"adaptive": True, "include_greedy": include_greedy, "n": n, "sampling": sampled}
+        ranking = await rank([RIGHT, RIGHT_TOO] * 4, sandbox, task=task, **options)
+        assert [c.greedy for c in ranking.candidates] == [include_greedy, False][:n]

@@ -78,11 +78,11 @@ async def test_a_request_chooses_by_it(serve: Serve, tmp_path: Path) -> None:
         loaded = load_scorers(config(tmp_path), SERVED)
         transport = httpx.ASGITransport(create_app(replace(setup.parts, loaded=loaded)))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            for method in ("verifier", "features", "auto"):
+            for method in ("verifier", "features"):
                 rerank = {"method": method, "num_candidates": 4, "verifier": "default"}
                 body = (await client.post("/v1/completions", json={"prompt": "hello", "rerank": rerank})).json()
                 assert body["rerank"]["status"] == "complete"
-                assert body["rerank"]["method"] == ("features" if method == "auto" else method)
+                assert body["rerank"]["method"] == method
                 assert body["choices"][0]["rerank"]["verifier"] < 0  # a logarithm
             names = [model["id"] for model in (await client.get("/v1/models")).json()["data"]]
             assert "scripted:1m-none.r2+verifier8" in names
