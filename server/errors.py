@@ -113,16 +113,13 @@ def _type(status: int) -> str:
 
 
 def _validation(error: Any) -> ApiError:
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    first = found[0]
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return BadRequest(None, f"the body is not valid JSON: {first['msg']}", code="invalid_json")
     if first["type"] == "model_type" and not first["loc"]:
         return BadRequest(None, "the body must be a JSON object", code="invalid_type")
     param = _param(first["loc"])
-    # Where a field may be one of several things, each says why it is not that.
-    whys = dict.fromkeys(str(e["msg"]).removeprefix("Value error, ") for e in found if _param(e["loc"]) == param)
-    message = "unknown key" if first["type"] == "extra_forbidden" else "; ".join(whys)
+    message = "unknown key" if first["type"] == "extra_forbidden" else str(first["msg"]).removeprefix("Value error, ")
     return BadRequest(param, message, code=str(first["type"]))
 
 

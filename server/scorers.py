@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from engine import EngineError, InvalidModel, find_verifier
+from engine import EngineError, ModelNotFound, find_verifier
 from reranker import LEARNED, Loaded, RerankError
 from server.config import Config
 
@@ -17,8 +15,8 @@ BUNDLED, BUNDLED_FAMILY = "touchstone-verifier", "touchstone:"
 def load_scorers(config: Config, model: str) -> Loaded:
     """Load what the configuration names for a served model; blocks.
 
-    Raises `InvalidModel`, naming the setting, for what was named and cannot be used. The bundled verifier is done
-    without, with a warning, where it cannot be loaded.
+    Raises `EngineError` and `RerankError` for what was named and cannot be used. The bundled verifier is done without,
+    with a warning, where it cannot be loaded.
     """
     loaded, wanted = Loaded(), config.reranker
     if wanted.verifier == "auto":
@@ -28,21 +26,11 @@ def load_scorers(config: Config, model: str) -> Loaded:
             except (EngineError, RerankError) as error:
                 _log.warning("the bundled verifier is left out: %s", error)
     elif wanted.verifier:
-        with _named("reranker.verifier"):
-            loaded.add_verifier(find_verifier(wanted.verifier, config.state_dir))
+        loaded.add_verifier(find_verifier(wanted.verifier, config.state_dir))
     if wanted.discriminator:
-        with _named("reranker.discriminator"):
-            loaded.add_discriminator(find_verifier(wanted.discriminator, config.state_dir))
+        loaded.add_discriminator(find_verifier(wanted.discriminator, config.state_dir))
     server = config.server
     for name in ("default_method", "default_method_fim", "default_method_stream"):
         if (method := getattr(server, name)) in LEARNED and method not in loaded.scorers:
-            raise InvalidModel(f"server.{name}: {method!r} needs a model of its own, and [reranker] names none")
+            raise ModelNotFound(f"server.{name}: {method!r} needs a model of its own, and [reranker] names none")
     return loaded
-
-
-@contextmanager
-def _named(setting: str) -> Iterator[None]:
-    try:
-        yield
-    except (EngineError, RerankError) as error:
-        raise InvalidModel(f"{setting}: {error}") from error

@@ -75,7 +75,6 @@ def options_of(
         adaptive=wanted.adaptive,
         generate_tests=wanted.generate_tests,
         plans=fields.plans or 0,
-        also=("verifier",) if fields.verifier is not None else (),
         repair_rounds=fields.repair_rounds or 0,
         sampling=sampling,
         include_greedy=not wanted.as_openai and fields.include_greedy is not False,

@@ -70,14 +70,11 @@ def rerank_block(ask: Ask, rankings: Sequence[Ranking]) -> dict[str, Any]:
         block["reason"] = told.reason
     block["num_candidates"] = sum(len(ranking.candidates) for ranking in rankings)
     block["num_unique"] = sum(ranking.num_unique for ranking in rankings)
-    judged = any(ranking.suite is not None for ranking in rankings)
-    block["num_passing"] = sum(ranking.num_passing for ranking in rankings) if judged else None
+    block["num_passing"] = sum(ranking.num_passing for ranking in rankings) if told.suite is not None else None
     if any(ranking.options.generate_tests for ranking in rankings):
         block["num_generated_tests"] = sum(ranking.num_trials for ranking in rankings)
     if plans := [ranking.num_plans for ranking in rankings if ranking.num_plans is not None]:
         block["num_plans"] = sum(plans)
-    if any(ranking.options.repair_rounds for ranking in rankings):
-        block["num_repaired"] = sum(ranking.num_repaired for ranking in rankings)
     block["seed_honoured"] = seed_honoured(rankings)
     block["feedback_id"] = ask.id
     return block

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reranker import LEARNED, needs_of
+from reranker import needs_of
 from sandbox import AssertSuite, Limits
 from server.errors import BadRequest
 from server.translate.defaults import Defaults, Headers
@@ -70,7 +70,6 @@ def resolve_rerank(
     if fields is not None:
         _check_built(fields)
     method = asked.method or headers.get("x-rerank") or named.method
-    method_name = "rerank.method" if asked.method else "X-Rerank" if headers.get("x-rerank") else "model"
     if method == "off":
         headers, named = _above(asked, headers, named)
     number, number_name = _number(asked, headers, named, best_of)
@@ -80,8 +79,9 @@ def resolve_rerank(
     if method is None:
         asks = fields is not None or number is not None
         method = "auto" if asks else defaults.method_for(fim=fim, stream=stream)
-    _check_method(method, method_name, defaults)
-    _check_verifier(method, asked, defaults)
+    _check_method(method, defaults)
+    if asked.verifier is not None and "verifier" not in defaults.methods:
+        raise BadRequest("rerank.verifier", "this server has no verifier loaded", code="no_verifier")
     _check_off(method, asked, number, number_name, n)
     if method == "off":
         number = n
@@ -126,8 +126,7 @@ def _number(asked: RerankFields, headers: Headers, named: Named, best_of: int | 
     if asked.num_candidates == "auto":
         if best_of is not None:
             raise BadRequest("best_of", "says a number where rerank.num_candidates is 'auto'", code="conflict")
-        name = "rerank.num_candidates" if asked.max_candidates is None else "rerank.max_candidates"
-        return asked.max_candidates or _ADAPTIVE, name
+        return asked.max_candidates or _ADAPTIVE, "rerank.max_candidates"
     if asked.num_candidates is not None:
         if best_of not in (None, 1, asked.num_candidates):
             raise BadRequest("best_of", "says another number than rerank.num_candidates", code="conflict")
@@ -145,28 +144,18 @@ def _positive(text: str, name: str) -> int:
     return int(text[:9])
 
 
-def _check_method(method: str, name: str, defaults: Defaults) -> None:
+def _check_method(method: str, defaults: Defaults) -> None:
     known = ("off", "auto", *defaults.methods)
-    if method in LEARNED and method not in known:
-        setting = "discriminator" if method == "discriminator" else "verifier"
-        raise BadRequest(name, f"{method!r} needs a model of its own; none is loaded (setting reranker.{setting})")
     if method not in known:
-        raise BadRequest(name, f"unknown method {method!r}; known: {', '.join(known)}", code="unknown_method")
+        raise BadRequest(
+            "rerank.method", f"unknown method {method!r}; known: {', '.join(known)}", code="unknown_method"
+        )
     if needs_of(method) and not defaults.can_run:
         raise BadRequest(
-            name,
+            "rerank.method",
             f"{method!r} runs untrusted code, which this host cannot isolate; GET /ready says why",
             code="sandbox_unavailable",
         )
-
-
-def _check_verifier(method: str, asked: RerankFields, defaults: Defaults) -> None:
-    if asked.verifier is None:
-        return
-    if method == "off":
-        raise BadRequest("rerank.verifier", "nothing is scored with reranking off", code="conflict")
-    if "verifier" not in defaults.methods:
-        raise BadRequest("rerank.verifier", "none is loaded (setting reranker.verifier)", code="no_verifier")
 
 
 def _check_off(method: str, asked: RerankFields, number: int | None, number_name: str, n: int) -> None:

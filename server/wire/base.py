@@ -1,14 +1,14 @@
 """Shared habits of the wire models: extra keys are collected, never forbidden; `stream_options` and `stop` are alike.
 
-Refuses nothing by itself except wrong types (`true` is no number, `"8"` neither) and numbers out of range; what is
-unsupported is refused by name in `server/translate`.
+Refuses nothing by itself except wrong types and numbers out of range; what is unsupported is refused by name in
+`server/translate`.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 Penalty = Annotated[float, Field(ge=-2.0, le=2.0)]
 Count = Annotated[int, Field(ge=1)]
@@ -17,19 +17,19 @@ Count = Annotated[int, Field(ge=1)]
 class Wire(BaseModel):
     """A request body; keys nobody knows are kept in `model_extra` and named in a header."""
 
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False, strict=True)
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
 
 class Closed(BaseModel):
     """A part of a request body in which an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class StreamOptions(Wire):
     """OpenAI's `stream_options`."""
 
-    include_usage: bool = False
+    include_usage: StrictBool = False
     include_obfuscation: Any = None
     """OpenAI pads chunks against traffic analysis; we never do, so any value is accepted as `false`."""
 
@@ -46,7 +46,7 @@ class SamplingFields(Wire):
     min_tokens: Annotated[int, Field(ge=0)] | None = None
     stop: str | list[str] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stream: bool | None = None
+    stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
@@ -69,7 +69,7 @@ class TestsFields(Closed):
     """Wall time one candidate's whole run may take, in milliseconds."""
     memory_mb: Annotated[int, Field(ge=16)] | None = None
     """Memory one candidate may use, in MiB."""
-    visible: bool = True
+    visible: StrictBool = True
 
 
 class RerankFields(Closed):
@@ -80,15 +80,15 @@ class RerankFields(Closed):
     """`auto`: as many as the evidence asks for, in growing stages."""
     max_candidates: Count | None = None
     """The most that `auto` samples."""
-    generate_tests: Annotated[int, Field(ge=0, le=100)] | None = None
+    generate_tests: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
     """How many tests the model writes itself, to compare candidates by."""
-    plans: Annotated[int, Field(ge=0, le=8)] | None = None
+    plans: Annotated[int, Field(strict=True, ge=0, le=8)] | None = None
     """How many plans a chat model is asked for; those that lead to the visible examples' results are coded from."""
-    repair_rounds: Annotated[int, Field(ge=0, le=4)] | None = None
+    repair_rounds: Annotated[int, Field(strict=True, ge=0, le=4)] | None = None
     """How often candidates that all fail the visible tests are sampled again with what failed."""
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
     top_p: Annotated[float, Field(ge=1e-6, le=1.0)] | None = None
-    include_greedy: bool | None = None
+    include_greedy: StrictBool | None = None
     dedupe: str | None = None
     tests: TestsFields | None = None
     examples: str | None = None
