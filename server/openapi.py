@@ -22,7 +22,7 @@ _BODIES: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
     "/v1/feedback": ("Say what became of an answer", (FeedbackEvent, FeedbackBatch)),
 }
 _PAGES = {
-    "/v1/models": "Every usable model name, the plain champion first",
+    "/v1/models": "The served model, the plain name first, then each method with the default number",
     "/v1/models/{id}": "One model",
     "/health": "Whether the process lives",
     "/ready": "Whether the model is loaded, and the isolation tier",

@@ -1,4 +1,4 @@
-"""`GET /v1/models` and `GET /v1/models/{id}`: every usable name, the plain champion first."""
+"""`GET /v1/models` and `GET /v1/models/{id}`: the plain name first, then each method with the default number."""
 
 from __future__ import annotations
 

@@ -79,6 +79,7 @@ def options_of(
         sampling=sampling,
         include_greedy=not wanted.as_openai and fields.include_greedy is not False,
         deadline_s=wanted.deadline_s,
+        also=() if fields.verifier is None else ("verifier",),
         limits=wanted.limits,
         priority=priority,
         fairness_key=client.fairness_key,

@@ -70,7 +70,8 @@ def rerank_block(ask: Ask, rankings: Sequence[Ranking]) -> dict[str, Any]:
         block["reason"] = told.reason
     block["num_candidates"] = sum(len(ranking.candidates) for ranking in rankings)
     block["num_unique"] = sum(ranking.num_unique for ranking in rankings)
-    block["num_passing"] = sum(ranking.num_passing for ranking in rankings) if told.suite is not None else None
+    judged = [ranking.num_passing for ranking in rankings if ranking.suite is not None]
+    block["num_passing"] = sum(judged) if judged else None
     if any(ranking.options.generate_tests for ranking in rankings):
         block["num_generated_tests"] = sum(ranking.num_trials for ranking in rankings)
     if plans := [ranking.num_plans for ranking in rankings if ranking.num_plans is not None]:

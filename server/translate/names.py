@@ -46,10 +46,10 @@ def resolve(name: str | None, served: str, methods: Collection[str]) -> Named:
     # The longest first: a method's own name may end in a digit.
     for method in sorted(known - {"off"}, key=len, reverse=True):
         number = suffix.removeprefix(method)
-        if number != suffix and number.isascii() and number.isdigit():
+        if number != suffix and number.isascii() and number.isdigit() and int(number[:9]) > 0:
             return Named(method, int(number[:9]))
     raise NotFound(
-        f"the model suffix {'+' + suffix!r} is not known; known: {', '.join(sorted(known))}, with a number",
+        f"the model suffix {'+' + suffix!r} is not known; known: {', '.join(sorted(known))}, with a number from 1",
         param="model",
         code="model_not_found",
     )

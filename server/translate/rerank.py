@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reranker import needs_of
+from reranker import LEARNED, needs_of
 from sandbox import AssertSuite, Limits
 from server.errors import BadRequest
 from server.translate.defaults import Defaults, Headers
@@ -69,7 +69,7 @@ def resolve_rerank(
     asked = fields or _NOTHING
     if fields is not None:
         _check_built(fields)
-    method = asked.method or headers.get("x-rerank") or named.method
+    method, method_name = _method(asked, headers, named)
     if method == "off":
         headers, named = _above(asked, headers, named)
     number, number_name = _number(asked, headers, named, best_of)
@@ -79,9 +79,9 @@ def resolve_rerank(
     if method is None:
         asks = fields is not None or number is not None
         method = "auto" if asks else defaults.method_for(fim=fim, stream=stream)
-    _check_method(method, defaults)
+    _check_method(method, method_name, defaults)
     if asked.verifier is not None and "verifier" not in defaults.methods:
-        raise BadRequest("rerank.verifier", "this server has no verifier loaded", code="no_verifier")
+        raise BadRequest("rerank.verifier", _none_loaded("verifier"), code="no_verifier")
     _check_off(method, asked, number, number_name, n)
     if method == "off":
         number = n
@@ -121,6 +121,15 @@ def _above(asked: RerankFields, headers: Headers, named: Named) -> tuple[Headers
     return headers, Named() if "x-rerank" in headers else named
 
 
+def _method(asked: RerankFields, headers: Headers, named: Named) -> tuple[str | None, str]:
+    """The method that was asked for, and the field that says so."""
+    if asked.method is None and headers.get("x-rerank"):
+        return headers["x-rerank"], "X-Rerank"
+    if asked.method is None and named.method is not None:
+        return named.method, "model"
+    return asked.method or None, "rerank.method"
+
+
 def _number(asked: RerankFields, headers: Headers, named: Named, best_of: int | None) -> tuple[int | None, str]:
     """How many candidates, and the field that says so."""
     if asked.num_candidates == "auto":
@@ -144,18 +153,23 @@ def _positive(text: str, name: str) -> int:
     return int(text[:9])
 
 
-def _check_method(method: str, defaults: Defaults) -> None:
+def _check_method(method: str, name: str, defaults: Defaults) -> None:
     known = ("off", "auto", *defaults.methods)
+    if method not in known and method in LEARNED:
+        raise BadRequest(name, f"{method!r}: {_none_loaded(method)}", code=f"no_{method}")
     if method not in known:
-        raise BadRequest(
-            "rerank.method", f"unknown method {method!r}; known: {', '.join(known)}", code="unknown_method"
-        )
+        raise BadRequest(name, f"unknown method {method!r}; known: {', '.join(known)}", code="unknown_method")
     if needs_of(method) and not defaults.can_run:
         raise BadRequest(
-            "rerank.method",
+            name,
             f"{method!r} runs untrusted code, which this host cannot isolate; GET /ready says why",
             code="sandbox_unavailable",
         )
+
+
+def _none_loaded(method: str) -> str:
+    setting = "reranker.discriminator" if method == "discriminator" else "reranker.verifier"
+    return f"none is loaded; the setting {setting} loads one"
 
 
 def _check_off(method: str, asked: RerankFields, number: int | None, number_name: str, n: int) -> None:
@@ -164,9 +178,11 @@ def _check_off(method: str, asked: RerankFields, number: int | None, number_name
         return
     if asked.tests is not None:
         raise BadRequest("rerank.tests", "nothing is tested with reranking off", code="conflict")
-    for name in ("generate_tests", "plans", "repair_rounds"):
+    for name in ("generate_tests", "plans", "repair_rounds", "verifier"):
         if getattr(asked, name):
             raise BadRequest(f"rerank.{name}", "nothing is compared with reranking off", code="conflict")
+    if asked.num_candidates == "auto":
+        raise BadRequest("rerank.num_candidates", "there is nothing to stop by with reranking off", code="conflict")
     if number is not None and number > n:
         raise BadRequest(number_name, "more candidates than n need reranking, which is off", code="conflict")
 

@@ -1,5 +1,7 @@
 """Shared habits of the wire models: extra keys are collected, never forbidden; `stream_options` and `stop` are alike.
 
+Types are strict: neither `true` nor `"8"` is a number (a whole number stands for a float).
+
 Refuses nothing by itself except wrong types and numbers out of range; what is unsupported is refused by name in
 `server/translate`.
 """
@@ -8,28 +10,38 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Penalty = Annotated[float, Field(ge=-2.0, le=2.0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+def _number_or_auto(value: Any) -> Any:
+    """One message where pydantic would have one for each member of the union."""
+    if value != "auto" and type(value) is not int:
+        raise ValueError('must be a whole number, or "auto"')
+    return value
+
+
+CountOrAuto = Annotated[Count | Literal["auto"], BeforeValidator(_number_or_auto)]
+
+
 class Wire(BaseModel):
     """A request body; keys nobody knows are kept in `model_extra` and named in a header."""
 
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, strict=True)
 
 
 class Closed(BaseModel):
     """A part of a request body in which an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class StreamOptions(Wire):
     """OpenAI's `stream_options`."""
 
-    include_usage: StrictBool = False
+    include_usage: bool = False
     include_obfuscation: Any = None
     """OpenAI pads chunks against traffic analysis; we never do, so any value is accepted as `false`."""
 
@@ -46,7 +58,7 @@ class SamplingFields(Wire):
     min_tokens: Annotated[int, Field(ge=0)] | None = None
     stop: str | list[str] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stream: StrictBool | None = None
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
@@ -69,26 +81,26 @@ class TestsFields(Closed):
     """Wall time one candidate's whole run may take, in milliseconds."""
     memory_mb: Annotated[int, Field(ge=16)] | None = None
     """Memory one candidate may use, in MiB."""
-    visible: StrictBool = True
+    visible: bool = True
 
 
 class RerankFields(Closed):
     """`rerank`: what is asked of the reranker. Names of the whole API; those not built yet are refused by name."""
 
     method: str | None = None
-    num_candidates: Count | Literal["auto"] | None = None
+    num_candidates: CountOrAuto | None = None
     """`auto`: as many as the evidence asks for, in growing stages."""
     max_candidates: Count | None = None
     """The most that `auto` samples."""
-    generate_tests: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
+    generate_tests: Annotated[int, Field(ge=0, le=100)] | None = None
     """How many tests the model writes itself, to compare candidates by."""
-    plans: Annotated[int, Field(strict=True, ge=0, le=8)] | None = None
+    plans: Annotated[int, Field(ge=0, le=8)] | None = None
     """How many plans a chat model is asked for; those that lead to the visible examples' results are coded from."""
-    repair_rounds: Annotated[int, Field(strict=True, ge=0, le=4)] | None = None
+    repair_rounds: Annotated[int, Field(ge=0, le=4)] | None = None
     """How often candidates that all fail the visible tests are sampled again with what failed."""
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
     top_p: Annotated[float, Field(ge=1e-6, le=1.0)] | None = None
-    include_greedy: StrictBool | None = None
+    include_greedy: bool | None = None
     dedupe: str | None = None
     tests: TestsFields | None = None
     examples: str | None = None
@@ -98,7 +110,7 @@ class RerankFields(Closed):
     return_: str | None = Field(default=None, alias="return")
     profile: Any = None
     verifier: Literal["default"] | None = None
-    """The loaded one; it says with which verifier `method: "verifier"` chooses."""
+    """The loaded one: its score of every choice is told, whatever the method."""
     suite_id: Any = None
 
 

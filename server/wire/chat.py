@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, StrictBool
+from pydantic import Field
 
 from server.wire.base import Count, SamplingFields, Wire
 
@@ -28,7 +28,7 @@ class ChatRequest(SamplingFields):
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: Count | None = None
-    logprobs: StrictBool | None = None
+    logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0)] | None = None
     tools: Any = None
     tool_choice: Any = None

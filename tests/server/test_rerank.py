@@ -152,6 +152,60 @@ async def test_what_cannot_be_honoured_is_refused_by_name(server: Setup, body: d
     assert error_of(reply)["param"] == param
 
 
+@pytest.mark.parametrize(
+    ("headers", "body", "param"),
+    [
+        ({}, {"rerank": {"method": "off", "num_candidates": "auto"}}, "rerank.num_candidates"),
+        ({}, {"rerank": {"method": "off", "num_candidates": "auto"}, "n": 20}, "rerank.num_candidates"),
+        ({"X-Rerank": "vibes"}, {}, "X-Rerank"),
+        ({"X-Rerank": "vibes"}, {"rerank": {"method": "moods"}}, "rerank.method"),
+        ({"X-Rerank": "verifier"}, {}, "X-Rerank"),
+        ({}, {"model": f"{MODEL}+auto0"}, "model"),
+    ],
+)
+async def test_what_is_wrong_is_blamed_on_who_said_it(
+    server: Setup, headers: dict[str, str], body: dict[str, Any], param: str
+) -> None:
+    assert error_of(await server.complete(headers=headers, **body))["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"n": True}, "n"),
+        ({"n": "8"}, "n"),
+        ({"temperature": "0.5"}, "temperature"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"seed": "1"}, "seed"),
+        ({"best_of": True}, "best_of"),
+        ({"logprobs": True}, "logprobs"),
+        ({"logit_bias": {"1": True}}, "logit_bias"),
+        ({"stream": "true"}, "stream"),
+        ({"rerank": {"num_candidates": True}}, "rerank.num_candidates"),
+        ({"rerank": {"num_candidates": "8"}}, "rerank.num_candidates"),
+        ({"rerank": {"num_candidates": "AUTO"}}, "rerank.num_candidates"),
+        ({"rerank": {"deadline_ms": True}}, "rerank.deadline_ms"),
+        ({"rerank": {"tests": {"code": "assert 1", "timeout_ms": "9"}}}, "rerank.tests.timeout_ms"),
+    ],
+)
+async def test_neither_booleans_nor_strings_are_numbers(server: Setup, body: dict[str, Any], param: str) -> None:
+    error = error_of(await server.complete(**body))
+    assert str(error["param"]).startswith(param)
+    assert param != "rerank.num_candidates" or error["message"].endswith('must be a whole number, or "auto"')
+
+
+async def test_whole_numbers_stand_for_floats(server: Setup) -> None:
+    reply = await server.complete(temperature=1, top_p=1, rerank={"temperature": 1, "deadline_ms": 60000})
+    assert reply.status_code == 200, reply.text
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+async def test_the_passing_are_counted_in_whatever_order_the_prompts_come(server: Setup, swapped: bool) -> None:
+    prompts = ["hello", 'def one():\n    """One.\n\n    >>> one()\n    1\n    """\n']
+    body = (await server.complete(prompts[::-1] if swapped else prompts)).json()
+    assert body["rerank"]["num_passing"] is not None
+
+
 async def test_neutral_values_of_what_is_not_built_pass(server: Setup) -> None:
     neutral = {"profile": None, "verifier": None, "generate_tests": 0, "repair_rounds": 0, "suite_id": None}
     assert (await server.complete(rerank={**neutral, "tests": None})).status_code == 200

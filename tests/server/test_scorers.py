@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from engine import EngineError, InvalidModel, ModelNotFound, find_verifier
+from reranker import LEARNED
 from server import Config, create_app
 from server.scorers import BUNDLED, load_scorers
 
@@ -56,15 +57,17 @@ def test_a_broken_one_is_left_out_with_a_warning_and_refused_where_it_was_named(
         assert not load_scorers(config(tmp_path), SERVED).scorers
     assert "model.bin" in caplog.text
     for name in (BUNDLED, str(broken)):
-        with pytest.raises(InvalidModel, match=r"model\.bin"):
+        with pytest.raises(InvalidModel, match=r"^reranker\.verifier: .*model\.bin"):
             load_scorers(config(tmp_path, verifier=name), SERVED)
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFound, match=BUNDLED):
+    with pytest.raises(ModelNotFound, match=f"^reranker.verifier: .*{BUNDLED}"):
         load_scorers(config(tmp_path, verifier="mine"), SERVED)
-    with pytest.raises(EngineError):
+    with pytest.raises(ModelNotFound, match=r"^reranker\.discriminator: "):
         load_scorers(config(tmp_path, discriminator="mine"), SERVED)
+    with pytest.raises(EngineError, match=r"^reranker\.discriminator: "):  # it was trained to read results
+        load_scorers(config(tmp_path, discriminator=BUNDLED), SERVED)
     wanting = Config.model_validate({"state_dir": tmp_path, "server": {"default_method": "verifier"}})
     with pytest.raises(ModelNotFound, match=r"server\.default_method"):
         load_scorers(wanting, "another:1b-int8.r0")
@@ -74,15 +77,22 @@ async def test_a_request_chooses_by_it(serve: Serve, tmp_path: Path) -> None:
     async with serve() as setup:
         refused = await setup.complete(rerank={"verifier": "default"})
         assert error_of(refused)["param"] == "rerank.verifier"
-        assert error_of(await setup.complete(rerank={"method": "verifier"}))["param"] == "rerank.method"
+        for method in LEARNED:
+            error = error_of(await setup.complete(rerank={"method": method}))
+            assert error["param"] == "rerank.method"
+            setting = "discriminator" if method == "discriminator" else "verifier"
+            assert error["message"].endswith(f"none is loaded; the setting reranker.{setting} loads one")
         loaded = load_scorers(config(tmp_path), SERVED)
         transport = httpx.ASGITransport(create_app(replace(setup.parts, loaded=loaded)))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            for method in ("verifier", "features"):
+            off = {"method": "off", "verifier": "default"}
+            refused = await client.post("/v1/completions", json={"prompt": "hello", "rerank": off})
+            assert error_of(refused)["param"] == "rerank.verifier"
+            for method in ("verifier", "features", "likelihood", "auto"):
                 rerank = {"method": method, "num_candidates": 4, "verifier": "default"}
                 body = (await client.post("/v1/completions", json={"prompt": "hello", "rerank": rerank})).json()
                 assert body["rerank"]["status"] == "complete"
-                assert body["rerank"]["method"] == method
+                assert body["rerank"]["method"] == method or method == "auto"
                 assert body["choices"][0]["rerank"]["verifier"] < 0  # a logarithm
             names = [model["id"] for model in (await client.get("/v1/models")).json()["data"]]
             assert "scripted:1m-none.r2+verifier8" in names
