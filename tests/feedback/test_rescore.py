@@ -168,3 +168,11 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         assert done.exit_code == 1
         assert f"'{out}'" in done.output
         assert ".tmp" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("dedupe", "method", "looked"), [("ast", "b4", True), ("ast", "off", False), ("off", "b4", False)]
+)
+def test_whether_equal_programs_were_looked_for_is_known_again(dedupe: str, method: str, looked: bool) -> None:
+    record = replace(exchange(1), method=method, options={"dedupe": dedupe})
+    assert {candidate.deduped for candidate in candidates_of(record)} == {looked}

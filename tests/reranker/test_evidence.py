@@ -20,6 +20,13 @@ def test_equal_programs_are_found_by_their_ast_where_nobody_looked() -> None:
     assert groups(given(), [first, second, third]) == [0, 1, 0]
 
 
+def test_where_equal_programs_were_looked_for_nothing_is_parsed_again() -> None:
+    first, second, cut = (replace(each, text="    return 0\n", deduped=True) for each in made("", "", ""))
+    cut = replace(cut, finish_reason="cancelled", deduped=False)
+    assert groups(given(), [first, second, cut]) == [0, 1, 2]
+    assert groups(given(), [first, replace(second, deduped=False)]) == [0, 0]
+
+
 def test_a_copy_whose_original_is_not_here_stands_with_its_like() -> None:
     _, second, third = made("", "", "", copies=[None, 0, 0])
     assert groups(given(), [second, third]) == [0, 0]
