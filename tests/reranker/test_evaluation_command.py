@@ -211,6 +211,7 @@ def test_given_samples_are_judged(folder: Path) -> None:
         (("--url", "http://127.0.0.1:9/v1", "--api-key", "k\n"), "api_key: must be ASCII"),
         (("--json", "nowhere/x.json"), "json: nowhere is no folder"),
         (("--html", "."), "html: . is a folder"),
+        (("--pool", "pool.jsonl.gz"), "pool: pool.jsonl.gz would be compressed; lines are appended"),
         (("--test-cpu-s", "nan"), "test_cpu_s: must be over 0"),
         (("--engine", "abacus"), "engine.type: no engine is called 'abacus'"),
         (("--config", "nowhere.toml"), "config: nowhere.toml: "),
