@@ -83,7 +83,7 @@ async def work(asked: Asked, on_start: OnStart, on_record: Callable[[Record], No
         await sandbox.probe()
         async with _source(asked, suite, sandbox) as source:
             if asked.pool is not None:
-                source = KeepingSource(source, asked.pool)
+                source = KeepingSource(source, asked.pool, suite.content_hash)
             return await _measured(asked, suite, source, sandbox, on_start, on_record)
     finally:
         await sandbox.aclose()
