@@ -6,6 +6,7 @@ from hypothesis import given as for_any
 from hypothesis import strategies as st
 
 from reranker.evidence import FAILED, Weights, behaviours, consensus_sets, groups, scores, weights_of
+from reranker.scorers import create_scorer
 from sandbox import Outcome, Status, TestOutcome
 from tests.reranker.scored import given, made, ran
 
@@ -70,6 +71,11 @@ def test_the_cost_of_a_run_is_shared_by_its_copies() -> None:
     candidates = [replace(c, trial=ran("1", wall_s=0.6)) for c in made("1", "1", "1", copies=[None, 0, None])]
     assert [s.cost_s for s in scores(candidates, [1.0, None, 2.0], ["", "why", ""])] == [0.3, 0.3, 0.6]
     assert [s.reason for s in scores(candidates, [1.0, None, 2.0], ["", "why", ""])] == ["", "why", ""]
+
+
+async def test_so_is_that_of_the_suite() -> None:
+    candidates = [replace(c, outcome=ran("1", wall_s=0.6)) for c in made("1", "1", "1", copies=[None, 0, None])]
+    assert [s.cost_s for s in await create_scorer("examples").score(given(), candidates)] == [0.3, 0.3, 0.6]
 
 
 @for_any(st.lists(st.text("10?", min_size=3, max_size=3), max_size=12))
