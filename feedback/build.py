@@ -98,10 +98,12 @@ def candidates_of(exchange: Exchange) -> tuple[Candidate, ...]:
     Of the tokens only their number and mean log-probability are logged: each of them stands for the mean here. Raises
     `InvalidExchange` for an outcome that cannot be read.
     """
-    return tuple(_candidate_of(stored) for stored in sorted(exchange.candidates, key=lambda stored: stored.index))
+    deduped = exchange.options.get("dedupe") == "ast" and exchange.method != "off"
+    in_order = sorted(exchange.candidates, key=lambda stored: stored.index)
+    return tuple(_candidate_of(stored, deduped=deduped) for stored in in_order)
 
 
-def _candidate_of(stored: StoredCandidate) -> Candidate:
+def _candidate_of(stored: StoredCandidate, *, deduped: bool) -> Candidate:
     tokens: tuple[TokenLogprob, ...] = ()
     if stored.mean_logprob and stored.sum_logprob is not None:
         tokens = (TokenLogprob(0, "", stored.mean_logprob),) * max(1, round(stored.sum_logprob / stored.mean_logprob))
@@ -117,6 +119,7 @@ def _candidate_of(stored: StoredCandidate) -> Candidate:
         greedy=stored.greedy,
         repairs=stored.repairs,
         duplicate_of=stored.duplicate_of,
+        deduped=deduped,
         outcome=None if stored.outcome is None else _outcome_of(stored.outcome),
         trial=None if stored.trial is None else _outcome_of(stored.trial),
         generate_s=stored.generate_s,

@@ -6,10 +6,11 @@ UTC, ISO 8601. The file appears complete or not at all.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,7 +95,12 @@ def _with_time(data: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def replacing(out: Path) -> Iterator[IO[str]]:
-    """A file beside `out` that takes its place at the end, on disk; gone if anything goes wrong."""
+    """A file beside `out` that takes its place at the end, on disk; gone if anything goes wrong.
+
+    Raises `OSError`, naming `out`, where it cannot be written.
+    """
+    if out.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(out))
     temporary = out.with_name(f".{out.name}.{uuid4().hex}.tmp")
     try:
         with _open(temporary, "x", packed=out.suffix == ".gz") as file:
@@ -102,8 +108,11 @@ def replacing(out: Path) -> Iterator[IO[str]]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(out)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            raise OSError(error.errno, error.strerror, str(out)) from error
         raise
 
 

@@ -1,13 +1,14 @@
 """Logged candidates ranked anew, by any method, from the evidence that was kept of them. Nothing is run again.
 
 A line an exchange and method, in the format of `touchstone rank`: `{"task_id", "method", "ranking", "scores"}`; the
-`task_id` is the exchange's id. An exchange of which no text was kept is ranked by what numbers and hashes it has.
+`task_id` is the exchange's id. An exchange of which no text was kept is left out. A
+candidate's outcome is of the request's tests or of the prompt's examples, whichever ran: the other method has none.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from feedback.build import candidates_of, task_of
@@ -15,7 +16,14 @@ from feedback.errors import InvalidExchange
 from feedback.export import Logged, replacing
 from feedback.lossless import dumps
 from feedback.types import Exchange, Signal
-from reranker import METHODS, Score, UnknownMethod, create_scorer, order
+from reranker import LEARNED, METHODS, InvalidRequest, Score, UnknownMethod, create_scorer, order
+
+_SUITES = ("tests", "examples")
+_NEEDS = {
+    "auto": "decides by what a request has at hand; name the methods to rank by",
+    "off": "ranks nothing",
+    **dict.fromkeys(LEARNED, "needs a model, which is not at hand here; `touchstone rank --verifier` loads one"),
+}
 
 
 @dataclass(slots=True)
@@ -36,8 +44,10 @@ class Tally:
 
 
 def check_methods(methods: Sequence[str]) -> None:
-    """Raise `UnknownMethod` for a name that is no scorer's."""
+    """Raise `UnknownMethod` for a name that is no scorer's, `InvalidRequest` for one that cannot score here."""
     for method in methods:
+        if method in _NEEDS:
+            raise InvalidRequest("method", f"{method!r} {_NEEDS[method]}; known here: {', '.join(METHODS)}")
         if method not in METHODS:
             raise UnknownMethod("method", f"unknown method {method!r}; known: {', '.join(METHODS)}")
 
@@ -67,6 +77,8 @@ async def _rescored(exchange: Exchange, signals: tuple[Signal, ...], tally: Tall
             tally.unscored += 1
             return ""
         raise InvalidExchange(f"exchange {exchange.id}: {error}") from error
+    if tally.method in _SUITES and tally.method != _suite_of(exchange):
+        candidates = tuple(replace(candidate, outcome=None) for candidate in candidates)
     scores = await create_scorer(tally.method).score(task, candidates)
     places = order(candidates, scores)
     if all(score.value is None for score in scores):
@@ -74,6 +86,20 @@ async def _rescored(exchange: Exchange, signals: tuple[Signal, ...], tally: Tall
     else:
         _count(tally, exchange, signals, candidates[places[0]].text)
     return _line(exchange, tally.method, [candidates[place].index for place in places], scores)
+
+
+def _suite_of(exchange: Exchange) -> str:
+    """Which suite ran: the request's `tests` or the prompt's `examples`; empty where the record does not say.
+
+    The method that was asked for or decided says it, but for the learned ones, which are shown either. Examples are
+    always calls.
+    """
+    if exchange.suite is None:
+        return ""
+    for method in (exchange.options.get("method"), exchange.method):
+        if method in _SUITES:
+            return method
+    return "tests" if exchange.suite["form"] != "calls" or exchange.options.get("examples") == "off" else ""
 
 
 def _count(tally: Tally, exchange: Exchange, signals: tuple[Signal, ...], first: str) -> None:

@@ -5,7 +5,7 @@ RerankError
 ├── UnknownMethod       no scorer of that name; lists the known ones
 ├── JudgeFailed         the judge failed and the request asked for no fallback
 ├── InvalidQuestions    a verifier's training file cannot be used; names the line and the field
-├── InvalidVerifier     a verifier's file of features is faulty; names the file
+├── InvalidVerifier     a verifier is faulty, or of the other kind; names the file or folder
 └── NoCandidates        the engine ended without a single candidate
 """
 
@@ -53,4 +53,4 @@ class InvalidQuestions(RerankError):
 
 
 class InvalidVerifier(RerankError):
-    """A verifier's file of features is faulty."""
+    """A verifier's file of features is faulty, or it was trained for the other use: with or without results."""

@@ -65,11 +65,13 @@ class Weights:
 def groups(task: Task, candidates: Sequence[Candidate]) -> list[int]:
     """For each candidate, the position of the first that is the same program.
 
-    By `duplicate_of`; where nobody marked any, by `program_key` of the programs, which parses them: off the event loop
-    where they are large (`size_of`).
+    By `duplicate_of`, where equal programs were looked for (`deduped`; nobody looks for half a program's, which a
+    cancelled one is) or somebody marked any; else by `program_key`, which parses them: off the event loop where they
+    are large (`size_of`).
     """
     keys: list[object]
-    if any(candidate.duplicate_of is not None for candidate in candidates):
+    marked = any(candidate.duplicate_of is not None for candidate in candidates)
+    if marked or all(candidate.deduped or candidate.finish_reason == "cancelled" for candidate in candidates):
         keys = [candidate.original for candidate in candidates]
     else:
         programs = (extract(task, candidate.text).program for candidate in candidates)

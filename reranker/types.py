@@ -103,6 +103,8 @@ class Candidate:
     """The candidate that it was asked to mend."""
     duplicate_of: int | None = None
     """The earlier candidate whose program has the same AST; its outcome is shared."""
+    deduped: bool = False
+    """Equal programs were looked for: without `duplicate_of` it is the first of its kind."""
     outcome: Outcome | None = None
     """Of the suite."""
     trial: Outcome | None = None

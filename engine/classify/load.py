@@ -10,6 +10,7 @@ from engine.classify.ct2 import Ct2Classifier
 from engine.classify.hf import HfClassifier
 from engine.classify.manifest import read_verifier
 from engine.errors import InvalidModel, ModelNotFound
+from engine.models.manifest import MANIFEST_NAME
 
 BUNDLED = Path(str(files("engine"))) / "bundled" / "verifiers"
 _BEST_FIRST = ("int8", "float32")
@@ -20,16 +21,18 @@ def verifiers_in(state_dir: Path | str) -> dict[str, Path]:
     """Folders of every complete verifier by id: those of the state folder before the bundled ones."""
     found: dict[str, Path] = {}
     for root in (Path(state_dir) / "verifiers", BUNDLED):
-        for path in sorted(root.glob("[!.]*/manifest.json")):
+        for path in sorted(root.glob(f"[!.]*/{MANIFEST_NAME}")):
             found.setdefault(path.parent.name, path.parent)
     return found
 
 
 def find_verifier(name: str, state_dir: Path | str) -> Path:
-    """A folder by its path, or by its id. Raises `ModelNotFound`, listing the known ones."""
-    if (Path(name) / "manifest.json").is_file():
+    """A folder by its path, or by its id. Raises `ModelNotFound`: the folder has no manifest, or which ids are known."""
+    if (Path(name) / MANIFEST_NAME).is_file():
         return Path(name)
     known = verifiers_in(state_dir)
+    if name not in known and name and Path(name).is_dir():
+        raise ModelNotFound(f"{name}: no verifier in this folder: {MANIFEST_NAME} is missing")
     if name not in known:
         raise ModelNotFound(f"no verifier {name!r}; known: {', '.join(known) or 'none'}")
     return known[name]

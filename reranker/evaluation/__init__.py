@@ -3,6 +3,7 @@
 A second door of `reranker`, which does not import it (docs/decisions/0020). `evaluate` is the story; start there.
 """
 
+from reranker.evaluation.beside import begun, check_same_run, whole_lines
 from reranker.evaluation.compare import Comparison, Difference, compare
 from reranker.evaluation.errors import (
     DifferentRun,
@@ -69,8 +70,10 @@ __all__ = [
     "UnknownSuite",
     "UnreadableFile",
     "UnsupportedProblem",
+    "begun",
     "best_of_k",
     "canonical",
+    "check_same_run",
     "check_supported",
     "compare",
     "default_ks",
@@ -87,6 +90,7 @@ __all__ = [
     "read_samples",
     "report_data",
     "task_of",
+    "whole_lines",
     "write_json",
     "write_problems",
 ]

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from reranker.evaluation.beside import begun, check_same_run, whole_lines
 from reranker.evaluation.errors import InvalidSetting
+from reranker.evaluation.files import check_writable
 from reranker.evaluation.problem import Problem
 from reranker.evaluation.settings import Settings, SourceInfo
 from reranker.evaluation.sources import Sampled, Source
 from sandbox import is_python
 
+_KIND = "touchstone pool"
+
 
 class KeepingSource:
     """Another source's samples, a line a problem appended to a file before they are judged.
 
-    A problem that is there already, as after a run that went on, is not written again.
+    A problem that is there already, as after a run that went on, is not written again. All lines are samples of one
+    suite, from one source, by the same settings: the file beside says which.
     """
 
-    def __init__(self, source: Source, path: Path) -> None:
-        """Raises `InvalidSetting` where the file is there and is no pool, or cannot be written."""
-        self._source, self._path = source, path
+    def __init__(self, source: Source, path: Path, suite: str) -> None:
+        """`suite`: its content hash. Raises `InvalidSetting` where the file is no pool, or cannot be written."""
+        self._source, self._path, self._suite = source, path, suite
         self._known = _known(path)
 
     @property
@@ -34,8 +40,12 @@ class KeepingSource:
         return self._source.has(problem)
 
     def check(self, settings: Settings) -> None:
-        """See `Source`."""
+        """See `Source`. Raises `DifferentRun`, too, for a file that was begun with others."""
         self._source.check(settings)
+        sampling = {name: value for name, value in settings.identity().items() if name != "test_cpu_s"}
+        source = {f"source.{name}": value for name, value in asdict(self.info).items()}
+        identity = {"suite": self._suite, **source, **sampling}
+        check_same_run(self._path, identity, kind=_KIND, begun=begun(self._path))
 
     async def sample(self, problem: Problem, settings: Settings) -> Sampled:
         """See `Source`."""
@@ -64,9 +74,8 @@ def _line(problem: Problem, sampled: Sampled) -> dict[str, Any]:
 
 
 def _known(path: Path) -> set[str]:
+    check_writable("pool", path)
     try:
-        if not path.exists():
-            path.touch()
-        return {json.loads(line)["task_id"] for line in path.read_text("utf-8").splitlines() if line.strip()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {json.loads(line)["task_id"] for line in whole_lines(path) if line.strip()}
+    except (ValueError, KeyError, TypeError) as error:
         raise InvalidSetting("pool", f"{path} is no pool that could be added to: {error!r}") from error

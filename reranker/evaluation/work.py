@@ -68,6 +68,8 @@ class Asked:
             _refuse({"pool": self.pool}, "is for what is sampled; these samples are in a file already")
             given = placed | {**self.engine} | {**self.sampling} | {"greedy": self.greedy or None}
             _refuse(given, "is about sampling; with --samples nothing is sampled")
+        if self.pool is not None and self.pool.suffix == ".gz":
+            raise InvalidSetting("pool", f"{self.pool} would be compressed; lines are appended as they come, as text")
         if self.concurrency is not None and self.concurrency < 1:
             raise InvalidSetting("concurrency", "must be at least 1")
 
@@ -81,7 +83,7 @@ async def work(asked: Asked, on_start: OnStart, on_record: Callable[[Record], No
         await sandbox.probe()
         async with _source(asked, suite, sandbox) as source:
             if asked.pool is not None:
-                source = KeepingSource(source, asked.pool)
+                source = KeepingSource(source, asked.pool, suite.content_hash)
             return await _measured(asked, suite, source, sandbox, on_start, on_record)
     finally:
         await sandbox.aclose()

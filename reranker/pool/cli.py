@@ -21,7 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Rank completions that are given, by every method or some, and say what each method is worth and costs.",
 )
-Verifier = Annotated[str | None, typer.Option(help="Folder or id of one, for the methods verifier and features.")]
+Verifier = Annotated[
+    str | None, typer.Option(help="Folder or id of one, for the methods verifier and features, or discriminator.")
+]
 _INTERRUPTED = 130
 
 

@@ -137,6 +137,7 @@ def _candidates(row: Row, cut: list[tuple[Extracted, bytes]]) -> tuple[tuple[Can
                 tokens=tokens,
                 token_count=len(tokens),
                 duplicate_of=None if original == index else original,
+                deduped=True,
             )
         )
     return tuple(candidates), programs

@@ -18,6 +18,11 @@ TEMPERATURES = tuple(4.0**power for power in range(8))
 """That a posterior can be softened by."""
 _SUITES = ("examples", "tests")
 _LIKELIHOODS = ("likelihood", "likelihood_sum")
+_MODELS = {
+    "verifier": "a verifier that reads execution results",
+    "features": "a verifier with a model of execution features",
+    "discriminator": "a verifier trained with --no-execution",
+}
 _ALL_EVIDENCE: frozenset[Evidence] = frozenset({"suite", "tests", "inputs"})
 _MISSING = {
     "examples": "a prompt that shows examples; a file of --problems may have those of the original prompts",
@@ -102,7 +107,7 @@ def chosen(asked: Sequence[str], has: Has) -> tuple[tuple[str, ...], dict[str, s
             names |= dict.fromkeys([each for each, why in lacking.items() if not why] + [AUTO])
             continue
         if name in LEARNED and name not in has.loaded:
-            raise InvalidSetting("method", f"{name!r} needs a model of its own; give --verifier")
+            raise InvalidSetting("method", f"{name!r} needs {_MODELS[name]}; give its folder or id as --verifier")
         if name not in (AUTO, *METHODS, *LEARNED):
             raise InvalidSetting("method", f"{name!r} is unknown; known: {', '.join((ALL, AUTO, *METHODS, *LEARNED))}")
         if name != AUTO and (why := has.lacks(name)):

@@ -6,17 +6,16 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from reranker.evaluation.beside import check_same_run
 from reranker.evaluation.errors import DifferentRun, UnreadableFile
-from reranker.evaluation.files import translated, write_json
+from reranker.evaluation.files import translated
 from reranker.pool.ranking import Ranked
 
-KIND, SCHEMA_VERSION = "touchstone ranking", 1
+KIND = "touchstone ranking"
 _FIELDS = {"task_id": str, "method": str, "ranking": list, "scores": list}
 
 
@@ -44,7 +43,7 @@ class OutFile:
                 file.seek(0)
                 data = file.read()
             whole = data.rfind(b"\n") + 1
-            _check_same(path, identity, begun=bool(whole))
+            check_same_run(path, identity, kind=KIND, begun=bool(data))
             lines = dict(_parsed(line, f"{path}:{n}") for n, line in enumerate(data[:whole].splitlines(), 1))
             file.truncate(whole)
         except BaseException:
@@ -94,37 +93,6 @@ def as_line(ranked: Ranked) -> dict[str, Any]:
     return line if ranked.by == (ranked.method,) else line | {"by": list(ranked.by)}
 
 
-def run_file(path: Path) -> Path:
-    """The file beside `path` that says what it was made of."""
-    return path.with_name(path.name + ".run.json")
-
-
-def _check_same(path: Path, identity: Mapping[str, Any], *, begun: bool) -> None:
-    beside = run_file(path)
-    if not begun:
-        made = {"created_at": datetime.now(UTC).isoformat(timespec="seconds"), "touchstone": _version()}
-        with translated(beside):
-            write_json(beside, {"kind": KIND, "schema_version": SCHEMA_VERSION, **made, **identity})
-        return
-    with translated(beside):
-        text = beside.read_text("utf-8") if beside.exists() else ""
-    if not text:
-        raise UnreadableFile(str(path), f"is no file of rankings that can be gone on with: {beside.name} is missing")
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise UnreadableFile(str(beside), f"is not JSON: {error}") from error
-    if not isinstance(found, dict) or (found.get("kind"), found.get("schema_version")) != (KIND, SCHEMA_VERSION):
-        raise UnreadableFile(str(beside), f"does not say {KIND!r}, version {SCHEMA_VERSION}")
-    differences = [
-        f"{name}: {found.get(name)!r} there, {value!r} here"
-        for name, value in identity.items()
-        if found.get(name) != value
-    ]
-    if differences:
-        raise DifferentRun(f"{path} belongs to another run: {'; '.join(differences)}")
-
-
 def _parsed(line: bytes, where: str) -> tuple[tuple[str, str], dict[str, Any]]:
     try:
         data = json.loads(line)
@@ -136,10 +104,3 @@ def _parsed(line: bytes, where: str) -> tuple[tuple[str, str], dict[str, Any]]:
         if not isinstance(data.get(name), kind):
             raise UnreadableFile(where, f"{name}: is missing, or not a {'text' if kind is str else 'list'}")
     return (data["task_id"], data["method"]), data
-
-
-def _version() -> str:
-    try:
-        return version("touchstone")
-    except PackageNotFoundError:
-        return "0+unknown"

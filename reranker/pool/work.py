@@ -146,11 +146,11 @@ async def _sandbox(asked: Asked) -> AsyncIterator[CachedSandbox | None]:
 
 @contextlib.asynccontextmanager
 async def _loaded(asked: Asked) -> AsyncIterator[Loaded]:
-    """The verifier that is asked for, as scorers."""
+    """The verifier or discriminator that is asked for, as scorers."""
     loaded = Loaded()
     try:
         if asked.verifier is not None:
-            await asyncio.to_thread(loaded.add_verifier, _verifier_folder(asked.verifier))
+            await asyncio.to_thread(loaded.add, _verifier_folder(asked.verifier))
         yield loaded
     finally:
         await loaded.aclose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -17,13 +18,16 @@ class OutcomeScorer:
 
     async def score(self, task: Task, candidates: Sequence[Candidate]) -> list[Score]:
         """See `Scorer.score`."""
-        return [_from_outcome(candidate) for candidate in candidates]
+        sharing = Counter(candidate.original for candidate in candidates)
+        return [_from_outcome(candidate, sharing[candidate.original]) for candidate in candidates]
 
 
-def _from_outcome(candidate: Candidate) -> Score:
+def _from_outcome(candidate: Candidate, sharing: int) -> Score:
+    """One program's run is shared out among its duplicates."""
     outcome, cls = candidate.outcome, candidate.program_class
     if outcome is None or cls is None:
         return Score(None, "not run")
+    cost_s = outcome.wall_s / sharing
     if cls is ProgramClass.PASS:
-        return Score(1.0, cost_s=outcome.wall_s)
-    return Score(outcome.passed / len(outcome.tests) if outcome.tests else 0.0, cost_s=outcome.wall_s)
+        return Score(1.0, cost_s=cost_s)
+    return Score(outcome.passed / len(outcome.tests) if outcome.tests else 0.0, cost_s=cost_s)

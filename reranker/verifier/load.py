@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine import FEATURES_NAME, Classifier, ModelNotFound, load_classifier
+from engine import FEATURES_NAME, Classifier, ModelNotFound, load_classifier, read_verifier
 from reranker.base import Scorer
+from reranker.errors import InvalidVerifier
 from reranker.verifier.logistic import read_features
 from reranker.verifier.scorers import DiscriminatorScorer, TextJudge, VerifierScorer
 
@@ -18,11 +19,21 @@ class Loaded:
     scorers: dict[str, Scorer] = field(default_factory=dict)
     classifiers: list[Classifier] = field(default_factory=list)
 
+    def add(self, folder: Path) -> None:
+        """As what its manifest says that it was trained: verifier or discriminator. Blocks; raises as these do."""
+        if read_verifier(folder).execution:
+            self.add_verifier(folder)
+        else:
+            self.add_discriminator(folder)
+
     def add_verifier(self, folder: Path) -> None:
         """Its text verifier as `verifier`, the one of execution features as `features`; alone, that one is both.
 
-        Blocks. Raises the engine's errors and `InvalidVerifier`, naming the file that cannot be used.
+        Blocks. Raises the engine's errors and `InvalidVerifier`, naming the file that cannot be used, or a folder that
+        holds a discriminator.
         """
+        if not read_verifier(folder).execution:
+            raise InvalidVerifier(f"{folder}: trained without execution results; it is a discriminator")
         found: dict[str, Scorer] = {}
         if (folder / FEATURES_NAME).is_file():
             found["features"] = VerifierScorer.of_features(read_features(folder / FEATURES_NAME))

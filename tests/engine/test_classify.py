@@ -206,6 +206,9 @@ def test_a_verifier_is_found_by_path_or_id(roberta: Path, tmp_path: Path) -> Non
     assert find_verifier("mine", tmp_path) == tmp_path / "verifiers" / "mine"
     with pytest.raises(ModelNotFound, match=r"known: .*mine"):
         find_verifier("yours", tmp_path)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(ModelNotFound, match=r"bare: .*manifest\.json is missing"):
+        find_verifier(str(tmp_path / "bare"), tmp_path)
 
 
 def test_batches_are_of_like_length_and_bounded() -> None:

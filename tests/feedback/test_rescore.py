@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 from engine import Scripted, ScriptedEngine, Text
 from feedback import SqlStore, candidates_of, exchange_from, task_of, without_text
 from feedback.cli import app
-from reranker import Options, Ranking, Task, best_of_n, create_scorer
+from feedback.rescore import check_methods
+from feedback.suites import suite_to_data
+from reranker import InvalidRequest, Options, Ranking, Task, best_of_n, create_scorer
 from reranker.trials import writing_prompt
-from sandbox import LocalSandbox
+from sandbox import AssertSuite, Call, CallSuite, LocalSandbox
 from tests.feedback.records import exchange, signal
 
 HEADER = 'def f(x):\n    """Add one.\n\n    >>> f(0)\n    1\n    """\n'
@@ -123,3 +125,54 @@ def test_an_unknown_method_is_refused_before_anything_is_read(tmp_path: Path) ->
     done = run("rescore", "--out", tmp_path / "out.jsonl", "--method", "vibes", "--state-dir", tmp_path)
     assert done.exit_code == 2
     assert "likelihood" in done.output
+
+
+@pytest.mark.parametrize("method", ["auto", "verifier", "features", "discriminator", "off"])
+def test_a_method_that_cannot_score_here_is_known_and_refused(tmp_path: Path, method: str) -> None:
+    with pytest.raises(InvalidRequest, match="known here: likelihood") as caught:
+        check_methods([method])
+    assert "unknown" not in str(caught.value)
+    assert run("rescore", "--out", tmp_path / "o", "--method", method, "--state-dir", tmp_path).exit_code == 2
+
+
+CALLS = suite_to_data(CallSuite(calls=(Call(function="f", args=(0,), expected=1),)))
+ASSERTS = suite_to_data(AssertSuite(code="assert f(0) == 1"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "decided", "suite", "ran"),
+    [
+        ("auto", "tests", CALLS, "tests"),
+        ("auto", "examples", CALLS, "examples"),
+        ("examples", "likelihood", CALLS, "examples"),
+        ("verifier", "verifier", ASSERTS, "tests"),
+        ("verifier", "verifier", CALLS, ""),
+    ],
+)
+def test_an_outcome_is_of_tests_or_of_examples(
+    tmp_path: Path, asked: str, decided: str, suite: dict[str, Any], ran: str
+) -> None:
+    record = replace(exchange(1), suite=suite, method=decided, options={"method": asked})
+    fill(tmp_path / "touchstone.db", record)
+    out = tmp_path / "out.jsonl"
+    done = run("rescore", "--out", out, "--method", "examples", "--method", "tests", "--state-dir", tmp_path)
+    assert done.exit_code == 0, done.output
+    scored = {line["method"] for line in map(json.loads, out.read_text().splitlines()) if line["scores"] != [None] * 3}
+    assert scored == ({ran} if ran else set())
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    fill(tmp_path / "touchstone.db", exchange(1))
+    for out in (tmp_path / "nowhere" / "out.jsonl", tmp_path):
+        done = run("rescore", "--out", out, "--method", "likelihood", "--state-dir", tmp_path)
+        assert done.exit_code == 1
+        assert f"'{out}'" in done.output
+        assert ".tmp" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("dedupe", "method", "looked"), [("ast", "b4", True), ("ast", "off", False), ("off", "b4", False)]
+)
+def test_whether_equal_programs_were_looked_for_is_known_again(dedupe: str, method: str, looked: bool) -> None:
+    record = replace(exchange(1), method=method, options={"dedupe": dedupe})
+    assert {candidate.deduped for candidate in candidates_of(record)} == {looked}

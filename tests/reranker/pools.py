@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine import FEATURES_NAME, find_verifier, seal_verifier
 from reranker.evaluation import Problem, write_problems
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,3 +81,12 @@ def run(folder: Path, *args: str) -> tuple[int, str, str]:
 def read_lines(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     return {(line["task_id"], line["method"]): line for line in lines}
+
+
+def make_discriminator(folder: Path) -> Path:
+    """The bundled classifier, sealed as one that was trained without execution results."""
+    shutil.copytree(find_verifier("touchstone-verifier", folder), folder)
+    for name in (FEATURES_NAME, "manifest.json"):
+        (folder / name).unlink()
+    seal_verifier(folder, id=folder.name, execution=False, input_format=1, max_tokens=320)
+    return folder

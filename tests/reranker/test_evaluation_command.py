@@ -194,6 +194,24 @@ def test_given_samples_are_judged(folder: Path) -> None:
     assert "1 of 3 problems judged; 2 samples, 2 distinct" in said
 
 
+@pytest.mark.usefixtures("isolated")
+def test_a_pool_is_gone_on_with_by_the_same_settings_and_no_others(folder: Path) -> None:
+    options = ("--suite", "many.jsonl", "--pool", "pool.jsonl")
+    assert run(folder, *options, "--n", "2", "--limit", "2")[0] == 0
+    pool = folder / "pool.jsonl"
+    before = pool.read_bytes()
+    pool.write_bytes(before + b'{"task_id": "p/')
+    assert run(folder, *options, "--n", "2", "--limit", "3", "--test-cpu-s", "5")[0] == 0
+    assert pool.read_bytes().startswith(before)
+    assert sorted(json.loads(line)["task_id"] for line in pool.read_text().splitlines()) == ["p/0", "p/1", "p/2"]
+    code, _, complained = run(folder, *options, "--n", "4", "--limit", "3")
+    assert (code, complained) == (1, "touchstone eval: pool.jsonl belongs to another run: n: 2 there, 4 here\n")
+    (folder / "notes").write_text("mine")
+    code, _, complained = run(folder, "--suite", "many.jsonl", "--pool", "notes", "--n", "2")
+    assert (code, "notes.run.json is missing" in complained) == (1, True)
+    assert (folder / "notes").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -211,6 +229,7 @@ def test_given_samples_are_judged(folder: Path) -> None:
         (("--url", "http://127.0.0.1:9/v1", "--api-key", "k\n"), "api_key: must be ASCII"),
         (("--json", "nowhere/x.json"), "json: nowhere is no folder"),
         (("--html", "."), "html: . is a folder"),
+        (("--pool", "pool.jsonl.gz"), "pool: pool.jsonl.gz would be compressed; lines are appended"),
         (("--test-cpu-s", "nan"), "test_cpu_s: must be over 0"),
         (("--engine", "abacus"), "engine.type: no engine is called 'abacus'"),
         (("--config", "nowhere.toml"), "config: nowhere.toml: "),

@@ -6,6 +6,7 @@ from hypothesis import given as for_any
 from hypothesis import strategies as st
 
 from reranker.evidence import FAILED, Weights, behaviours, consensus_sets, groups, scores, weights_of
+from reranker.scorers import create_scorer
 from sandbox import Outcome, Status, TestOutcome
 from tests.reranker.scored import given, made, ran
 
@@ -18,6 +19,13 @@ def test_equal_programs_are_found_by_their_ast_where_nobody_looked() -> None:
     first, second, third = made("", "", "")
     third = replace(third, text="    return (0)  # the same as the first\n")
     assert groups(given(), [first, second, third]) == [0, 1, 0]
+
+
+def test_where_equal_programs_were_looked_for_nothing_is_parsed_again() -> None:
+    first, second, cut = (replace(each, text="    return 0\n", deduped=True) for each in made("", "", ""))
+    cut = replace(cut, finish_reason="cancelled", deduped=False)
+    assert groups(given(), [first, second, cut]) == [0, 1, 2]
+    assert groups(given(), [first, replace(second, deduped=False)]) == [0, 0]
 
 
 def test_a_copy_whose_original_is_not_here_stands_with_its_like() -> None:
@@ -63,6 +71,11 @@ def test_the_cost_of_a_run_is_shared_by_its_copies() -> None:
     candidates = [replace(c, trial=ran("1", wall_s=0.6)) for c in made("1", "1", "1", copies=[None, 0, None])]
     assert [s.cost_s for s in scores(candidates, [1.0, None, 2.0], ["", "why", ""])] == [0.3, 0.3, 0.6]
     assert [s.reason for s in scores(candidates, [1.0, None, 2.0], ["", "why", ""])] == ["", "why", ""]
+
+
+async def test_so_is_that_of_the_suite() -> None:
+    candidates = [replace(c, outcome=ran("1", wall_s=0.6)) for c in made("1", "1", "1", copies=[None, 0, None])]
+    assert [s.cost_s for s in await create_scorer("examples").score(given(), candidates)] == [0.3, 0.3, 0.6]
 
 
 @for_any(st.lists(st.text("10?", min_size=3, max_size=3), max_size=12))

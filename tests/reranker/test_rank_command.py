@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from reranker.errors import InvalidVerifier
 from reranker.evaluation import write_problems
 from reranker.pool.cli import app
+from reranker.verifier.load import Loaded
 
 from .evaluations import confined
-from .pools import PASSES, PROBLEM, begin, read_lines, row, run, write, write_pool
+from .pools import PASSES, PROBLEM, begin, make_discriminator, read_lines, row, run, write, write_pool
 
 ALL = {"examples", "majority", "static", "agreement", "agreement_sqrt", "b4", "clusters", "srank", "auto"}
 
@@ -221,3 +223,21 @@ def test_a_verifier_ranks_as_methods_of_its_own(tmp_path: Path) -> None:
     # Another verifier, or none, would mix two kinds of line in one file.
     code, _, complained = run(tmp_path, "pool.jsonl", "--problems", "problems.jsonl", "--out", "o.jsonl")
     assert (code, "verifier" in complained) == (1, True)
+
+
+@pytest.mark.usefixtures("isolated")
+def test_a_discriminator_is_no_verifier(tmp_path: Path) -> None:
+    write_pool(tmp_path, 2)
+    folder = make_discriminator(tmp_path / "quick")
+    options = ("pool.jsonl", "--problems", "problems.jsonl", "--out", "o.jsonl", "--method", "discriminator")
+    code, _, complained = run(tmp_path, *options)
+    assert (code, "trained with --no-execution; give its folder" in complained) == (1, True)
+    code, _, complained = run(tmp_path, *options[:-1], "verifier", "--verifier", str(folder))
+    assert (code, "reads execution results" in complained) == (1, True)
+    code, _, complained = run(tmp_path, *options, "--verifier", str(folder))
+    assert (code, complained) == (0, "")
+    found = read_lines(tmp_path / "o.jsonl")
+    assert {method for _, method in found} == {"discriminator"}
+    assert all(score is not None for score in found["p/0", "discriminator"]["scores"])
+    with pytest.raises(InvalidVerifier, match="quick: trained without execution results; it is a discriminator"):
+        Loaded().add_verifier(folder)

@@ -178,3 +178,11 @@ def test_a_method_without_its_evidence_is_refused_by_name_and_left_out_of_all() 
         chosen(("tests",), here)
     made_up = Has(frozenset({"examples", "inputs"}), can_run=True)
     assert set(chosen(("all",), made_up)[0]) == {"examples", "majority", "static", "clusters", "srank", "auto"}
+
+
+async def test_equal_programs_of_a_pool_are_looked_for_once() -> None:
+    header = "def f():\n"
+    task = Task(id="p", prompt=Text(header), prefix=header, entry_point="f")
+    row = Row(task_id="p", completions=("    return 1\n", "    return 1  # too\n", "    return 2\n"))
+    found = await gather(Posed(row=row, task=task), None, Wanted(suite=False, trials=False, test_cpu_s=1.0), None)
+    assert [(each.original, each.deduped) for each in found.candidates] == [(0, True), (0, True), (2, True)]

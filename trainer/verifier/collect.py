@@ -9,9 +9,9 @@ from pathlib import Path
 
 from platformdirs import user_data_dir
 
-from engine import EngineConfig, ModelStore, Sampling, build_engine
+from engine import Engine, EngineConfig, ModelStore, Sampling, build_engine
 from reranker import write_line
-from reranker.evaluation import load_suite
+from reranker.evaluation import ProblemSuite, begun, check_same_run, load_suite, whole_lines
 from sandbox import LocalSandbox
 from trainer.errors import BadQuestions
 from trainer.verifier.sample import label
@@ -32,7 +32,8 @@ async def collect(
 ) -> int:
     """Append a line for every problem that has none yet; the number of questions in the file.
 
-    Raises `BadQuestions`, and the errors of evaluation, engine, reranker and sandbox.
+    The file beside it says what it is made of. Raises `BadQuestions`, and the errors of evaluation, engine, reranker
+    and sandbox.
     """
     if out.suffix == ".gz":
         raise BadQuestions("--out: lines are appended as they come; compress the file when it is done")
@@ -46,6 +47,7 @@ async def collect(
         store = ModelStore(state_dir or Path(user_data_dir("touchstone", appauthor=False)))
         engine = await build_engine(EngineConfig(model=model), store)
         try:
+            _check_same(out, suite, engine, n, sampling)
             remaining = iter(todo)
             told(finished, total)
 
@@ -70,16 +72,26 @@ async def collect(
     return finished
 
 
+def _check_same(out: Path, suite: ProblemSuite, engine: Engine, n: int, sampling: Sampling) -> None:
+    """Raises `DifferentRun` for a file that was begun with another suite, model or way of sampling."""
+    info = engine.info
+    identity = {
+        "suite": suite.content_hash,
+        "model": info.model,
+        "dtype": info.dtype,
+        "weights": info.weights,
+        "n": n,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+    }
+    check_same_run(out, identity, kind="touchstone questions", begun=begun(out))
+
+
 def _done(out: Path) -> set[str]:
     """Ids that the file has; half a line at its end, left by a run that was killed, is cut off."""
-    if not out.exists():
-        return set()
-    text = out.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        out.write_text(whole, encoding="utf-8")
     try:
-        return {json.loads(line)["id"] for line in whole.splitlines()}
+        return {json.loads(line)["id"] for line in whole_lines(out)}
     except (ValueError, KeyError, TypeError) as error:
         raise BadQuestions(f"--out: {out} holds something else than questions") from error
 
