@@ -63,7 +63,8 @@ async def _rank(drive: Drive, status: Status, loaded: Mapping[str, Scorer]) -> R
     off = methods == ("off",)
     scores: dict[str, tuple[Score, ...]] = {}
     for name in () if off else _to_score(drive, methods):
-        before = methods[: methods.index(name)] if name in methods and name in loaded else ()
+        asked = name in drive.options.also
+        before = methods[: methods.index(name)] if name in methods and name in loaded and not asked else ()
         if not settled(candidates, scores, before, drive.options.n):  # a model is not asked what is known already
             scores[name] = await _score(drive, name, candidates, loaded)
     # A method whose model failed says nothing of anyone: the next decides.

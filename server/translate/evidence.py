@@ -76,6 +76,8 @@ def rerank_block(ask: Ask, rankings: Sequence[Ranking]) -> dict[str, Any]:
         block["num_generated_tests"] = sum(ranking.num_trials for ranking in rankings)
     if plans := [ranking.num_plans for ranking in rankings if ranking.num_plans is not None]:
         block["num_plans"] = sum(plans)
+    if any(ranking.options.repair_rounds for ranking in rankings):
+        block["num_repaired"] = sum(ranking.num_repaired for ranking in rankings)
     block["seed_honoured"] = seed_honoured(rankings)
     block["feedback_id"] = ask.id
     return block
