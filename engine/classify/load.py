@@ -27,7 +27,7 @@ def verifiers_in(state_dir: Path | str) -> dict[str, Path]:
 
 
 def find_verifier(name: str, state_dir: Path | str) -> Path:
-    """A folder by its path, or by its id. Raises `ModelNotFound`: the folder has no manifest, or which ids are known."""
+    """A folder by its path, or by its id. Raises `ModelNotFound`: it has no manifest, or which ids are known."""
     if (Path(name) / MANIFEST_NAME).is_file():
         return Path(name)
     known = verifiers_in(state_dir)
