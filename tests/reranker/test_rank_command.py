@@ -63,6 +63,7 @@ def test_every_method_ranks_every_problem_and_the_table_says_what_it_is_worth(tm
     assert rows["oracle"][1] == "100.0"
     assert "4 problems with labels, 4 of them solvable" in said
     assert "likelihood needs `logprobs` in a line of the pool" in said
+    assert "a mean over 10 draws; the oracle's is pass@k itself" in " ".join(said.split())
 
 
 @pytest.mark.usefixtures("isolated")
