@@ -229,7 +229,7 @@ class _Work:
         return Result(
             task_id=gathered.posed.row.task_id,
             position=position,
-            roots=tuple(c.index if c.duplicate_of is None else c.duplicate_of for c in gathered.candidates),
+            roots=tuple(c.original for c in gathered.candidates),
             passes=gathered.passes,
             unlabelled=gathered.unlabelled,
             ranked=ranked,
