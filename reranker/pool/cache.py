@@ -30,16 +30,18 @@ class CachedSandbox:
     """
 
     def __init__(self, inner: Sandbox, path: Path) -> None:
-        """Opens or makes the file. Raises `UnreadableFile` for one that is no cache, or cannot be written."""
+        """Opens the file where it is there; else the first run makes it.
+
+        Raises `UnreadableFile` for one that is no cache, or cannot be written.
+        """
         self._inner, self._path = inner, path
         self.ran = 0
         """Runs that the other sandbox was asked for."""
         self._suites: dict[int, tuple[Suite, str]] = {}
-        with self._translated():
-            self._file = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-            self._file.execute("PRAGMA journal_mode = WAL")
-            self._file.execute("PRAGMA synchronous = NORMAL")
-            self._file.execute(_TABLE)
+        self._connection: sqlite3.Connection | None = None
+        if path.exists():
+            with self._translated():
+                self._open()
 
     async def run(
         self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
@@ -47,7 +49,7 @@ class CachedSandbox:
         """See `Sandbox`."""
         key = self._key(program, suite, limits)
         with self._translated():
-            found = self._file.execute("SELECT body FROM outcome WHERE key = ?", (key,)).fetchone()
+            found = self._open().execute("SELECT body FROM outcome WHERE key = ?", (key,)).fetchone()
         if found is not None:
             kept = _decode(found[0])
             if on_test is not None:
@@ -57,13 +59,22 @@ class CachedSandbox:
         outcome = await self._inner.run(program, suite, limits, on_test, request=request)
         self.ran += 1
         with self._translated():
-            self._file.execute("INSERT OR REPLACE INTO outcome VALUES (?, ?)", (key, _encode(outcome)))
+            self._open().execute("INSERT OR REPLACE INTO outcome VALUES (?, ?)", (key, _encode(outcome)))
         return outcome
 
     async def aclose(self) -> None:
         """Close the file and the other sandbox."""
-        self._file.close()
+        if self._connection is not None:
+            self._connection.close()
         await self._inner.aclose()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute(_TABLE)
+        return self._connection
 
     def _key(self, program: Program, suite: Suite, limits: Limits) -> bytes:
         # `observed` changes what an outcome says and not what a suite is, so that it is not in the suite's hash.

@@ -52,7 +52,6 @@ def rank(
 ) -> None:
     """Rank completions that are given; nothing is sampled."""
     from reranker.evaluation.errors import InvalidSetting
-    from reranker.evaluation.files import check_writable
     from reranker.pool.methods import ALL
     from reranker.pool.table import print_done
     from reranker.pool.work import DEFAULT_TEST_CPU_S, Asked
@@ -62,12 +61,9 @@ def rank(
             raise InvalidSetting("out", "is missing: say where the rankings go")
         if show is not None and report is None:
             raise InvalidSetting("show", "is about the page; give --report")
-        if report is not None:
-            report.mkdir(parents=True, exist_ok=True)
         written = out if out is not None else (report or Path()) / "ranking.jsonl"
         kept = cache if cache is not None else written.with_name(written.name + ".cache")
-        check_writable("out", written)
-        check_writable("cache", kept)
+        _check_outputs(report, {"out": written, "cache": kept})
         asked = Asked(
             pool=pool,
             methods=tuple(method or [ALL]),
@@ -78,7 +74,7 @@ def rank(
             limit=limit,
             test_cpu_s=DEFAULT_TEST_CPU_S if test_cpu_s is None else test_cpu_s,
             seed=seed,
-            every_size=report is not None,
+            folder=report,
             folds=folds,
             show=show,
         )
@@ -88,6 +84,18 @@ def rank(
             from reranker.pool.report import write_page
 
             write_page(report / "index.html", done)
+
+
+def _check_outputs(report: Path | None, written: dict[str, Path]) -> None:
+    """Refuse what could not be written, by option; what will lie in the report's folder, which is made later, can."""
+    from reranker.evaluation.errors import InvalidSetting
+    from reranker.evaluation.files import check_writable
+
+    if report is not None and report.exists() and not report.is_dir():
+        raise InvalidSetting("report", f"{report} is no folder")
+    for option, path in written.items():
+        if path.parent != report or report.exists():
+            check_writable(option, path)
 
 
 def _ranked(asked: Asked) -> Done:

@@ -92,7 +92,7 @@ async def gather(posed: Posed, trials: Trials | None, wanted: Wanted, sandbox: S
     if wanted.trials and trials is not None:
         suite = replace(trials.suite, observed=True) if isinstance(trials.suite, CallSuite) else trials.suite
         tried = await _run(programs, suite, limits, sandbox, name)
-    first = [each.index if each.duplicate_of is None else each.duplicate_of for each in candidates]
+    first = [each.original for each in candidates]
     passes, unlabelled = await _labels(posed, programs, wanted.label_limits, sandbox)
     return Gathered(
         posed=posed,

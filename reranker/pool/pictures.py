@@ -46,7 +46,7 @@ class Matrix:
 def matrix_of(gathered: Gathered, ranked: Ranked) -> Matrix:
     """The matrix of a problem, its programs in the order of a ranking, its tests by how much passes them."""
     candidates = gathered.candidates
-    roots = [each.index if each.duplicate_of is None else each.duplicate_of for each in candidates]
+    roots = [each.original for each in candidates]
     programs = tuple(dict.fromkeys(roots[index] for index in ranked.ranking))
     blocks = []
     suite, trials = gathered.task.suite, gathered.task.trials

@@ -133,8 +133,7 @@ def _kept(candidates: Sequence[Candidate], kept: Sequence[int] | None) -> list[C
     first: dict[int, int] = {}
     found = []
     for candidate in (candidates[number] for number in kept):
-        root = candidate.index if candidate.duplicate_of is None else candidate.duplicate_of
-        original = first.setdefault(root, candidate.index)
+        original = first.setdefault(candidate.original, candidate.index)
         found.append(replace(candidate, duplicate_of=None if original == candidate.index else original))
     return found
 

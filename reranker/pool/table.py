@@ -11,6 +11,7 @@ from rich.text import Text
 
 from reranker.evaluation.measures import Estimate
 from reranker.evaluation.table import console, percent
+from reranker.pool.ranking import DRAWS
 from reranker.pool.result import SIZES, Figures, MethodFigures
 from reranker.pool.work import Done
 
@@ -77,7 +78,8 @@ def facts(done: Done) -> list[str]:
         lines[0] += f"; {figures.labelled} problems with labels, {figures.solvable} of them solvable"
         lines.append(
             "percent of labelled problems whose choice is right: pass@1 picks at random among what the method holds "
-            "equally good, first takes the first of the ranking; of k is pass@1 among k candidates, drawn"
+            "equally good, first takes the first of the ranking; of k is pass@1 among k candidates, a mean over "
+            f"{DRAWS} draws; the oracle's is pass@k itself, over all draws, so that a method may seem above it"
         )
         lines.append("95 % bootstrap intervals over problems; differences in points, paired by problem")
     lines.append("runs and ms a problem: sandbox runs, and their time one after another with that of scoring")

@@ -55,8 +55,8 @@ class Asked:
     test_cpu_s: float = DEFAULT_TEST_CPU_S
     seed: int = 0
     """Of the subsets that figures among fewer candidates are means over."""
-    every_size: bool = False
-    """Figures among 1, 2, 4, ... candidates, for a curve; else those of the table."""
+    folder: Path | None = None
+    """Of a page, made before anything is written; with it, figures are among 1, 2, 4, ... candidates, for its curve."""
     folds: int | None = None
     """Choose B4's constants by nested cross-validation over so many folds of the problems; None: leave them."""
     show: str | None = None
@@ -111,6 +111,8 @@ async def work(asked: Asked, on_start: OnStart, on_result: Callable[[Result], No
             "verifier": _verifier_hash(asked),
             "test_cpu_s": asked.test_cpu_s,
         }
+        if asked.folder is not None:
+            asked.folder.mkdir(parents=True, exist_ok=True)
         with OutFile.open(asked.out, identity) as file:
             on_start(len(posed), sum(each.row.task_id in file.known for each in posed))
             ranking = _Work(asked, methods, _wanted(methods, has, asked), sandbox, loaded, file, on_result)
@@ -220,14 +222,14 @@ class _Work:
         ranked = {method: await rank(method, gathered) for method in self._methods}
         among: dict[str, dict[int, float]] = {}
         if gathered.passes is not None:
-            sizes = sizes_for(len(gathered.candidates), every=self._asked.every_size)
+            sizes = sizes_for(len(gathered.candidates), every=self._asked.folder is not None)
             for method in self._methods:
                 among[method] = {k: await on_subsets(ranked[method], gathered, k, self._asked.seed) for k in sizes}
         stated = {method: probabilities(method, gathered.task, gathered.candidates) for method in self._methods}
         return Result(
             task_id=gathered.posed.row.task_id,
             position=position,
-            roots=tuple(c.index if c.duplicate_of is None else c.duplicate_of for c in gathered.candidates),
+            roots=tuple(c.original for c in gathered.candidates),
             passes=gathered.passes,
             unlabelled=gathered.unlabelled,
             ranked=ranked,

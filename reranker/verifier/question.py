@@ -66,7 +66,7 @@ def question_of(task: Task, candidates: Sequence[Candidate]) -> tuple[Question, 
         if candidate.finish_reason == "cancelled":
             places.append(None)
             continue
-        key = candidate.index if candidate.duplicate_of is None else candidate.duplicate_of
+        key = candidate.original
         place = known.get(key, known.get(candidate.text, len(attempts)))
         if place == len(attempts):
             attempts.append(_attempt(candidate))

@@ -63,6 +63,7 @@ def test_every_method_ranks_every_problem_and_the_table_says_what_it_is_worth(tm
     assert rows["oracle"][1] == "100.0"
     assert "4 problems with labels, 4 of them solvable" in said
     assert "likelihood needs `logprobs` in a line of the pool" in said
+    assert "a mean over 10 draws; the oracle's is pass@k itself" in " ".join(said.split())
 
 
 @pytest.mark.usefixtures("isolated")
@@ -156,6 +157,9 @@ def test_without_labels_the_page_and_the_table_say_what_they_can(tmp_path: Path)
         (("pool.jsonl", "--out", "o", "--method", "examples"), "method: 'examples' needs a prompt that shows examples"),
         (("pool.jsonl", "--out", "o", "--show", "p/0"), "show: is about the page; give --report"),
         (("pool.jsonl", "--report", "d", "--show", "p/9"), "show: there is no problem 'p/9' in pool.jsonl"),
+        (("pool.jsonl", "--report", "pool.jsonl"), "report: pool.jsonl is no folder"),
+        (("pool.jsonl", "--out", "o", "--verifier", "mine"), "no verifier 'mine'"),
+        (("pool.jsonl", "--report", "d", "--method", "best"), "method: 'best' is unknown"),
         (("pool.jsonl", "--out", "o", "--limit", "0"), "limit: must be at least 1"),
         (("pool.jsonl", "--out", "o", "--test-cpu-s", "0"), "test_cpu_s: must be over 0"),
         (("pool.jsonl", "--out", "o", "--folds", "5"), "folds: must be at least 2, and needs the labels"),
@@ -175,7 +179,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("touchstone rank: ")
     assert said in result.stderr
-    assert not (tmp_path / "o").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["pool.jsonl"]
 
 
 @pytest.mark.usefixtures("isolated")
