@@ -324,7 +324,7 @@ class Drive:
             greedy=event.candidate in self._greedy,
             repairs=self._repairs.get(event.candidate),
             duplicate_of=original.index if original else None,
-            deduped=self.options.dedupe == "ast",
+            deduped=self.decision.method != "off" and self.options.dedupe == "ast",
             outcome=original.outcome if original else None,
             trial=original.trial if original else None,
             generate_s=time.monotonic() - self.times.began,
