@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.classify.base import ClassifierInfo
 from engine.classify.batches import batches
-from engine.classify.manifest import VerifierManifest
+from engine.classify.manifest import VerifierManifest, info_of
 from engine.classify.tokens import ClassifierTokens
 from engine.ct2.model import available_cores, library
 from engine.errors import EngineFailed, InvalidModel
@@ -46,14 +46,7 @@ class Ct2Classifier:
             )
         except (RuntimeError, ValueError) as error:
             raise InvalidModel(f"{folder / 'model.bin'}: {error}") from error
-        self._info = ClassifierInfo(
-            id=manifest.id,
-            backend="ctranslate2",
-            dtype=dtype,
-            execution=manifest.execution,
-            input_format=manifest.input_format,
-            max_tokens=manifest.max_tokens,
-        )
+        self._info = info_of(manifest, backend="ctranslate2", dtype=dtype)
 
     @property
     def info(self) -> ClassifierInfo:

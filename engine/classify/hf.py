@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.classify.base import ClassifierInfo
 from engine.classify.batches import batches
-from engine.classify.manifest import VerifierManifest
+from engine.classify.manifest import VerifierManifest, info_of
 from engine.classify.tokens import ClassifierTokens
 from engine.errors import EngineFailed, InvalidModel, MissingExtra
 
@@ -44,14 +44,7 @@ class HfClassifier:
         self._model.config.pad_token_id = self._pad  # decoders find each text's last token by it
         self._temperature = manifest.temperature
         self._lock = threading.Lock()
-        self._info = ClassifierInfo(
-            id=manifest.id,
-            backend="transformers",
-            dtype="float32",
-            execution=manifest.execution,
-            input_format=manifest.input_format,
-            max_tokens=manifest.max_tokens,
-        )
+        self._info = info_of(manifest, backend="transformers", dtype="float32")
 
     @property
     def info(self) -> ClassifierInfo:

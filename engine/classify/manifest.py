@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from engine.classify.base import ClassifierInfo
 from engine.errors import InvalidModel
 from engine.models.checksums import checksums_of, find_damage
 from engine.models.manifest import MANIFEST_NAME, write_json
@@ -106,3 +107,15 @@ def seal_verifier(
     )
     write_json(folder / MANIFEST_NAME, file.model_dump(mode="json"))
     return read_verifier(folder)
+
+
+def info_of(manifest: VerifierManifest, *, backend: str, dtype: str) -> ClassifierInfo:
+    """What a backend says of the verifier that it has loaded."""
+    return ClassifierInfo(
+        id=manifest.id,
+        backend=backend,
+        dtype=dtype,
+        execution=manifest.execution,
+        input_format=manifest.input_format,
+        max_tokens=manifest.max_tokens,
+    )
