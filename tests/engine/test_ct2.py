@@ -178,7 +178,7 @@ async def test_as_you_type_does_not_wait_for_a_batch(converted: Path) -> None:
     assert isinstance(await anext(batch), Started)
     typed = GenerationRequest(id="t", prompt=PROMPT, priority=Priority.AS_YOU_TYPE, sampling=Sampling(max_tokens=4))
     await collect(engine, typed)
-    assert engine.stats().rows_running > 0, "the batch is still being decoded"
+    assert engine.stats().sampled_tokens < 64 * 200, "the batch is not done yet"
     await batch.aclose()
     await engine.aclose()
 
