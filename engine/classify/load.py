@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.classify.base import Classifier
 from engine.classify.ct2 import Ct2Classifier
 from engine.classify.hf import HfClassifier
-from engine.classify.manifest import read_verifier
+from engine.classify.manifest import VerifierManifest, read_verifier
 from engine.errors import InvalidModel, ModelNotFound
 from engine.models.manifest import MANIFEST_NAME
 
@@ -38,14 +38,16 @@ def find_verifier(name: str, state_dir: Path | str) -> Path:
     return known[name]
 
 
-def load_classifier(folder: Path, *, backend: str = "auto") -> Classifier:
+def load_classifier(folder: Path, *, backend: str = "auto", manifest: VerifierManifest | None = None) -> Classifier:
     """Load a verifier folder's classifier; blocks. Close it when done.
+
+    `manifest`: as `read_verifier` gave it, so that the files are not hashed again.
 
     `auto` takes the CTranslate2 conversion where there is one (int8 first), else transformers. Raises `InvalidModel`
     for a folder that is faulty, naming the file; `MissingExtra` where only transformers could load it and it is not
     installed, with the command that installs it; `ModelNotFound` where the folder holds no classifier.
     """
-    manifest = read_verifier(folder)
+    manifest = manifest or read_verifier(folder)
     if backend not in ("auto", "ctranslate2", "transformers"):
         raise InvalidModel(f"backend: {backend!r} is not one of auto, ctranslate2, transformers")
     converted = [dtype for dtype in _BEST_FIRST if (folder / f"ct2-{dtype}" / "model.bin").is_file()]

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from engine.classify.base import ClassifierInfo
 from engine.errors import InvalidModel
 from engine.models.checksums import checksums_of, find_damage
-from engine.models.manifest import MANIFEST_NAME, write_json
+from engine.models.manifest import MANIFEST_NAME, faults_named, write_json
 from engine.models.names import check_id
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -63,17 +63,9 @@ def read_verifier(folder: Path) -> VerifierManifest:
     Raises `InvalidModel` naming the file, and the field or what is wrong with it.
     """
     path = folder / MANIFEST_NAME
-    try:
+    with faults_named(path):
         file = _File.model_validate_json(path.read_bytes())
         check_id(file.id)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "file"
-        raise InvalidModel(f"{path}: {field}: {first['msg']}") from error
-    except InvalidModel as error:
-        raise InvalidModel(f"{path}: {error}") from error
-    except OSError as error:
-        raise InvalidModel(f"{path}: {error.strerror}") from error
     if damage := find_damage(folder, file.checksums):
         raise InvalidModel(f"{folder / damage[0].path}: {damage[0].problem}; the verifier cannot be used")
     return VerifierManifest(**{name: getattr(file, name) for name in VerifierManifest.__dataclass_fields__})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,18 +66,10 @@ class _File(BaseModel):
 def read_manifest(folder: Path) -> Manifest:
     """Parse a folder's manifest. Raises `InvalidModel` naming the file and the field."""
     path = folder / MANIFEST_NAME
-    try:
+    with faults_named(path):
         file = _File.model_validate_json(path.read_bytes())
         check_id(file.id)
         check_parts(file.family, file.size)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "file"
-        raise InvalidModel(f"{path}: {field}: {first['msg']}") from error
-    except InvalidModel as error:
-        raise InvalidModel(f"{path}: {error}") from error
-    except OSError as error:
-        raise InvalidModel(f"{path}: {error.strerror}") from error
     if escaping := [name for name in file.checksums if Path(name).is_absolute() or ".." in Path(name).parts]:
         raise InvalidModel(f"{path}: checksums: {escaping[0]!r} lies outside the folder")
     fields = {name: getattr(file, name) for name in _File.model_fields if name != "schema_version"}
@@ -134,3 +127,18 @@ def write_json(path: Path, value: object) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+@contextmanager
+def faults_named(path: Path) -> Iterator[None]:
+    """What is wrong with a manifest as `InvalidModel`, with the file and, where it is one field's fault, the field."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "file"
+        raise InvalidModel(f"{path}: {field}: {first['msg']}") from error
+    except InvalidModel as error:
+        raise InvalidModel(f"{path}: {error}") from error
+    except OSError as error:
+        raise InvalidModel(f"{path}: {error.strerror}") from error
