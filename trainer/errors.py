@@ -6,8 +6,12 @@ TrainerError
 ├── BadCheckpoints          checkpoints cannot be kept where they should
 ├── BadQuestions            a verifier cannot be trained on the questions given
 ├── BadName                 a name cannot be a model's
+├── BadSetting              a key of `[trainer]`, or an option, cannot be used
+├── NotEnough               there is too little to train or to evaluate on
 ├── OtherRun                a checkpoint was written by a run with other settings
 ├── OutputExists            the output folder is taken
+├── RoundFailed             a step of a round could not be carried out; the next start goes on from it
+├── RoundRunning            another round works on the same state folder
 └── TrainingExtraMissing    torch or transformers is not installed
 """
 
@@ -37,6 +41,26 @@ class BadName(TrainerError):
 
 class BadQuestions(TrainerError):
     """A verifier cannot be trained on these questions."""
+
+
+class BadSetting(TrainerError):
+    """A setting cannot be used; the message names the key."""
+
+
+class NotEnough(TrainerError):
+    """There is too little to train or to evaluate on."""
+
+
+class RoundFailed(TrainerError):
+    """A step of a round failed; what is done is kept, and the next start goes on from there."""
+
+    def __init__(self, step: str, message: str) -> None:
+        super().__init__(f"{step}: {message}")
+        self.step = step
+
+
+class RoundRunning(TrainerError):
+    """Another round works on the same state folder."""
 
 
 class OtherRun(TrainerError):

@@ -25,8 +25,8 @@ from reranker.evaluation.measures import Estimate, best_of_k, difference, estima
 from reranker.evaluation.problem import Problem, StdioCase, Tag
 from reranker.evaluation.record import GREEDY, ORACLE, RANDOM, Record
 from reranker.evaluation.remote import ServerSource, open_server
-from reranker.evaluation.report import ByTag, Counts, Host, Measure, Report, make_report
-from reranker.evaluation.run import evaluate
+from reranker.evaluation.report import ByTag, Counts, Host, Measure, Report, make_report, this_host
+from reranker.evaluation.run import evaluate, info_of
 from reranker.evaluation.settings import Settings, SourceInfo, SuiteInfo, default_ks
 from reranker.evaluation.sources import EngineSource, GivenSource, Sampled, Source, canonical, read_samples
 from reranker.evaluation.suite import ProblemSuite, load_suite, read_problems, write_problems
@@ -80,6 +80,7 @@ __all__ = [
     "difference",
     "estimate",
     "evaluate",
+    "info_of",
     "judge",
     "load_suite",
     "make_report",
@@ -90,6 +91,7 @@ __all__ = [
     "read_samples",
     "report_data",
     "task_of",
+    "this_host",
     "whole_lines",
     "write_json",
     "write_problems",

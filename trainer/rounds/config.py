@@ -1,0 +1,236 @@
+"""`[trainer]`: what a round is made of. Defaults < `touchstone.toml` < environment < flags; unknown keys are errors.
+
+Of the other sections only `state_dir` and `feedback.database_url` are read: where the models and the log are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from platformdirs import user_data_dir
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from engine import EngineConfig
+from trainer.errors import BadSetting
+
+DEFAULT_PATH = Path("touchstone.toml")
+_PREFIX = "TOUCHSTONE_TRAINER__"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the section."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SamplesConfig(Section):
+    """`[trainer.samples]`: what the champion is asked anew, for the prompts of the groups."""
+
+    n: Annotated[int, Field(ge=0)] = 0
+    """Samples a prompt and temperature; 0: the log alone."""
+    temperatures: tuple[Annotated[float, Field(gt=0, le=2)], ...] = (0.8,)
+    """Each is sampled `n` times."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Of the likeliest tokens, those that hold so much."""
+    max_tokens: Count = 256
+    """A sample."""
+
+
+class TeacherConfig(Section):
+    """One of `[[trainer.teachers]]`: an engine to sample, or a file of solutions."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$")]
+    """How groups and reports call it."""
+    file: Path | None = None
+    """JSON lines of `prompt` or `task_id`, and `completion`."""
+    engine: EngineConfig | None = None
+    """As `[engine]`; `type = "openai"` for a model elsewhere."""
+    n: Count = 4
+    """Samples a prompt and temperature."""
+    temperatures: tuple[Annotated[float, Field(gt=0, le=2)], ...] = (0.8,)
+    """Each is sampled `n` times."""
+
+    @model_validator(mode="after")
+    def _one(self) -> TeacherConfig:
+        if (self.file is None) == (self.engine is None):
+            raise ValueError("give file or engine, one of them")
+        return self
+
+
+class GroupsConfig(Section):
+    """`[trainer.groups]`: what of the log is learnt from."""
+
+    held_out: Share = 0.1
+    """Share of the prompts that is kept for evaluation, by their hash."""
+    least: Count = 32
+    """Groups with contrast that a round needs; with fewer it says so and ends."""
+    most: Count = 20_000
+    """The newest so many exchanges' groups."""
+    max_per_key: Count = 2_000
+    """Groups of one key, so that nobody's own tests steer the model."""
+    train_keys: tuple[str, ...] = ()
+    """Only these keys' exchanges; empty: all but `exclude_keys`."""
+    exclude_keys: tuple[str, ...] = ()
+    """Keys whose exchanges are logged and never learnt from."""
+
+
+class EvaluationConfig(Section):
+    """`[trainer.evaluation]`: how champion and challenger are measured."""
+
+    suites: tuple[str, ...] = ()
+    """Suites as `touchstone eval --suite` takes them; held-out prompts of the log with tests are always measured too."""
+    limit: Count | None = None
+    """Only the first so many problems of each suite."""
+    n: Count = 8
+    """Samples a problem."""
+    temperature: Annotated[float, Field(gt=0, le=2)] = 0.8
+    """Of the samples; one more is greedy."""
+
+
+class GateConfig(Section):
+    """`[trainer.gate]`: what a challenger must show."""
+
+    least_gain: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """Lower end of the 95 % interval of what sampled pass@1 gains on the champion, paired by problem."""
+    most_lost_variety: Share = 0.02
+    """pass@k at the largest k may not be clearly lower by more than this."""
+    most_lost_quantised: Share = 0.02
+    """Sampled pass@1 of the served type may not be clearly lower than that of float32 by more than this."""
+    least_problems: Count = 20
+    """Evaluated; with fewer the gate says no."""
+
+
+class TrainerConfig(Section):
+    """`[trainer]`."""
+
+    groups: GroupsConfig = GroupsConfig()
+    samples: SamplesConfig = SamplesConfig()
+    teachers: tuple[TeacherConfig, ...] = ()
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    """How to train, see `[trainer.recipe]`."""
+    dtypes: tuple[str, ...] = ("int8", "float32")
+    """Conversions that the new model gets; the first is the one evaluated against the champion and served."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
+    publish: Literal["champion", "shadow", "canary", "none"] = "champion"
+    """What a model that passes becomes: the champion at once, a challenger on trial, or only a model in the store."""
+    share: Share = 0.1
+    """Of the traffic, for a challenger on trial."""
+    threads: Count | None = None
+    """Cores to use; None: all on a machine of its own. Leave serving its own on a shared one."""
+    processes: Count = 1
+    """Processes that train together (`accelerate launch`)."""
+    nice: Annotated[int, Field(ge=0, le=19)] = 10
+    """How far behind other processes the round stands."""
+
+    @model_validator(mode="after")
+    def _convertible(self) -> TrainerConfig:
+        if not self.dtypes:
+            raise ValueError("dtypes: name at least the type to serve")
+        names = [teacher.name for teacher in self.teachers]
+        if len(set(names)) < len(names):
+            raise ValueError("teachers: two have the same name")
+        return self
+
+
+class Config(Section):
+    """What the commands of rounds read."""
+
+    state_dir: Path
+    database_url: str
+    trainer: TrainerConfig = TrainerConfig()
+
+    def digest(self) -> str:
+        """Hash of the resolved `[trainer]`."""
+        text = json.dumps(self.trainer.model_dump(mode="json"), sort_keys=True)
+        return "b2:" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def load(path: Path | None = None, flags: dict[str, Any] | None = None) -> Config:
+    """Resolve the configuration; `path` None reads `./touchstone.toml` if it is there.
+
+    `flags` is nested as the file is: `{"state_dir": ..., "trainer": {...}}`; None means: not given. Raises `BadSetting`,
+    naming the key.
+    """
+    file = _read(path)
+    flags = flags or {}
+    state_dir = _first(flags.get("state_dir"), os.environ.get("TOUCHSTONE_STATE_DIR"), file.get("state_dir"))
+    folder = Path(state_dir or user_data_dir("touchstone", appauthor=False))
+    url = _first(
+        flags.get("database_url"),
+        os.environ.get("TOUCHSTONE_FEEDBACK__DATABASE_URL"),
+        _table(file, "feedback").get("database_url"),
+    )
+    section = _merged(_merged(_table(file, "trainer"), _environment()), flags.get("trainer") or {})
+    try:
+        trainer = TrainerConfig.model_validate(section)
+    except ValidationError as error:
+        raise BadSetting("\n".join(_lines(error))) from error
+    return Config(state_dir=folder, database_url=url or f"sqlite:///{folder / 'touchstone.db'}", trainer=trainer)
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None and not DEFAULT_PATH.exists():
+        return {}
+    path = path or DEFAULT_PATH
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadSetting(f"{path}: {error}") from error
+
+
+def _table(file: dict[str, Any], name: str) -> dict[str, Any]:
+    found = file.get(name, {})
+    if not isinstance(found, dict):
+        raise BadSetting(f"{name}: must be a table")
+    return found
+
+
+def _environment() -> dict[str, Any]:
+    """`TOUCHSTONE_TRAINER__GROUPS__LEAST=10` as nested tables; a value is JSON where it can be read as such."""
+    found: dict[str, Any] = {}
+    for name, text in os.environ.items():
+        if not name.startswith(_PREFIX):
+            continue
+        *tables, key = name.removeprefix(_PREFIX).lower().split("__")
+        place = found
+        for table in tables:
+            place = place.setdefault(table, {})
+        try:
+            place[key] = json.loads(text)
+        except ValueError:
+            place[key] = text
+    return found
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Tables key by key, `above` winning; None there means: not given."""
+    result = dict(below)
+    for key, value in above.items():
+        if isinstance(value, dict):
+            inner = result.get(key)
+            result[key] = _merged(inner if isinstance(inner, dict) else {}, value)
+        elif value is not None:
+            result[key] = value
+    return result
+
+
+def _first(*values: Any) -> str | None:
+    return next((str(value) for value in values if value), None)
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines = []
+    for item in error.errors(include_url=False):
+        key = ".".join(("trainer", *(str(part) for part in item["loc"])))
+        message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        lines.append(f"{key}: {message}")
+    return lines

@@ -1,0 +1,181 @@
+"""A round on disk: what it is, and which of its steps are done.
+
+<state_dir>/rounds/<id>/round.json    what the round is made of; written first
+<state_dir>/rounds/<id>/.<step>/      a step under way; a step may go on from what it finds there
+<state_dir>/rounds/<id>/<step>/       a step that is done: renamed into place, so that half of one is never taken for it
+<state_dir>/rounds/<id>/result.json   how it ended; a round without one is gone on with
+<state_dir>/rounds/.lock              held by the process that works on a round
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from trainer.errors import RoundRunning, TrainerError
+
+SCHEMA_VERSION = 1
+Ending = Literal["published", "refused", "abandoned"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """`round.json`."""
+
+    id: str
+    """Of the model that it makes."""
+    round: int
+    family: str
+    size: str
+    parent: str
+    """Id of the champion that it starts from."""
+    created_at: datetime
+    config: dict[str, Any]
+    """`[trainer]`, resolved."""
+    config_hash: str
+    touchstone: str
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """`result.json`: how a round ended."""
+
+    ending: Ending
+    reason: str
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFolder:
+    """One round's folder."""
+
+    path: Path
+
+    def is_done(self, step: str) -> bool:
+        """Whether a step's folder is in place."""
+        return (self.path / step).is_dir()
+
+    def of(self, step: str) -> Path:
+        """Folder of a step that is done."""
+        return self.path / step
+
+    def begin(self, step: str) -> Path:
+        """The folder that a step works in: new, or as it was left."""
+        folder = self.path / f".{step}"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def finish(self, step: str) -> None:
+        """Put a step's folder in place, on disk."""
+        (self.path / f".{step}").rename(self.path / step)
+        _sync(self.path)
+
+    @property
+    def facts(self) -> Facts:
+        """What it is made of. Raises `TrainerError` where `round.json` cannot be read."""
+        data = read_json(self.path / "round.json")
+        if data.get("schema_version") != SCHEMA_VERSION:
+            raise TrainerError(f"{self.path}: written by another version of Touchstone")
+        return Facts(**{**data, "created_at": datetime.fromisoformat(data["created_at"])})
+
+    @property
+    def result(self) -> Result | None:
+        """How it ended; None while it has not."""
+        if not (self.path / "result.json").exists():
+            return None
+        data = read_json(self.path / "result.json")
+        return Result(**{**data, "finished_at": datetime.fromisoformat(data["finished_at"])})
+
+    def end(self, result: Result) -> None:
+        """Write how it ended, and remove what only a running round needs."""
+        for step in self.path.glob(".*"):
+            if step.is_dir():
+                shutil.rmtree(step)
+        write_json(self.path / "result.json", _with_times(asdict(result)))
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """All rounds of a state folder."""
+
+    root: Path
+
+    def all(self) -> tuple[RoundFolder, ...]:
+        """Every round, oldest first."""
+        found = [RoundFolder(path.parent) for path in self.root.glob("*/round.json")]
+        return tuple(sorted(found, key=lambda each: (each.facts.created_at, each.path.name)))
+
+    def unfinished(self) -> RoundFolder | None:
+        """The round to go on with."""
+        return next((each for each in self.all() if each.result is None), None)
+
+    def last(self) -> RoundFolder | None:
+        """The newest that has ended and was not abandoned."""
+        ended = [each for each in self.all() if each.result is not None and each.result.ending != "abandoned"]
+        return ended[-1] if ended else None
+
+    def create(self, facts: Facts) -> RoundFolder:
+        """Begin a round; a leftover of the same id that was never begun is replaced."""
+        path = self.root / facts.id
+        if (path / "round.json").exists():  # an abandoned or refused one: its number was used
+            raise TrainerError(f"{path} is there already")
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        write_json(path / "round.json", _with_times(asdict(facts)))
+        return RoundFolder(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other rounds off this state folder; the lock dies with its holder. Raises `RoundRunning`."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)  # prompts lie here
+        with (self.root / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+                raise RoundRunning(f"another round works in {self.root}; only one may at a time") from error
+            yield
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file. Raises `TrainerError` naming it."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainerError(f"{path}: {error}") from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON, on disk, then rename it into place."""
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync(path.parent)
+
+
+def _with_times(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in data.items()}
+
+
+def _sync(folder: Path) -> None:
+    """Put a folder's names on disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
