@@ -43,7 +43,9 @@ _SHAPES = tuple((marks, re.compile(shape, re.DOTALL)) for marks, shape in _TOKEN
 _BEARER = re.compile(r"\b[Bb]earer\s+([\w.~+/-]{16,}=*)")
 _NAMES = ("passw", "pwd", "secret", "token", "key", "credential")
 _NAME = r"(?:passwo?r?d|passwd|pwd|secret|token|(?:api|access|auth|private|account)[_-]?key|credentials?)"
-_QUOTED = re.compile(_NAME + r"[\w-]{0,40}[\"']?\]?\s{0,4}(?::\s?\w+\s?=|:=|=>|=|:)\s{0,4}[\"']([^\s\"']{8,256})[\"']", re.I)
+_QUOTED = re.compile(
+    _NAME + r"[\w-]{0,40}[\"']?\]?\s{0,4}(?::\s?\w+\s?=|:=|=>|=|:)\s{0,4}[\"']([^\s\"']{8,256})[\"']", re.I
+)
 _BARE = re.compile(_NAME + r"\w{0,40}=([^\s\"'(){}\[\],;]{12,256})(?=\s|\Z)", re.I)
 
 

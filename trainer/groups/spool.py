@@ -1,14 +1,15 @@
 """Records brought together by key on disk, where memory must not grow with their number.
 
-Each goes to one of a fixed number of files by the first byte of its key; read back, one file's keys are sorted at a time, and one
-record is held. The files have no name, so the system frees them when the process ends, however it ends: nobody's code
-stays behind.
+Each goes to one of a fixed number of files by the first byte of its key; read back, one file's keys are sorted at a
+time, and one record is held. The files have no name, so the system frees them when the process ends, however it ends:
+nobody's code stays behind.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -29,6 +30,9 @@ class Entry:
     def __init__(self, file: IO[bytes], places: list[int]) -> None:
         self._file, self._places = file, places
 
+    def __len__(self) -> int:
+        return len(self._places)
+
     def __iter__(self) -> Iterator[bytes]:
         for place in self._places:
             self._file.seek(place)
@@ -42,18 +46,18 @@ class Spool:
         """`folder`: on a disk with room for all the records."""
         self._folder = folder
         self._files: list[IO[bytes]] = []
+        self._closing = ExitStack()
         self.records = 0
 
     def __enter__(self) -> Self:
         try:
-            self._files = [TemporaryFile(dir=self._folder) for _ in range(FILES)]
+            self._files = [self._closing.enter_context(TemporaryFile(dir=self._folder)) for _ in range(FILES)]
         except OSError as error:
             raise BadGroups(f"no temporary files in {self._folder}: {error}") from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for file in self._files:
-            file.close()
+        self._closing.close()
 
     def add(self, key: bytes, record: bytes) -> None:
         """Keep a record, which holds no newline, under a key of `KEY_BYTES`."""
