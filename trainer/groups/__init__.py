@@ -13,7 +13,7 @@ from trainer.groups.runs import Runs, Verdict, verdict_of
 from trainer.groups.settings import LIMITS, LOCAL, Settings
 from trainer.groups.split import HELD_OUT_SHARE, draw, split_of
 from trainer.groups.tally import Tally
-from trainer.groups.task import task_from, task_of
+from trainer.groups.task import task_of
 from trainer.groups.teachers import Solution, Teachers, read_teachers
 from trainer.groups.types import Group, Response, Source, Split, Word
 
@@ -49,7 +49,6 @@ __all__ = [
     "redact_all",
     "score_of",
     "split_of",
-    "task_from",
     "task_of",
     "to_line",
     "unpaired",

@@ -18,11 +18,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from feedback import Logged
+from feedback import Logged, suite_from_data, task_from_data
 from reranker import Task, extract, off_loop
-from sandbox import Sandbox, UnsupportedLanguage
+from sandbox import Sandbox, Suite, UnsupportedLanguage
 from trainer.groups.contaminated import Contamination
-from trainer.groups.draft import Draft, draft_of, from_bytes, to_bytes, why_not
+from trainer.groups.draft import Draft, draft_of, from_bytes, to_bytes
 from trainer.groups.gather import Gathered, Kept, distinct, drawn, provenance
 from trainer.groups.ladder import place, score_of
 from trainer.groups.redact import redact
@@ -31,7 +31,6 @@ from trainer.groups.settings import LOCAL, Settings
 from trainer.groups.split import split_of
 from trainer.groups.spool import Entry, Spool
 from trainer.groups.tally import Tally
-from trainer.groups.task import task_from
 from trainer.groups.teachers import Teachers
 from trainer.groups.types import Group, Response
 
@@ -67,12 +66,11 @@ async def groups_from(
     with Spool(scratch) as spool:
         async for logged in log:
             tally.read += 1
-            reason = why_not(logged[0], settings)
-            if reason is not None:
-                tally.left_out[reason] += 1
-                continue
             draft = draft_of(logged, settings, tally.responses)
-            spool.add(_key(draft), to_bytes(draft))
+            if isinstance(draft, Draft):
+                spool.add(_key(draft), to_bytes(draft))
+            else:
+                tally.left_out[draft] += 1
             told("reading", tally.read, None)
         maker = _Maker(settings, runs, teachers or Teachers(), contamination)
         done = 0
@@ -167,25 +165,26 @@ class _Maker:
             made.suite_held = self._contamination.suite_of(gathered.prompt)
             if made.suite_held is not None:
                 raise _LeftOut
-        task = task_from(gathered.prompt_hash, gathered.prompt, gathered.task, gathered.suite)
+        task = task_from_data(gathered.prompt_hash, gathered.prompt, gathered.task)
+        task = replace(task, whole=gathered.suite is not None and gathered.suite["form"] == "stdio")
         self._teach(gathered, task)
         if not self._may_differ(gathered):  # before anything is parsed: most prompts end here
             raise _LeftOut("no contrast")
         kept = await distinct(gathered, task)
         stable = [each for each in kept if len(each.classes) <= 1]
         some = drawn(stable, self._settings.max_per_class)
-        await _all(lambda each: self._judge(each, task, gathered.suite), some)
+        await self._complete(some, task, gathered.suite)
         good = _without_worse_teachers(some)
         chosen = drawn(good, self._settings.max_per_class)  # again: by the classes that are known by now
         made.notes["judged one way and another"] += len(kept) - len(stable)
         made.notes["a teacher below the student"] += len(some) - len(good)
         made.notes["more of its class than are taken"] += len(stable) - len(some) + len(good) - len(chosen)
-        return self._complete(gathered, [self._scored(each) for each in chosen], made)
+        return self._grouped(gathered, [self._scored(each) for each in chosen], made)
 
     def _teach(self, gathered: Gathered, task: Task) -> None:
         for solution in self._teachers.of(gathered.prompt_hash, gathered.exchanges):
             text = redact(solution.completion)
-            if task.suite is not None and task.shape != "chat":
+            if gathered.suite is not None and task.shape != "chat":
                 text = extract(task, text).text
             response = Response(
                 text=text,
@@ -201,43 +200,49 @@ class _Maker:
     def _may_differ(self, gathered: Gathered) -> bool:
         if gathered.suite is not None and any(not kept.classes for kept in gathered.kept.values()):
             return True
-        scores = [score for kept in gathered.kept.values() if (score := self._scored(kept).score) is not None]
+        scores = [score for kept in gathered.kept.values() if (score := self._score(kept)) is not None]
         return len(set(scores)) > 1 if self._settings.contrast else bool(scores)
 
-    async def _judge(self, kept: Kept, task: Task, suite: dict[str, Any] | None) -> None:
-        """Run what was not run. What is learnt of a completion is what was tested, so it is cut as it was."""
-        if kept.classes or suite is None or task.suite is None:
-            return
+    async def _complete(self, kept: list[Kept], task: Task, data: dict[str, Any] | None) -> None:
+        """Run what was not run."""
+        todo = [each for each in kept if not each.classes]
+        if todo and data is not None:
+            suite = suite_from_data(data)
+            await _all(lambda each: self._judge(each, task, suite, data["hash"]), todo)
+
+    async def _judge(self, kept: Kept, task: Task, suite: Suite, suite_hash: str) -> None:
+        """What is learnt of a completion is what was tested, so it is cut as it was."""
         response = kept.response
         size = len(task.prefix) + len(response.text) + len(task.suffix)
         extracted = await off_loop(extract, task, response.text, size=size)
-        verdict = await self._runs.verdict(extracted.program, task.suite, suite["hash"])
+        verdict = await self._runs.verdict(extracted.program, suite, suite_hash)
         if verdict.program_class is not None:
             kept.classes, kept.fractions = {verdict.program_class}, {verdict.fraction or 0.0}
         if task.shape != "chat":
             cut = extracted.text.rstrip() != response.text.rstrip()
             kept.response = replace(response, text=extracted.text, ended=response.ended or cut)
 
-    def _scored(self, kept: Kept) -> Response:
-        response = kept.response
-        score = score_of(
+    def _score(self, kept: Kept) -> float | None:
+        return score_of(
             kept.program_class,
             kept.fraction,
-            source=response.source,
+            source=kept.response.source,
             said=kept.word,
             words=kept.words,
             bump=self._settings.teacher_bump,
         )
+
+    def _scored(self, kept: Kept) -> Response:
         return replace(
-            response,
+            kept.response,
             program_class=kept.program_class,
             fraction=kept.fraction,
-            score=score,
+            score=self._score(kept),
             count=kept.count,
             said=kept.word,
         )
 
-    def _complete(self, gathered: Gathered, responses: list[Response], made: _Made) -> Group:
+    def _grouped(self, gathered: Gathered, responses: list[Response], made: _Made) -> Group:
         known = [(response.score, response) for response in responses if response.score is not None]
         made.notes["nothing is known of it"] += len(responses) - len(known)
         scores = {score for score, _ in known}

@@ -5,15 +5,18 @@ Of a response's `score` only the users' part is set; the suite's part is added w
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
-from feedback import Exchange, InvalidExchange, Logged, StoredCandidate, dumps, loads, prompt_hash, task_from_data
-from reranker import extract
+from feedback import Exchange, InvalidExchange, Logged, Signal, StoredCandidate, prompt_hash, task_from_data
+from reranker import Task, extract
 from sandbox import ProgramClass
 from trainer.groups.ladder import DEMONSTRATED
-from trainer.groups.redact import redact, redact_all
+from trainer.groups.redact import may_hold, redact, redact_all, texts_of
 from trainer.groups.settings import Settings
 from trainer.groups.types import Response
 from trainer.groups.words import Said, heard
@@ -49,43 +52,51 @@ def why_not(exchange: Exchange, settings: Settings) -> str | None:
         return "its text was not kept"
     if exchange.prompt.get("kind") == "tokens":
         return "a prompt of token ids, which cannot be searched for secrets"
-    if exchange.suite is not None and redact_all(exchange.suite.get("body")) != exchange.suite.get("body"):
-        return "a secret in the suite"
     return None
 
 
-def draft_of(logged: Logged, settings: Settings, notes: Counter[str]) -> Draft:
-    """What an exchange that may be trained on adds; `notes` counts the responses left out, by reason.
+def draft_of(logged: Logged, settings: Settings, notes: Counter[str]) -> Draft | str:
+    """What an exchange adds, or why it may not be trained on; `notes` counts the responses left out, by reason.
 
     Raises `InvalidExchange`, naming the exchange, for a record that cannot be read.
     """
     exchange, _ = logged
     try:
-        return _draft(logged, settings, notes)
+        return why_not(exchange, settings) or _draft(logged, settings, notes)
     except (ValueError, TypeError, KeyError, AttributeError, InvalidExchange) as error:
         raise InvalidExchange(f"exchange {exchange.id}: {error}") from error
 
 
-def _draft(logged: Logged, settings: Settings, notes: Counter[str]) -> Draft:
+def _draft(logged: Logged, settings: Settings, notes: Counter[str]) -> Draft | str:
     exchange, signals = logged
-    prompt, task = redact_all(exchange.prompt), redact_all(exchange.task)
-    redacted = prompt != exchange.prompt or task != exchange.task
-    notes["prompts redacted"] += redacted
-    suite = exchange.suite
+    prompt, task, suite, redacted, hide = exchange.prompt, exchange.task, exchange.suite, False, _nothing
+    if may_hold("\n".join(_texts(exchange, signals))):
+        hide = redact
+        if suite is not None and redact_all(suite["body"]) != suite["body"]:
+            return "a secret in the suite"
+        prompt, task = redact_all(prompt), redact_all(task)
+        redacted = prompt != exchange.prompt or task != exchange.task
+        notes["prompts redacted"] += redacted
     if suite is not None and suite["form"] == "asserts_in_process":
         suite = None
         notes["suites that a candidate could forge"] += 1
     shown = {c.choice: c.text for c in exchange.candidates if c.choice is not None}
-    said, unheard = heard(signals, shown, settings.rating_scale)
+    said, unheard = heard(signals, shown, settings.rating_scale) if signals else ({}, 0)
     notes["signals that say nothing here"] += unheard
     found: list[tuple[Response, int | None]] = []
     for candidate in exchange.candidates:
-        response = _response(exchange, candidate, said, notes, suite is not None)
-        if response is not None:
-            # A verdict on another text is none.
-            unsure = replace(response, program_class=None, fraction=None) if redacted or suite is None else response
-            found.append((unsure, _original(exchange, candidate)))
-    found += [(response, None) for response in _written(exchange, said, prompt, task, suite is not None, notes)]
+        mine = None if candidate.choice is None else said.get(candidate.choice)
+        response = _response(exchange, candidate, mine, hide, suite is not None)
+        if isinstance(response, str):
+            notes[response] += 1
+            continue
+        notes["responses redacted"] += hide is redact and response.text not in (candidate.text, candidate.raw_text)
+        if redacted or suite is None:  # a verdict on another text is none
+            response = replace(response, program_class=None, fraction=None)
+        found.append((response, _original(exchange, candidate)))
+    if said:
+        shape = None if suite is None else task_from_data(exchange.id, prompt, task)
+        found += [(response, None) for response in _written(exchange.id, said, hide, shape)]
     return Draft(
         exchange_id=exchange.id,
         at=exchange.created_at.isoformat(),
@@ -99,42 +110,50 @@ def _draft(logged: Logged, settings: Settings, notes: Counter[str]) -> Draft:
     )
 
 
+def _nothing(text: str) -> str:
+    return text
+
+
+def _texts(exchange: Exchange, signals: tuple[Signal, ...]) -> Iterator[str]:
+    """All that may hold a secret."""
+    yield from texts_of([exchange.prompt, exchange.task, exchange.suite and exchange.suite["body"]])
+    for candidate in exchange.candidates:
+        yield candidate.text
+        yield candidate.raw_text
+    yield from (signal.value for signal in signals if isinstance(signal.value, str))
+
+
 def _response(
-    exchange: Exchange, candidate: StoredCandidate, said: dict[int, Said], notes: Counter[str], judged: bool
-) -> Response | None:
-    """A candidate as a response; None, and a note, where it is none."""
+    exchange: Exchange, candidate: StoredCandidate, said: Said | None, hide: Callable[[str], str], judged: bool
+) -> Response | str:
+    """A candidate as a response; or why it is none."""
     chat = exchange.task.get("shape") == "chat"
     text, ended = candidate.raw_text if chat else candidate.text, _ended(candidate, chat)
-    clean = redact(text)
+    clean = hide(text)
     if candidate.finish_reason == "cancelled":
-        why = "cancelled before its end"
-    elif chat and candidate.repairs is not None:
-        why = "a repair, which answers another message"
-    elif not text and not ended:
-        why = "empty"
-    elif clean != text and judged:
-        why = "a secret in a judged program"
-    else:
-        notes["responses redacted"] += clean != text
-        mine = None if candidate.choice is None else said.get(candidate.choice)
-        return Response(
-            text=clean,
-            ended=ended,
-            program_class=None if candidate.program_class is None else ProgramClass(candidate.program_class),
-            fraction=_fraction(candidate),
-            score=None if mine is None else mine.worth,
-            source="student",
-            model=exchange.model,
-            round=exchange.round,
-            exchange_id=exchange.id,
-            shown=candidate.choice is not None,
-            rank=candidate.rank,
-            propensity=_propensity(exchange, candidate),
-            mean_logprob=_mean_logprob(exchange, candidate),
-            said=None if mine is None else mine.word,
-        )
-    notes[why] += 1
-    return None
+        return "cancelled before its end"
+    if chat and candidate.repairs is not None:
+        return "a repair, which answers another message"
+    if not text and not ended:
+        return "empty"
+    if clean != text and judged:
+        return "a secret in a judged program"
+    return Response(
+        text=clean,
+        ended=ended,
+        program_class=None if candidate.program_class is None else ProgramClass(candidate.program_class),
+        fraction=_fraction(candidate),
+        score=None if said is None else said.worth,
+        source="student",
+        model=exchange.model,
+        round=exchange.round,
+        exchange_id=exchange.id,
+        shown=candidate.choice is not None,
+        rank=candidate.rank,
+        propensity=_propensity(exchange, candidate),
+        mean_logprob=_mean_logprob(exchange, candidate),
+        said=None if said is None else said.word,
+    )
 
 
 def _ended(candidate: StoredCandidate, chat: bool) -> bool:
@@ -180,54 +199,38 @@ def _original(exchange: Exchange, candidate: StoredCandidate) -> int | None:
 
 
 def _written(
-    exchange: Exchange,
-    said: dict[int, Said],
-    prompt: dict[str, Any],
-    task: dict[str, Any],
-    judged: bool,
-    notes: Counter[str],
-) -> list[Response]:
-    """What users wrote instead of choices. Where a suite will judge it, it is cut as candidates are."""
-    found = []
+    exchange_id: str, said: dict[int, Said], hide: Callable[[str], str], task: Task | None
+) -> Iterator[Response]:
+    """What users wrote instead of choices. Where a suite will judge it (`task`), it is cut as candidates are."""
     for text, (kind, who) in ((text, by) for each in said.values() for text, by in each.texts.items()):
-        clean = redact(text)
-        notes["responses redacted"] += clean != text
-        if judged and task.get("shape") != "chat":
-            clean = extract(task_from_data(exchange.id, prompt, task), clean).text
-        found.append(
-            Response(
-                text=clean,
-                ended=True,
-                program_class=None,
-                fraction=None,
-                score=DEMONSTRATED,
-                source="user",
-                model=who,
-                exchange_id=exchange.id,
-                said=kind,
-            )
+        clean = hide(text)
+        if task is not None and task.shape != "chat":
+            clean = extract(task, clean).text
+        yield Response(
+            text=clean,
+            ended=True,
+            program_class=None,
+            fraction=None,
+            score=DEMONSTRATED,
+            source="user",
+            model=who,
+            exchange_id=exchange_id,
+            said=kind,
         )
-    return found
 
 
 _RESPONSE = tuple(Response.__dataclass_fields__)
 _DRAFT = tuple(name for name in Draft.__dataclass_fields__ if name != "responses")
+_row_of_response, _row_of_draft = attrgetter(*_RESPONSE), attrgetter(*_DRAFT)
 
 
 def to_bytes(draft: Draft) -> bytes:
-    """A draft as one line, without its end."""
-    responses = [[getattr(response, name) for name in _RESPONSE] for response in draft.responses]
-    return dumps([[getattr(draft, name) for name in _DRAFT], responses]).encode("ascii")
+    """A draft for a temporary file of this process."""
+    return pickle.dumps((_row_of_draft(draft), [_row_of_response(response) for response in draft.responses]), 5)
 
 
-def from_bytes(line: bytes) -> Draft:
+def from_bytes(data: bytes) -> Draft:
     """What `to_bytes` was given."""
-    mine, theirs = loads(line.decode("ascii"))
-    data = dict(zip(_DRAFT, mine, strict=True))
-    responses = tuple(_response_from(dict(zip(_RESPONSE, row, strict=True))) for row in theirs)
-    return Draft(**{**data, "originals": tuple(data["originals"])}, responses=responses)
-
-
-def _response_from(row: dict[str, Any]) -> Response:
-    value = row["program_class"]
-    return Response(**{**row, "program_class": None if value is None else ProgramClass(value)})
+    mine, theirs = pickle.loads(data)  # noqa: S301 - from a file without a name, which only this process has
+    responses = tuple(Response(**dict(zip(_RESPONSE, row, strict=True))) for row in theirs)
+    return Draft(**dict(zip(_DRAFT, mine, strict=True)), responses=responses)

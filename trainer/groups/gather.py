@@ -55,7 +55,9 @@ class Kept:
     def join(self, other: Kept) -> None:
         """Make two equals one."""
         ended = self.response.ended or other.response.ended
-        self.response = replace(min(self.response, other.response, key=provenance), ended=ended)
+        self.response = min(self.response, other.response, key=provenance)
+        if ended and not self.response.ended:
+            self.response = replace(self.response, ended=True)
         self.count += other.count
         self.classes |= other.classes
         self.fractions |= other.fractions
@@ -80,7 +82,9 @@ class Kept:
     @property
     def word(self) -> Word | None:
         """What was said most often."""
-        return min(self.said, key=lambda word: (-self.said[word], word), default=None)
+        if not self.said:
+            return None
+        return min(self.said, key=lambda word: (-self.said[word], word))
 
 
 def provenance(response: Response) -> tuple[Any, ...]:
@@ -174,6 +178,8 @@ def joined(keyed: Iterable[tuple[Any, Kept]]) -> list[Kept]:
 
 def drawn(kept: Sequence[Kept], most: int) -> list[Kept]:
     """At most so many of each source and class, drawn by hash, in their order."""
+    if len(kept) <= most:
+        return list(kept)
     room: Counter[Any] = Counter()
     chosen = set()
     for place, each in sorted(enumerate(kept), key=lambda pair: draw(pair[1].response.text)):

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from struct import Struct
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Self
@@ -22,6 +23,8 @@ from trainer.errors import BadGroups
 FILES = 64
 """Divides 256. Of a million records each holds some sixteen thousand, whose keys take 2 MB while they are sorted."""
 KEY_BYTES = 16
+_HEAD = Struct(f"<{KEY_BYTES}sI")
+"""Key and length, before every record."""
 
 
 class Entry:
@@ -36,7 +39,7 @@ class Entry:
     def __iter__(self) -> Iterator[bytes]:
         for place in self._places:
             self._file.seek(place)
-            yield self._file.readline()[KEY_BYTES * 2 : -1]
+            yield self._file.read(_HEAD.unpack(self._file.read(_HEAD.size))[1])
 
 
 class Spool:
@@ -51,7 +54,8 @@ class Spool:
 
     def __enter__(self) -> Self:
         try:
-            self._files = [self._closing.enter_context(TemporaryFile(dir=self._folder)) for _ in range(FILES)]
+            for _ in range(FILES):
+                self._files.append(self._closing.enter_context(TemporaryFile(dir=self._folder)))  # noqa: SIM115 - it is one
         except OSError as error:
             raise BadGroups(f"no temporary files in {self._folder}: {error}") from error
         return self
@@ -60,9 +64,9 @@ class Spool:
         self._closing.close()
 
     def add(self, key: bytes, record: bytes) -> None:
-        """Keep a record, which holds no newline, under a key of `KEY_BYTES`."""
+        """Keep a record under a key of `KEY_BYTES`."""
         try:
-            self._files[key[0] * FILES // 256].write(key.hex().encode() + record + b"\n")
+            self._files[key[0] * FILES // 256].write(_HEAD.pack(key, len(record)) + record)
         except OSError as error:
             raise BadGroups(f"temporary files in {self._folder}: {error}") from error
         self.records += 1
@@ -79,7 +83,9 @@ class Spool:
 
 
 def _index(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Key and place of every record."""
     place = 0
-    for line in file:
-        yield line[: KEY_BYTES * 2], place
-        place += len(line)
+    while head := file.read(_HEAD.size):
+        key, length = _HEAD.unpack(head)
+        yield key, place
+        place = file.seek(length, os.SEEK_CUR)

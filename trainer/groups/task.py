@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from feedback import suite_from_data, task_from_data
 from reranker import Task
@@ -12,14 +11,12 @@ from trainer.groups.types import Group
 
 
 def task_of(group: Group) -> Task:
-    """The group's task, its suite with it. Raises `feedback.InvalidExchange` for data that is no prompt or suite."""
-    return task_from(group.prompt_hash, group.prompt, group.task, group.suite)
+    """The group's task, its suite with it; a program that is judged by what it prints is run as a whole.
 
-
-def task_from(name: str, prompt: dict[str, Any], parts: dict[str, Any], suite: dict[str, Any] | None) -> Task:
-    """The same from a group's parts. Programs that are judged by what they print are run as a whole."""
-    task = task_from_data(name, prompt, parts)
-    if suite is None:
+    Raises `feedback.InvalidExchange` for data that is no prompt or suite.
+    """
+    task = task_from_data(group.prompt_hash, group.prompt, group.task)
+    if group.suite is None:
         return task
-    judge = suite_from_data(suite)
-    return replace(task, suite=judge, whole=isinstance(judge, StdioSuite))
+    suite = suite_from_data(group.suite)
+    return replace(task, suite=suite, whole=isinstance(suite, StdioSuite))
