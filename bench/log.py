@@ -27,7 +27,6 @@ REPEATED, SAID = 20, 10
 AT_ONCE = 1024
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 WORDS = ("list", "numbers", "text", "longest", "first", "sorted", "even", "sum", "words", "reverse", "index", "values")
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,14 @@ from reranker import Task, extract, off_loop, program_key
 from sandbox import ProgramClass
 from trainer.groups.draft import Draft
 from trainer.groups.split import draw
-from trainer.groups.types import Response, Word
+from trainer.groups.types import Response, Source, Word
 
-MAX_TEXTS = 1024
-"""Distinct texts held of one prompt and suite, drawn by hash: a prompt asked a million times must not fill memory."""
+MAX_TEXTS = 256
+"""Distinct texts of a class held of one prompt and suite, drawn by hash: a prompt asked a million times must not fill
+memory, nor must its one right answer be lost among the others."""
 _SOURCES = ("user", "student", "teacher")
 
+Stratum = tuple[Source, ProgramClass | None]
 Origin = tuple[str, int]
 """An exchange, and the candidate in it that was first the same program."""
 
@@ -114,7 +116,7 @@ class Gathered:
         self.exchanges: set[str] = set()
         self.twice = 0
         self._oldest = (first.at, first.exchange_id, first.key_id)
-        self._limit = 2**64
+        self._held: dict[Stratum, set[str]] = {}
 
     @property
     def key_id(self) -> str | None:
@@ -137,15 +139,19 @@ class Gathered:
 
     def put(self, new: Kept) -> None:
         """One more response; equal texts become one."""
-        text = new.response.text
+        text, stratum = new.response.text, (new.response.source, new.program_class)
         if text in self.kept:
             self.kept[text].join(new)
-        elif len(self.kept) < MAX_TEXTS or draw(text) < self._limit:
-            self.kept[text] = new
-            if len(self.kept) > MAX_TEXTS:
-                last = max(self.kept, key=draw)
-                self._limit = draw(last)
-                del self.kept[last]
+            return
+        held = self._held.setdefault(stratum, set())
+        if len(held) == MAX_TEXTS:
+            last = max(held, key=draw)
+            if draw(text) > draw(last):
+                return
+            held.remove(last)
+            del self.kept[last]
+        held.add(text)
+        self.kept[text] = new
 
     @property
     def looked_for_equals(self) -> bool:

@@ -55,7 +55,7 @@ class Spool:
     def __enter__(self) -> Self:
         try:
             for _ in range(FILES):
-                self._files.append(self._closing.enter_context(TemporaryFile(dir=self._folder)))  # noqa: SIM115 - it is one
+                self._files.append(self._closing.enter_context(TemporaryFile(dir=self._folder)))
         except OSError as error:
             raise BadGroups(f"no temporary files in {self._folder}: {error}") from error
         return self
