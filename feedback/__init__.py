@@ -6,7 +6,7 @@ Server and trainer meet here. `SqlStore` brings SQLAlchemy and Alembic, so it is
 from typing import TYPE_CHECKING, Any
 
 from feedback.base import FeedbackLog, FeedbackStore
-from feedback.build import candidates_of, exchange_from, task_of, without_text
+from feedback.build import candidates_of, exchange_from, task_from_data, task_of, without_text
 from feedback.errors import (
     FeedbackError,
     ForeignExchange,
@@ -17,6 +17,8 @@ from feedback.errors import (
     UnknownChoice,
     UnknownExchange,
 )
+from feedback.export import Logged, read_export, replacing
+from feedback.lossless import dumps, loads
 from feedback.memory import InMemoryStore
 from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
 from feedback.suites import suite_from_data, suite_to_data
@@ -44,6 +46,7 @@ __all__ = [
     "InMemoryStore",
     "InvalidExchange",
     "InvalidSignal",
+    "Logged",
     "Purpose",
     "Receipt",
     "SchemaTooNew",
@@ -56,12 +59,17 @@ __all__ = [
     "UnknownChoice",
     "UnknownExchange",
     "candidates_of",
+    "dumps",
     "exchange_from",
+    "loads",
     "prompt_from_data",
     "prompt_hash",
     "prompt_to_data",
+    "read_export",
+    "replacing",
     "suite_from_data",
     "suite_to_data",
+    "task_from_data",
     "task_of",
     "without_text",
 ]

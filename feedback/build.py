@@ -79,16 +79,23 @@ def task_of(exchange: Exchange) -> Task:
 
     Raises `InvalidExchange` for a record whose text was not kept.
     """
-    prompt, parts = prompt_from_data(exchange.prompt), exchange.task
-    return Task(
-        id=exchange.id,
-        prompt=prompt,
-        shape=parts.get("shape", "completion"),
-        prefix=_prompt_text(exchange.prompt) if parts.get("prefix") is None else parts["prefix"],
-        suffix=parts.get("suffix", ""),
-        entry_point=parts.get("entry_point"),
+    task = task_from_data(exchange.id, exchange.prompt, exchange.task)
+    return replace(
+        task,
         suite=None if exchange.suite is None else suite_from_data(exchange.suite),
         trials=None if exchange.trials is None else trials_from_data(exchange.trials),
+    )
+
+
+def task_from_data(id: str, prompt: dict[str, Any], parts: dict[str, Any]) -> Task:  # noqa: A002
+    """The task of an exchange's `prompt` and `task`, without any suite. Raises `InvalidExchange` for no prompt."""
+    return Task(
+        id=id,
+        prompt=prompt_from_data(prompt),
+        shape=parts.get("shape", "completion"),
+        prefix=_prompt_text(prompt) if parts.get("prefix") is None else parts["prefix"],
+        suffix=parts.get("suffix", ""),
+        entry_point=parts.get("entry_point"),
     )
 
 

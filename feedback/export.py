@@ -17,12 +17,16 @@ from pathlib import Path
 from typing import IO, Any, Literal
 from uuid import uuid4
 
-from feedback.build import plain
 from feedback.errors import InvalidExchange
 from feedback.lossless import dumps, loads
 from feedback.types import RECORD_VERSION, Exchange, Signal, StoredCandidate, TestCounts
 
 EXPORT_VERSION = 1
+_EXCHANGE, _CANDIDATE, _COUNTS, _SIGNAL = (
+    tuple(field.name for field in fields(record)) for record in (Exchange, StoredCandidate, TestCounts, Signal)
+)
+LEVEL = 5
+"""Of compression: a twentieth more than the smallest file, in a third of the time."""
 
 Logged = tuple[Exchange, tuple[Signal, ...]]
 
@@ -73,14 +77,18 @@ def from_line(line: str) -> Logged:
 
 def _to_data(record: Exchange | Signal) -> dict[str, Any]:
     # `plain` would turn a NaN inside the record's own JSON into None; here nothing changes but records and times.
-    data = {field.name: getattr(record, field.name) for field in fields(record)}
+    names = _EXCHANGE if isinstance(record, Exchange) else _SIGNAL
+    data = {name: getattr(record, name) for name in names}
     data["created_at"] = record.created_at.astimezone(UTC).isoformat()
     if isinstance(record, Exchange):
-        data["candidates"] = [
-            {field.name: getattr(candidate, field.name) for field in fields(candidate)}
-            | {"tests": plain(candidate.tests)}
-            for candidate in record.candidates
-        ]
+        data["candidates"] = [_candidate_to_data(candidate) for candidate in record.candidates]
+    return data
+
+
+def _candidate_to_data(candidate: StoredCandidate) -> dict[str, Any]:
+    data = {name: getattr(candidate, name) for name in _CANDIDATE}
+    if candidate.tests is not None:
+        data["tests"] = {name: getattr(candidate.tests, name) for name in _COUNTS}
     return data
 
 
@@ -118,5 +126,5 @@ def replacing(out: Path) -> Iterator[IO[str]]:
 
 def _open(path: Path, mode: Literal["r", "x"], *, packed: bool) -> IO[str]:
     if packed:
-        return gzip.open(path, "rt" if mode == "r" else "xt", encoding="utf-8", newline="\n")
+        return gzip.open(path, "rt" if mode == "r" else "xt", LEVEL, encoding="utf-8", newline="\n")
     return path.open(mode, encoding="utf-8", newline="\n")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reranker.base import Scorer
 from reranker.best_of_n import best_of_n
+from reranker.dedupe import program_key
 from reranker.errors import (
     InvalidQuestions,
     InvalidRequest,
@@ -20,6 +21,7 @@ from reranker.errors import (
 from reranker.examples import find_examples
 from reranker.extract import entry_point_of, extract
 from reranker.inputs import inputs_from
+from reranker.off_loop import off_loop
 from reranker.scorers import LEARNED, METHODS, create_scorer, needs_of
 from reranker.select import order
 from reranker.types import Candidate, Options, Ranking, Score, Task, Trials
@@ -95,7 +97,9 @@ __all__ = [
     "find_examples",
     "inputs_from",
     "needs_of",
+    "off_loop",
     "order",
+    "program_key",
     "question_of",
     "read_features",
     "read_questions",

@@ -4,6 +4,7 @@ TrainerError
 ├── BadBase                 a checkpoint or tokenizer that a verifier should start from cannot be used
 ├── BadBudget               a budget is neither tokens nor minutes
 ├── BadCheckpoints          checkpoints cannot be kept where they should
+├── BadGroups               groups, or what they are made of, cannot be read or made as asked
 ├── BadQuestions            a verifier cannot be trained on the questions given
 ├── BadName                 a name cannot be a model's
 ├── BadSetting              a key of `[trainer]`, or an option, cannot be used
@@ -33,6 +34,10 @@ class BadBudget(TrainerError):
 
 class BadCheckpoints(TrainerError):
     """Checkpoints cannot be kept there."""
+
+
+class BadGroups(TrainerError):
+    """Groups cannot be read, or made as asked."""
 
 
 class BadName(TrainerError):

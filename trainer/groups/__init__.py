@@ -1,5 +1,57 @@
-"""Groups: prompts with their judged responses, from the log, from files and from fresh samples."""
+"""Groups: prompts with their judged responses, from the log, from files and from fresh samples.
 
+`groups_from` (build.py) is the story of those from the log.
+"""
+
+from trainer.groups.build import Told, groups_from
+from trainer.groups.contaminated import Contamination
+from trainer.groups.files import content_hash, read_groups, to_line, write_groups
+from trainer.groups.ladder import TEACHER_BUMP, is_desirable, judged, place, score_of
+from trainer.groups.pairs import Render, preferences, unpaired
+from trainer.groups.redact import redact, redact_all
+from trainer.groups.runs import Runs, Verdict, verdict_of
+from trainer.groups.settings import LIMITS, LOCAL, Settings
+from trainer.groups.split import HELD_OUT_SHARE, draw, split_of
+from trainer.groups.tally import Tally
+from trainer.groups.task import task_of
+from trainer.groups.teachers import Solution, Teachers, read_teachers
 from trainer.groups.types import Group, Response, Source, Split, Word
 
-__all__ = ["Group", "Response", "Source", "Split", "Word"]
+__all__ = [
+    "HELD_OUT_SHARE",
+    "LIMITS",
+    "LOCAL",
+    "TEACHER_BUMP",
+    "Contamination",
+    "Group",
+    "Render",
+    "Response",
+    "Runs",
+    "Settings",
+    "Solution",
+    "Source",
+    "Split",
+    "Tally",
+    "Teachers",
+    "Told",
+    "Verdict",
+    "Word",
+    "content_hash",
+    "draw",
+    "groups_from",
+    "is_desirable",
+    "judged",
+    "place",
+    "preferences",
+    "read_groups",
+    "read_teachers",
+    "redact",
+    "redact_all",
+    "score_of",
+    "split_of",
+    "task_of",
+    "to_line",
+    "unpaired",
+    "verdict_of",
+    "write_groups",
+]

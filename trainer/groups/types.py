@@ -20,7 +20,7 @@ class Response:
     """One distinct answer to a prompt."""
 
     text: str
-    """What is learnt, right after the prompt: cut as it was tested where code is completed, the whole reply in chats."""
+    """What is learnt, right after the prompt: as it was tested where code is completed, the whole reply in chats."""
     ended: bool
     """Whether the end-of-text token belongs after it; False where sampling was cut off at a length."""
     program_class: ProgramClass | None
