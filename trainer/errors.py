@@ -4,8 +4,12 @@ TrainerError
 ├── BadBase                 a checkpoint or tokenizer that a verifier should start from cannot be used
 ├── BadBudget               a budget is neither tokens nor minutes
 ├── BadCheckpoints          checkpoints cannot be kept where they should
+├── BadPlan                 a tuning's plan or recipe asks for what cannot be
 ├── BadQuestions            a verifier cannot be trained on the questions given
 ├── BadName                 a name cannot be a model's
+├── BadShapes               tensors given to a loss do not belong together
+├── LayoutUnfit             a model cannot be trained in the layout that was asked for
+├── NothingToLearn          no group is left to train on
 ├── OtherRun                a checkpoint was written by a run with other settings
 ├── OutputExists            the output folder is taken
 └── TrainingExtraMissing    torch or transformers is not installed
@@ -33,6 +37,22 @@ class BadCheckpoints(TrainerError):
 
 class BadName(TrainerError):
     """The name cannot be a model's."""
+
+
+class BadPlan(TrainerError):
+    """The plan of a tuning, or its recipe, asks for what cannot be."""
+
+
+class BadShapes(TrainerError):
+    """Tensors given to a loss do not belong together."""
+
+
+class LayoutUnfit(TrainerError):
+    """The model cannot be trained in this layout."""
+
+
+class NothingToLearn(TrainerError):
+    """No group is left to train on."""
 
 
 class BadQuestions(TrainerError):
