@@ -33,7 +33,6 @@ FAMILIES = {
     "starcoder2": ("Starcoder2", {**LLAMA, "sliding_window": None}),
     "mistral, windows": ("Mistral", {**LLAMA, "sliding_window": 6, "head_dim": 8}),
     "mistral, none": ("Mistral", {**LLAMA, "sliding_window": None, "head_dim": 8}),
-    "gpt2": ("GPT2", BIGCODE),
     "granite": ("Granite", {**LLAMA, "logits_scaling": 3.0}),
 }
 
