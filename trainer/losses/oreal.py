@@ -29,7 +29,7 @@ def oreal(
     k. As released, the negative part has weight 0.5; token weights (a token reward model's) are all 1. Without `old`
     the ratio is 1 with the gradient of log pi. With one right response the positive part is SFT on the best.
 
-    `old` is needed for `kl` > 0: KL is the k3 estimate, mean over tokens of exp(d) - d - 1 with d = log pi_old - log pi.
+    `old` is needed for `kl` > 0: KL is the k3 estimate, mean over tokens of exp(d) - d - 1, d = log pi_old - log pi.
     """
     right, wrong = judged.present & judged.passed, judged.present & ~judged.passed
     means = mean_logprobs(judged.logprobs, judged.mask)

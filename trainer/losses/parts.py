@@ -1,4 +1,4 @@
-"""What the losses are made of: length-normalised log-probabilities, the hinge over pairs, cross-entropy on one response."""
+"""What losses are made of: length-normalised log-probabilities, the hinge over pairs, cross-entropy on one response."""
 
 from __future__ import annotations
 

@@ -64,8 +64,8 @@ class Counts:
     responses: int = 0
     """Of the groups that are learnt from or measured on."""
     too_long: int = 0
-    """Responses that end beyond the context behind their prompt. They are left out, never cut: a program without its end
-    would teach not to end."""
+    """Responses that end beyond the context behind their prompt. They are left out, never cut: a program without its
+    end would teach not to end."""
     unscored: int = 0
     """Responses of which nothing is known."""
     of_teachers: int = 0

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.layout import Choice
+from trainer.layout import Choice, Logprobs, Tokens
 from trainer.tuning.data import Example
 from trainer.tuning.draw import Pass, share_out, step_examples, steps_an_epoch
 from trainer.tuning.held_out import measure
@@ -59,7 +59,7 @@ class Loop:
 
     @torch.no_grad()
     def _logprobs(self, example: Example) -> tuple[tuple[float, ...], ...]:
-        found = self._layout.compute(self._model, [example.tokens])
+        found = self._compute(self._model, [example.tokens])
         rows = zip(found.values[0], found.mask[0], strict=True)
         return tuple(tuple(values[mask].tolist()) for values, mask in rows)
 
@@ -111,7 +111,7 @@ class Loop:
     def _backward(self, each: Pass, prompts: int, sums: dict[str, Tensor]) -> None:
         """One pass there and back. Processes' gradients are averaged, so each weighs as many times as there are."""
         accelerator = self._accelerator
-        found = self._layout.compute(self._model, [example.tokens for example in each.examples])
+        found = self._compute(self._model, [example.tokens for example in each.examples])
         loss = self._objective(judged_of(each.examples, found))
         weight = float(each.counts)
         accelerator.backward(loss.total.sum() * weight * accelerator.num_processes / prompts)
@@ -124,9 +124,14 @@ class Loop:
             return
         accelerator = self._accelerator
         shares = share_out(self._held_out, self._recipe.pass_tokens, self._size, accelerator.num_processes)
-        measured = measure(self._model, self._layout.compute, shares[accelerator.process_index], accelerator)
+        measured = measure(self._model, self._compute, shares[accelerator.process_index], accelerator)
         if metrics is not None:
             metrics.write("held_out", step=step, epoch=epoch, **asdict(measured))
+
+    def _compute(self, model: Any, groups: Sequence[Tokens]) -> Logprobs:
+        half = self._recipe.dtype == "bfloat16"
+        with torch.autocast(self._accelerator.device.type, torch.bfloat16, enabled=half):
+            return self._layout.compute(model, groups)
 
     def _size(self, example: Example) -> int:
         return example.tokens.packed if self._layout.name == "packed" else example.tokens.plain

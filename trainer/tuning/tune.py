@@ -39,7 +39,7 @@ def tune(plan: Plan, say: Say) -> None:
 
         tune_by_trl(plan, say)
         return
-    accelerator: Any = accelerate.Accelerator(mixed_precision="bf16" if plan.recipe.dtype == "bfloat16" else "no")
+    accelerator: Any = accelerate.Accelerator(mixed_precision="no")  # the loop computes in the recipe's type
     facts = fingerprint(plan, accelerator.num_processes)
     if is_written(plan.out, facts):
         say(f"{plan.out} is there already")
@@ -89,9 +89,8 @@ def _tune(plan: Plan, accelerator: Any, facts: dict[str, Any], say: Say) -> None
     for now in loop.run(states, metrics, done):
         if time.monotonic() - shown > 5 or now.step == loop.steps:
             shown = time.monotonic()
-            say(
-                f"step {now.step} of {loop.steps}, epoch {now.epoch}: loss {now.loss:.4f}, {now.tokens_per_s:.0f} tokens/s"
-            )
+            speed = f"{now.tokens_per_s:.0f} tokens/s"
+            say(f"step {now.step} of {loop.steps}, epoch {now.epoch}: loss {now.loss:.4f}, {speed}")
     if metrics is not None:
         metrics.close()
     state = accelerator.get_state_dict(model)
