@@ -43,14 +43,14 @@ def choose_layout(model: Any, groups: Sequence[Tokens], wanted: Wanted = "auto")
     before = _inner(model).config._attn_implementation
     try:
         worst = _difference(model, small)
-        if worst > TOLERANCE:
-            raise LayoutUnfit(f"losses or gradients differ by {worst:.1e} between layouts, more than {TOLERANCE:.0e}")
     except LayoutUnfit as error:
         reason = str(error)
     except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
         reason = f"{type(error).__name__}: {error}"  # a model's own code may not bear it in any number of ways
     else:
-        return Choice("packed", packed, f"losses and gradients equal the plain layout's within {worst:.0e}")
+        if worst <= TOLERANCE:
+            return Choice("packed", packed, f"losses and gradients equal the plain layout's within {worst:.0e}")
+        reason = f"losses or gradients differ by {worst:.1e} between layouts, more than {TOLERANCE:.0e}"
     finally:
         model.zero_grad(set_to_none=True)
     _set_attention(model, before)
@@ -62,8 +62,8 @@ def choose_layout(model: Any, groups: Sequence[Tokens], wanted: Wanted = "auto")
 def without_dropout(model: torch.nn.Module) -> None:
     """Turn every dropout off, modules and the numbers that attention is given alike.
 
-    A log-probability is then one number, the same in both layouts and before and after a restart. `nn.Dropout` alone is not
-    enough: GPTBigCode keeps the rate of its attention's as a float.
+    A log-probability is then one number, the same in both layouts and before and after a restart. `nn.Dropout` alone
+    is not enough: GPTBigCode keeps the rate of its attention's as a float.
     """
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):

@@ -14,7 +14,7 @@ from trainer.layout.types import Logprobs, Tokens, device_of, to_grid
 
 
 def packed(model: Any, groups: Sequence[Tokens]) -> Logprobs:
-    """See `trainer.layout.types.Layout`. The model must attend by `trainer.layout.attention`: `choose_layout` sees to it.
+    """See `trainer.layout.types.Layout`. The model must attend by `trainer.layout.attention`; `choose_layout` sets it.
 
     The row has no padding, so all of a model but its attention works on real tokens alone.
     """
