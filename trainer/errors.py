@@ -5,10 +5,14 @@ TrainerError
 ├── BadBudget               a budget is neither tokens nor minutes
 ├── BadCheckpoints          checkpoints cannot be kept where they should
 ├── BadGroups               groups, or what they are made of, cannot be read or made as asked
-├── BadQuestions            a verifier cannot be trained on the questions given
 ├── BadName                 a name cannot be a model's
+├── BadPlan                 a tuning's plan or recipe asks for what cannot be
+├── BadQuestions            a verifier cannot be trained on the questions given
 ├── BadSetting              a key of `[trainer]`, or an option, cannot be used
+├── BadShapes               tensors given to a loss do not belong together
+├── LayoutUnfit             a model cannot be trained in the layout that was asked for
 ├── NotEnough               there is too little to train or to evaluate on
+├── NothingToLearn          no group is left to train on
 ├── OtherRun                a checkpoint was written by a run with other settings
 ├── OutputExists            the output folder is taken
 ├── RoundFailed             a step of a round could not be carried out; the next start goes on from it
@@ -42,6 +46,22 @@ class BadGroups(TrainerError):
 
 class BadName(TrainerError):
     """The name cannot be a model's."""
+
+
+class BadPlan(TrainerError):
+    """The plan of a tuning, or its recipe, asks for what cannot be."""
+
+
+class BadShapes(TrainerError):
+    """Tensors given to a loss do not belong together."""
+
+
+class LayoutUnfit(TrainerError):
+    """The model cannot be trained in this layout."""
+
+
+class NothingToLearn(TrainerError):
+    """No group is left to train on."""
 
 
 class BadQuestions(TrainerError):
