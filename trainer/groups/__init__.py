@@ -5,6 +5,7 @@
 
 from trainer.groups.build import Told, groups_from
 from trainer.groups.contaminated import Contamination
+from trainer.groups.extend import has_contrast, with_answers
 from trainer.groups.files import content_hash, read_groups, to_line, write_groups
 from trainer.groups.ladder import TEACHER_BUMP, is_desirable, judged, place, score_of
 from trainer.groups.pairs import Render, preferences, unpaired
@@ -39,6 +40,7 @@ __all__ = [
     "content_hash",
     "draw",
     "groups_from",
+    "has_contrast",
     "is_desirable",
     "judged",
     "place",
@@ -53,5 +55,6 @@ __all__ = [
     "to_line",
     "unpaired",
     "verdict_of",
+    "with_answers",
     "write_groups",
 ]

@@ -174,7 +174,7 @@ class _Maker:
         stable = [each for each in kept if len(each.classes) <= 1]
         some = drawn(stable, self._settings.max_per_class)
         await self._complete(some, task, gathered.suite)
-        good = _without_worse_teachers(some)
+        good = without_worse_teachers(some)
         chosen = drawn(good, self._settings.max_per_class)  # again: by the classes that are known by now
         made.notes["judged one way and another"] += len(kept) - len(stable)
         made.notes["a teacher below the student"] += len(some) - len(good)
@@ -260,7 +260,7 @@ class _Maker:
         )
 
 
-def _without_worse_teachers(kept: list[Kept]) -> list[Kept]:
+def without_worse_teachers(kept: list[Kept]) -> list[Kept]:
     """RRTF's filter: no teacher whose class is below the best student's (r_tea < r_stu, arXiv 2307.14936, 3.2)."""
     best = max((_place(each) for each in kept if each.response.source == "student"), default=-1)
     return [each for each in kept if each.response.source != "teacher" or _place(each) >= best]

@@ -164,10 +164,16 @@ async def distinct(gathered: Gathered, task: Task) -> list[Kept]:
     """The gathered responses with equal programs as one, by abstract syntax tree."""
     if gathered.looked_for_equals:
         return joined((kept.origin, kept) for kept in gathered.kept.values())
+    return await distinct_of(gathered.kept.values(), task)
+
+
+async def distinct_of(kept: Iterable[Kept], task: Task) -> list[Kept]:
+    """The same of responses that nobody has compared."""
     keyed = []
-    for text, kept in gathered.kept.items():
+    for each in kept:
+        text = each.response.text
         size = len(task.prefix) + len(text) + len(task.suffix)
-        keyed.append((await off_loop(_program_key, task, text, size=size), kept))
+        keyed.append((await off_loop(_program_key, task, text, size=size), each))
     return joined(keyed)
 
 

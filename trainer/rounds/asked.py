@@ -7,6 +7,7 @@ asks the same weights the same thing asks nothing. Sampling and running go throu
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +19,7 @@ from reranker import Candidate, Options, RerankError, Task, best_of_n
 from reranker.evaluation import begun, check_same_run, whole_lines
 from sandbox import ProgramClass, Sandbox, SandboxError
 from trainer.errors import TrainerError
-from trainer.groups import LIMITS, Group, Response, Source, task_of
+from trainer.groups import LIMITS, Group, Response, Source, task_of, verdict_of
 
 AT_ONCE = 4
 """Prompts in work: enough that sampling and running overlap."""
@@ -49,6 +50,11 @@ class Ask:
             "top_p": self.top_p,
             "max_tokens": self.max_tokens,
         }
+
+    @property
+    def digest(self) -> str:
+        """A file's name for it."""
+        return hashlib.blake2b(json.dumps(self.identity(), sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 class Answers:
@@ -132,7 +138,7 @@ def _response(ask: Ask, task: Task, candidate: Candidate) -> Response | None:
         text=text,
         ended=stopped or (cut_off and not chat),
         program_class=candidate.program_class,
-        fraction=None if outcome is None else outcome.fraction,
+        fraction=None if outcome is None else verdict_of(outcome).fraction,
         score=None,
         source=ask.source,
         model=info.model,

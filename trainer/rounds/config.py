@@ -16,7 +16,9 @@ from platformdirs import user_data_dir
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engine import EngineConfig
-from trainer.errors import BadSetting
+from trainer.errors import BadPlan, BadSetting
+from trainer.groups import HELD_OUT_SHARE, Settings
+from trainer.tuning import Recipe
 
 DEFAULT_PATH = Path("touchstone.toml")
 _PREFIX = "TOUCHSTONE_TRAINER__"
@@ -66,27 +68,36 @@ class TeacherConfig(Section):
 
 
 class GroupsConfig(Section):
-    """`[trainer.groups]`: what of the log is learnt from."""
+    """`[trainer.groups]`: what of the log is learnt from, see docs/training.md."""
 
-    held_out: Share = 0.1
-    """Share of the prompts that is kept for evaluation, by their hash."""
+    held_out_share: Annotated[float, Field(ge=0, lt=1)] = HELD_OUT_SHARE
+    """Of the prompts, kept for evaluation by their hash."""
     least: Count = 32
     """Groups with contrast that a round needs; with fewer it says so and ends."""
-    most: Count = 20_000
-    """The newest so many exchanges' groups."""
-    max_per_key: Count = 2_000
-    """Groups of one key, so that nobody's own tests steer the model."""
-    train_keys: tuple[str, ...] = ()
-    """Only these keys' exchanges; empty: all but `exclude_keys`."""
+    max_groups_per_key: Count | None = 1000
+    """So that nobody's own tests steer the model; those without a key are not counted."""
+    train_keys: tuple[str, ...] | None = None
+    """Only these keys' exchanges; None: all but `exclude_keys`. `local`: those without a key."""
     exclude_keys: tuple[str, ...] = ()
     """Keys whose exchanges are logged and never learnt from."""
+
+    @property
+    def settings(self) -> Settings:
+        """As `groups_from` takes them. Prompts without contrast are kept: fresh samples may bring some."""
+        return Settings(
+            train_keys=None if self.train_keys is None else frozenset(self.train_keys),
+            exclude_keys=frozenset(self.exclude_keys),
+            max_groups_per_key=self.max_groups_per_key,
+            held_out_share=self.held_out_share,
+            contrast=False,
+        )
 
 
 class EvaluationConfig(Section):
     """`[trainer.evaluation]`: how champion and challenger are measured."""
 
     suites: tuple[str, ...] = ()
-    """Suites as `touchstone eval --suite` takes them; held-out prompts of the log with tests are always measured too."""
+    """Suites as `touchstone eval --suite` takes them; held-out prompts of the log with tests are measured too."""
     limit: Count | None = None
     """Only the first so many problems of each suite."""
     n: Count = 8
@@ -114,8 +125,8 @@ class TrainerConfig(Section):
     groups: GroupsConfig = GroupsConfig()
     samples: SamplesConfig = SamplesConfig()
     teachers: tuple[TeacherConfig, ...] = ()
-    recipe: dict[str, Any] = Field(default_factory=dict)
-    """How to train, see `[trainer.recipe]`."""
+    recipe: Recipe = Field(default_factory=Recipe)
+    """How to train."""
     dtypes: tuple[str, ...] = ("int8", "float32")
     """Conversions that the new model gets; the first is the one evaluated against the champion and served."""
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -157,8 +168,8 @@ class Config(Section):
 def load(path: Path | None = None, flags: dict[str, Any] | None = None) -> Config:
     """Resolve the configuration; `path` None reads `./touchstone.toml` if it is there.
 
-    `flags` is nested as the file is: `{"state_dir": ..., "trainer": {...}}`; None means: not given. Raises `BadSetting`,
-    naming the key.
+    `flags` is nested as the file is: `{"state_dir": ..., "trainer": {...}}`; None means: not given.
+    Raises `BadSetting`, naming the key.
     """
     file = _read(path)
     flags = flags or {}
@@ -174,6 +185,8 @@ def load(path: Path | None = None, flags: dict[str, Any] | None = None) -> Confi
         trainer = TrainerConfig.model_validate(section)
     except ValidationError as error:
         raise BadSetting("\n".join(_lines(error))) from error
+    except BadPlan as error:
+        raise BadSetting(f"trainer.{error}") from error
     return Config(state_dir=folder, database_url=url or f"sqlite:///{folder / 'touchstone.db'}", trainer=trainer)
 
 

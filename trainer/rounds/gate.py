@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
 from reranker.evaluation import ORACLE, RANDOM, Estimate, Record, Report, difference
 from trainer.rounds.config import GateConfig
 

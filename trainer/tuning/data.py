@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 from engine import EngineError, Tokenizer
@@ -80,23 +78,6 @@ class Counts:
     def to_data(self) -> dict[str, int]:
         """As a line of metrics."""
         return asdict(self)
-
-
-def read_groups(path: Path) -> Iterator[Group]:
-    """The groups of a file of JSON lines. Raises `BadPlan` with the line's number."""
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                data = json.loads(line)
-                responses = tuple(_response(each) for each in data.pop("responses"))
-                yield Group(**data, responses=responses)
-            except (ValueError, KeyError, TypeError) as error:
-                raise BadPlan(f"groups: {path}, line {number}: {error!r}") from error
-
-
-def _response(data: dict[str, object]) -> Response:
-    found = data.get("program_class")
-    return Response(**{**data, "program_class": None if found is None else ProgramClass(found)})  # type: ignore[arg-type]
 
 
 def examples_of(

@@ -10,8 +10,9 @@ import torch
 
 from engine import Tokenizer
 from trainer.errors import NothingToLearn, TrainingExtraMissing
+from trainer.groups import read_groups
 from trainer.layout import choose_layout
-from trainer.tuning.data import Counts, Example, examples_of, read_groups
+from trainer.tuning.data import Counts, Example, examples_of
 from trainer.tuning.loop import Loop
 from trainer.tuning.metrics import Metrics
 from trainer.tuning.model import context_of, is_written, load_base, prepare, write

@@ -1,0 +1,188 @@
+"""The steps `groups` and `samples`: from the log, and from fresh samples, to what is trained on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from engine import Engine, EngineConfig, build_engine
+from feedback import Exchange, Logged, SqlStore
+from reranker.evaluation import ProblemSuite, load_suite
+from sandbox import LocalSandbox, Sandbox
+from trainer.errors import NotEnough
+from trainer.groups import (
+    Contamination,
+    Group,
+    Response,
+    Tally,
+    Told,
+    groups_from,
+    has_contrast,
+    read_groups,
+    read_teachers,
+    with_answers,
+    write_groups,
+)
+from trainer.rounds.asked import Answers, Ask
+from trainer.rounds.folder import write_json
+from trainer.rounds.work import Work
+
+FILE = "groups.jsonl.gz"
+_TOLD_EVERY = 200
+
+
+async def collect_groups(work: Work, folder: Path) -> None:
+    """Every prompt of the log that may be learnt from or evaluated on, with or without contrast."""
+    config = work.config.trainer
+    suites = [load_suite(name) for name in config.evaluation.suites]
+    teachers = [teacher.file for teacher in config.teachers if teacher.file is not None]
+    tally = Tally()
+    store = await asyncio.to_thread(SqlStore.open, work.config.database_url, create=False)
+    sandbox = LocalSandbox()
+    try:
+        await sandbox.probe()
+        groups = groups_from(
+            _until(store.exchanges(purpose="traffic"), work.facts.created_at),
+            config.groups.settings,
+            tally=tally,
+            scratch=folder,
+            sandbox=sandbox,
+            runs_file=folder / "runs.jsonl",
+            teachers=read_teachers(teachers),
+            contamination=Contamination(suites),
+            told=_told(work),
+        )
+        digest = await write_groups(groups, folder / FILE)
+    finally:
+        await sandbox.aclose()
+        await store.aclose()
+    write_json(folder / "groups.json", {"hash": digest, "tally": tally.to_data()})
+    work.told.line(
+        f"{tally.groups} prompts of {tally.read} exchanges; " + ", ".join(f"{n} {c}" for c, n in tally.classes.items())
+    )
+
+
+async def add_samples(work: Work, folder: Path) -> None:
+    """The groups to train on: with what champion and teachers answer now, and with contrast.
+
+    Raises `NotEnough` where they are fewer than `groups.least`.
+    """
+    source = work.folder.of("groups") / FILE
+    sources = [found async for found in _sources(work, folder, source)]
+    settings = work.config.trainer.groups.settings
+    before = after = held_out = 0
+
+    async def merged() -> AsyncIterator[Group]:
+        nonlocal before, after, held_out
+        for group in read_groups(source):
+            answers = [response for answered in sources for response in answered.of(group) or ()]
+            full = await with_answers(group, answers, settings) if answers else group
+            before += group.split == "train"
+            if has_contrast(full):
+                after += full.split == "train"
+                held_out += full.split == "held_out"
+                yield full
+
+    digest = await write_groups(merged(), folder / FILE)
+    counts = {"hash": digest, "prompts": before, "train": after, "held_out": held_out}
+    write_json(folder / "groups.json", counts)
+    work.told.line(f"{after} of {before} prompts have something to compare; {held_out} held out")
+    least = work.config.trainer.groups.least
+    if after < least:
+        raise NotEnough(f"{after} prompts with something to compare, trainer.groups.least is {least}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A source with how it is told of."""
+
+    name: str
+    config: EngineConfig
+    teacher: bool
+    n: int
+    temperatures: tuple[float, ...]
+
+
+async def _sources(work: Work, folder: Path, groups: Path) -> AsyncIterator[Answers]:
+    """What champion and teachers answered, one engine in memory at a time."""
+    asked = list(_to_ask(work))
+    if not asked:
+        return
+    sandbox = LocalSandbox()
+    try:
+        await sandbox.probe()
+        for one in asked:
+            engine = await build_engine(one.config, work.store)
+            try:
+                yield await _answers(work, one, engine, sandbox, groups)
+            finally:
+                await engine.aclose()
+    finally:
+        await sandbox.aclose()
+
+
+def _to_ask(work: Work) -> Iterator[_Asked]:
+    config = work.config.trainer
+    if config.samples.n:
+        engine = EngineConfig(model=str(work.parent.folder), threads=config.threads)
+        yield _Asked("champion", engine, False, config.samples.n, config.samples.temperatures)
+    for teacher in config.teachers:
+        if teacher.engine is not None:
+            yield _Asked(teacher.name, teacher.engine, True, teacher.n, teacher.temperatures)
+
+
+async def _answers(work: Work, one: _Asked, engine: Engine, sandbox: Sandbox, groups: Path) -> Answers:
+    samples = work.config.trainer.samples
+    ask = Ask(
+        source="teacher" if one.teacher else "student",
+        engine=engine,
+        n=one.n,
+        temperatures=one.temperatures,
+        top_p=samples.top_p,
+        max_tokens=samples.max_tokens,
+    )
+    shared = work.folder.path.parent / "samples"  # of all rounds: the same weights asked the same are not asked again
+    shared.mkdir(exist_ok=True)
+    answers = Answers(shared / f"{one.name}-{ask.digest}.jsonl", ask)
+    total = sum(1 for _ in _askable(groups))
+    await answers.fill(
+        _askable(groups), sandbox, lambda done: work.told.progress(done, total, f"{one.name} is asked")
+    )
+    return answers
+
+
+def _askable(path: Path) -> Iterator[Group]:
+    """Those that are trained on and have tests to judge an answer by."""
+    return (group for group in read_groups(path) if group.split == "train" and group.suite is not None)
+
+
+async def _until(log: AsyncIterator[Logged], end: datetime) -> AsyncIterator[Logged]:
+    """What was logged before the round began, so that a round gone on with makes the same groups."""
+    async for logged in log:
+        exchange: Exchange = logged[0]
+        if exchange.created_at > end:
+            return
+        yield logged
+
+
+def _told(work: Work) -> Told:
+    def told(what: str, done: int, total: int | None) -> None:
+        if total is not None and (done % _TOLD_EVERY == 0 or done == total):
+            work.told.progress(done, total, what)
+
+    return told
+
+
+def suites_of(work: Work) -> list[ProblemSuite]:
+    """What models are evaluated on: the suites named, and the prompts of the log that were held out."""
+    from trainer.rounds.held_out import problems_of
+
+    suites = [load_suite(name) for name in work.config.trainer.evaluation.suites]
+    path = work.folder.of("groups") / FILE
+    problems = problems_of(group for group in read_groups(path) if group.split == "held_out")
+    if problems:
+        suites.append(ProblemSuite(name="held-out", problems=problems, source="the log"))
+    return suites

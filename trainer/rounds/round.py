@@ -1,0 +1,144 @@
+"""One round, from the log to the served champion: `run_round` is the story.
+
+Each step works in a folder of its own and is renamed into place when it is done, so that a round that was killed goes
+on behind its last finished step, and no half of one is ever taken for a whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from engine import EngineError, ModelNotFound, ModelStore, check_convertible
+from feedback import FeedbackError
+from reranker import RerankError
+from reranker.evaluation import EvaluationError
+from sandbox import SandboxError
+from trainer.errors import BadSetting, NotEnough, OtherRun, RoundFailed, TrainerError
+from trainer.rounds.collect import add_samples, collect_groups
+from trainer.rounds.config import Config
+from trainer.rounds.folder import Facts, Result, RoundFolder, Rounds, read_json
+from trainer.rounds.publish import evaluate, gate, publish
+from trainer.rounds.report import write_report
+from trainer.rounds.told import Told
+from trainer.rounds.train import convert, merge, train
+from trainer.rounds.work import Work
+
+Step = Callable[[Work, Path], Awaitable[None]]
+
+STEPS: dict[str, Step] = {
+    "groups": collect_groups,
+    "samples": add_samples,
+    "train": train,
+    "merge": merge,
+    "convert": convert,
+    "evaluate": evaluate,
+    "gate": gate,
+    "publish": publish,
+}
+"""In their order; a step's name is its folder's."""
+
+
+async def run_round(config: Config, told: Told, *, discard: bool = False) -> tuple[RoundFolder, Result]:
+    """Begin a round, or go on with the one that was cut short, and bring it to its end.
+
+    `discard` gives up one that was cut short and begins anew. Raises `RoundRunning`, `BadSetting`, `NotEnough` where
+    the log holds too little, `OtherRun` where the round that was cut short has other settings, and `RoundFailed`
+    naming the step.
+    """
+    rounds = Rounds(config.state_dir / "rounds")
+    with rounds.locked():
+        work = _work(config, rounds, told, discard=discard)
+        for name, step in STEPS.items():
+            if work.folder.is_done(name):
+                continue
+            told.begin(name)
+            await _carry_out(work, name, step)
+        return work.folder, await asyncio.to_thread(_end, work, rounds)
+
+
+async def _carry_out(work: Work, name: str, step: Step) -> None:
+    try:
+        await step(work, work.folder.begin(name))
+        work.folder.finish(name)
+    except NotEnough as error:
+        work.folder.end(Result(ending="abandoned", reason=str(error), finished_at=_now()))
+        raise
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise RoundFailed(name, f"{error.strerror or error}{where}; the champion is untouched") from error
+    except (TrainerError, EngineError, FeedbackError, RerankError, EvaluationError, SandboxError) as error:
+        raise RoundFailed(name, str(error)) from error
+
+
+def _work(config: Config, rounds: Rounds, told: Told, *, discard: bool) -> Work:
+    """The round to work on. What would stop it at its end is found before it begins."""
+    store = ModelStore(config.state_dir)
+    parent = store.champion()
+    if parent is None:
+        raise ModelNotFound(f"there is no champion in {store.root} to begin from")
+    if not (parent.hf / "config.json").exists():
+        raise BadSetting(f"{parent.id} has no hf/ folder, which training begins from")
+    for dtype in config.trainer.dtypes:
+        check_convertible(parent.hf, dtype)
+    open_round = rounds.unfinished()
+    if open_round is not None and (discard or open_round.facts.parent != parent.id):
+        why = "given up for another" if discard else f"the champion is {parent.id} now"
+        told.line(f"{open_round.facts.id} is given up: {why}")
+        open_round.end(Result(ending="abandoned", reason=why, finished_at=_now()))
+        open_round = None
+    if open_round is None:
+        facts = _facts(config, rounds, store)
+        open_round = rounds.create(facts)
+        told.line(f"round {facts.round}: {facts.id} from {facts.parent}")
+    else:
+        facts = open_round.facts
+        if facts.config_hash != config.digest():
+            raise OtherRun(
+                f"{facts.id} was cut short with other settings; give the same ones to go on, or --discard to begin anew"
+            )
+        told.line(f"round {facts.round}: {facts.id} goes on")
+    return Work(config=config, facts=facts, folder=open_round, store=store, parent=parent, told=told)
+
+
+def _facts(config: Config, rounds: Rounds, store: ModelStore) -> Facts:
+    parent = store.champion()
+    assert parent is not None  # noqa: S101 - looked at before
+    family, size = parent.manifest.family, parent.manifest.size
+    number = store.next_round(family, size)
+    return Facts(
+        id=f"{family}-{size}.r{number}",
+        round=number,
+        family=family,
+        size=size,
+        parent=parent.id,
+        created_at=_now(),
+        config=config.trainer.model_dump(mode="json"),
+        config_hash=config.digest(),
+        touchstone=_version(),
+    )
+
+
+def _end(work: Work, rounds: Rounds) -> Result:
+    published = read_json(work.folder.of("publish") / "published.json")
+    refused = published["as"] == "nothing"
+    write_report(work, rounds)
+    result = Result(
+        ending="refused" if refused else "published", reason=str(published["reason"]), finished_at=_now()
+    )
+    work.folder.end(result)
+    return result
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _version() -> str:
+    try:
+        return version("touchstone")
+    except PackageNotFoundError:
+        return "0+unknown"

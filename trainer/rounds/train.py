@@ -1,0 +1,140 @@
+"""The steps `train`, `merge` and `convert`: from groups to a model folder that can be served.
+
+Training is a process of its own (`python -m trainer.tuning`): what it held in memory is gone before the next step, and
+it can be several (`accelerate launch`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from engine import convert_folder, seal
+from trainer.errors import TrainerError
+from trainer.rounds.collect import FILE
+from trainer.rounds.work import Work
+from trainer.tuning import Plan, plan_to_json, read_metrics
+
+_LOOK_EVERY_S = 2.0
+_LAST_LINES = 12
+
+
+async def train(work: Work, folder: Path) -> None:
+    """Tune the champion on the groups; goes on from its checkpoints. Raises `TrainerError` with its last lines."""
+    config = work.config.trainer
+    groups = folder / "groups.jsonl.gz"
+    if not groups.exists():
+        os.link(work.folder.of("samples") / FILE, groups)
+    plan = Plan(
+        base=work.parent.hf,
+        groups=groups,
+        out=folder / "weights",
+        checkpoints=folder / "checkpoints",
+        recipe=config.recipe,
+        threads=config.threads,
+    )
+    file = folder / "plan.json"
+    file.write_text(plan_to_json(plan), encoding="utf-8")
+    await _run(work, file, plan)
+    if plan.metrics.exists():
+        shutil.copyfile(plan.metrics, folder / "metrics.jsonl")
+    shutil.rmtree(plan.checkpoints)
+
+
+async def _run(work: Work, file: Path, plan: Plan) -> None:
+    config = work.config.trainer
+    module = ["-m", "trainer.tuning", str(file)]
+    command = [sys.executable, *module]
+    if config.processes > 1:
+        launch = ["-m", "accelerate.commands.launch", "--num_processes", str(config.processes), "--num_machines", "1"]
+        if not _has_gpu():
+            launch += ["--cpu"]
+        command = [sys.executable, *launch, *module]
+    threads = {} if config.threads is None else {"OMP_NUM_THREADS": str(config.threads)}
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **threads}, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    looking = asyncio.create_task(_look(work, plan))
+    last: list[str] = []
+    try:
+        assert process.stderr is not None  # noqa: S101 - it was asked for
+        async for line in process.stderr:
+            last = [*last, line.decode("utf-8", "replace").rstrip()][-_LAST_LINES:]
+            if last[-1].startswith("layout "):
+                work.told.line(last[-1])
+        status = await process.wait()
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    finally:
+        looking.cancel()
+    if status:
+        raise TrainerError(f"training ended with {status}: " + "\n".join(last))
+
+
+async def _look(work: Work, plan: Plan) -> None:
+    """Tell how far it is, from the metrics it writes."""
+    while True:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        steps = [line for line in read_metrics(plan.metrics) if "step" in line] if plan.metrics.exists() else []
+        if steps:
+            newest = steps[-1]
+            work.told.progress(int(newest["step"]), int(newest.get("steps", newest["step"])), "steps")
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+async def merge(work: Work, folder: Path) -> None:
+    """The whole weights as an `hf` folder: the trained ones, or the adapter put into the champion's."""
+    weights = work.folder.of("train") / "weights"
+    target = folder / "hf"
+    shutil.rmtree(target, ignore_errors=True)
+    if work.config.trainer.recipe.lora_rank is None:
+        link_tree(weights, target)
+        return
+    from trainer.tuning.model import merge as put_in
+
+    await asyncio.to_thread(put_in, weights, work.parent.hf, target)
+
+
+async def convert(work: Work, folder: Path) -> None:
+    """The model folder: `hf/`, a conversion for each dtype, and the manifest."""
+    facts = work.facts
+    model = folder / facts.id
+    shutil.rmtree(model, ignore_errors=True)  # half of a conversion cannot be gone on with
+    model.mkdir()
+    link_tree(work.folder.of("merge") / "hf", model / "hf")
+    dtypes = work.config.trainer.dtypes
+    for number, dtype in enumerate(dtypes):
+        work.told.progress(number, len(dtypes), f"to {dtype}")
+        await asyncio.to_thread(convert_folder, model / "hf", model / f"ct2-{dtype}", dtype)
+    seal(
+        model,
+        id=facts.id,
+        family=facts.family,
+        size=facts.size,
+        round=facts.round,
+        parent=facts.parent,
+        source=f"touchstone train round, {work.config.trainer.recipe.loss} on {work.parent.id}",
+    )
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """A folder again, without its bytes twice where the file system has hard links."""
+
+    def link(one: str, other: str) -> str:
+        try:
+            os.link(one, other)
+        except OSError:  # another file system, or one that has none
+            shutil.copy2(one, other)
+        return other
+
+    shutil.copytree(source, target, copy_function=link)
