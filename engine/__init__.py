@@ -29,6 +29,7 @@ from engine.errors import (
     UnsupportedModel,
 )
 from engine.models import (
+    Challenger,
     Damage,
     Draft,
     Manifest,
@@ -36,6 +37,7 @@ from engine.models import (
     ModelName,
     ModelStore,
     Refusal,
+    TrialMode,
     check_id,
     render_size,
     seal,
@@ -67,6 +69,7 @@ from engine.types import (
 
 __all__ = [
     "FEATURES_NAME",
+    "Challenger",
     "ChampionMoved",
     "Chat",
     "Classifier",
@@ -113,6 +116,7 @@ __all__ = [
     "TokenIds",
     "TokenLogprob",
     "Tokenizer",
+    "TrialMode",
     "UnknownEngine",
     "UnsupportedDtype",
     "UnsupportedField",
