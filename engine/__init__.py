@@ -30,6 +30,7 @@ from engine.errors import (
 )
 from engine.models import (
     Challenger,
+    ContestMode,
     Damage,
     Draft,
     Manifest,
@@ -37,7 +38,6 @@ from engine.models import (
     ModelName,
     ModelStore,
     Refusal,
-    TrialMode,
     check_id,
     render_size,
     seal,
@@ -74,6 +74,7 @@ __all__ = [
     "Chat",
     "Classifier",
     "ClassifierInfo",
+    "ContestMode",
     "ContextTooLong",
     "Damage",
     "Draft",
@@ -116,7 +117,6 @@ __all__ = [
     "TokenIds",
     "TokenLogprob",
     "Tokenizer",
-    "TrialMode",
     "UnknownEngine",
     "UnsupportedDtype",
     "UnsupportedField",

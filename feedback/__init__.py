@@ -5,8 +5,18 @@ Server and trainer meet here. `SqlStore` brings SQLAlchemy and Alembic, so it is
 
 from typing import TYPE_CHECKING, Any
 
-from feedback.base import FeedbackLog, FeedbackStore
+from feedback.base import ContestLog, FeedbackLog, FeedbackStore
 from feedback.build import candidates_of, exchange_from, task_of, without_text
+from feedback.contest import (
+    ALPHA,
+    MOST_PAIRS,
+    Observation,
+    Verdict,
+    canary_differences,
+    judge_contest,
+    outcome_of,
+    shadow_differences,
+)
 from feedback.errors import (
     FeedbackError,
     ForeignExchange,
@@ -35,7 +45,10 @@ if TYPE_CHECKING:
     from feedback.sql.store import SqlStore
 
 __all__ = [
+    "ALPHA",
+    "MOST_PAIRS",
     "RECORD_VERSION",
+    "ContestLog",
     "Exchange",
     "FeedbackError",
     "FeedbackLog",
@@ -44,6 +57,7 @@ __all__ = [
     "InMemoryStore",
     "InvalidExchange",
     "InvalidSignal",
+    "Observation",
     "Purpose",
     "Receipt",
     "SchemaTooNew",
@@ -55,11 +69,16 @@ __all__ = [
     "TestCounts",
     "UnknownChoice",
     "UnknownExchange",
+    "Verdict",
+    "canary_differences",
     "candidates_of",
     "exchange_from",
+    "judge_contest",
+    "outcome_of",
     "prompt_from_data",
     "prompt_hash",
     "prompt_to_data",
+    "shadow_differences",
     "suite_from_data",
     "suite_to_data",
     "task_of",

@@ -15,21 +15,21 @@ from engine.errors import InvalidModel
 from engine.models.manifest import write_json
 from engine.models.names import check_id
 
-TrialMode = Literal["shadow", "canary"]
+ContestMode = Literal["shadow", "canary"]
 
 
 @dataclass(frozen=True, slots=True)
 class Challenger:
-    """A model on trial beside the champion."""
+    """A model in a contest with the champion."""
 
     id: str
-    mode: TrialMode
+    mode: ContestMode
     """shadow: it answers too, and nobody sees it; canary: a share of the traffic is answered by it."""
     share: float
     """Of the requests, above 0 and at most 1."""
     since: datetime
     champion: str
-    """Id of the champion it is compared with; the trial ends with that one."""
+    """Id of the champion it is compared with; the contest ends with that one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,13 @@ def read_previous(path: Path) -> str | None:
 
 
 def write_challenger(path: Path, challenger: Challenger) -> None:
-    """Begin a trial."""
+    """Begin a contest."""
     value = {name: getattr(challenger, name) for name in Challenger.__dataclass_fields__}
     write_json(path, value | {"since": challenger.since.isoformat()})
 
 
 def read_challenger(path: Path) -> Challenger | None:
-    """The model on trial, or None. Raises `InvalidModel` on a faulty file."""
+    """The model in a contest, or None. Raises `InvalidModel` on a faulty file."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -100,7 +100,7 @@ def read_challenger(path: Path) -> Challenger | None:
 
 def check_challenge(mode: str, share: float, *, where: str = "") -> None:
     """Raises `InvalidModel` naming the field that cannot be."""
-    if mode not in get_args(TrialMode):
+    if mode not in get_args(ContestMode):
         raise InvalidModel(f"{where}mode: {mode!r} is neither shadow nor canary")
     if not 0 < share <= 1:
         raise InvalidModel(f"{where}share: {share} is not above 0 and at most 1")

@@ -23,8 +23,8 @@ from engine.models.manifest import MANIFEST_NAME, Manifest, conversions_in, read
 from engine.models.names import ModelName, check_id, check_parts, default_id
 from engine.models.pointer import (
     Challenger,
+    ContestMode,
     Refusal,
-    TrialMode,
     check_challenge,
     locked,
     read_challenger,
@@ -214,7 +214,7 @@ class ModelStore:
     def set_champion(self, expected: str | None, new: str) -> Model:
         """Point to the model with id `new` if the champion's id is still `expected`.
 
-        A trial against the one before ends. Raises `ChampionMoved` where somebody else was first, `InvalidModel` where
+        A contest with the one before ends. Raises `ChampionMoved` where somebody else was first, `InvalidModel` where
         the round was refused.
         """
         with locked(self._lock):
@@ -226,14 +226,14 @@ class ModelStore:
         return model
 
     def challenger(self) -> Challenger | None:
-        """The model on trial against the champion of now, or None. Raises `InvalidModel` on a faulty file."""
+        """The model in a contest against the champion of now, or None. Raises `InvalidModel` on a faulty file."""
         found = read_challenger(self._challenger)
         return found if found is not None and found.champion == self.champion_id() else None
 
-    def set_challenger(self, expected: str | None, new: str, *, mode: TrialMode, share: float) -> Challenger:
-        """Put the model with id `new` on trial against the champion, if that one's id is still `expected`.
+    def set_challenger(self, expected: str | None, new: str, *, mode: ContestMode, share: float) -> Challenger:
+        """Put the model with id `new` in a contest against the champion, if that one's id is still `expected`.
 
-        Another trial ends. Raises `ChampionMoved`, `ModelNotFound`, and `InvalidModel` for a refused round, a model
+        Another contest ends. Raises `ChampionMoved`, `ModelNotFound`, and `InvalidModel` for a refused round, a model
         whose name is the champion's (answers could not be told apart), a mode or a share that cannot be.
         """
         check_challenge(mode, share)
@@ -250,7 +250,7 @@ class ModelStore:
         return found
 
     def clear_challenger(self, expected: str) -> bool:
-        """End the trial of this model without a decision; whether there was one."""
+        """End the contest of this model without a decision; whether there was one."""
         with locked(self._lock):
             found = read_challenger(self._challenger)
             if found is None or found.id != expected:
@@ -268,12 +268,12 @@ class ModelStore:
     ) -> Refusal:
         """Remember that a round was refused; its folder, if it has one, can no longer become champion.
 
-        Its trial ends, if it is on trial.
+        Its contest ends, if it is in a contest.
         """
         refusal = Refusal(model_id, round, reason, datetime.now(UTC).replace(microsecond=0), evaluation)
         with locked(self._lock):
             write_refusal(self.root / "refused", refusal)
-            with suppress(InvalidModel):  # a faulty file is no trial
+            with suppress(InvalidModel):  # a faulty file is no contest
                 found = read_challenger(self._challenger)
                 if found is not None and found.id == model_id:
                     self._challenger.unlink()

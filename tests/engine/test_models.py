@@ -248,7 +248,7 @@ class TestChampion:
 
 
 class TestChallenger:
-    def test_a_trial_is_against_the_champion_and_ends_with_it(self, tmp_path: Path) -> None:
+    def test_a_contest_is_against_the_champion_and_ends_with_it(self, tmp_path: Path) -> None:
         store = make_store(tmp_path)
         first, second = add_model(store, 0), add_model(store, 1)
         store.set_champion(None, first.id)
@@ -261,7 +261,7 @@ class TestChallenger:
         assert store.challenger() is None
         assert store.champion_id() == second.id
 
-    def test_a_trial_left_by_a_writer_that_died_counts_for_nothing(self, tmp_path: Path) -> None:
+    def test_a_contest_left_by_a_writer_that_died_counts_for_nothing(self, tmp_path: Path) -> None:
         store = make_store(tmp_path)
         first, second = add_model(store, 0), add_model(store, 1)
         store.set_champion(None, first.id)
@@ -271,7 +271,7 @@ class TestChallenger:
         (store.root / "challenger.json").write_text(left)
         assert store.challenger() is None
 
-    def test_what_cannot_be_on_trial(self, tmp_path: Path) -> None:
+    def test_what_cannot_be_a_challenger(self, tmp_path: Path) -> None:
         store = make_store(tmp_path)
         first, second = add_model(store, 0), add_model(store, 1)
         store.set_champion(None, first.id)
@@ -291,7 +291,7 @@ class TestChallenger:
         with pytest.raises(InvalidModel, match=r"challenger\.json"):
             store.challenger()
 
-    def test_a_refusal_ends_the_trial_and_so_does_clearing(self, tmp_path: Path) -> None:
+    def test_a_refusal_ends_the_contest_and_so_does_clearing(self, tmp_path: Path) -> None:
         store = make_store(tmp_path)
         first, second, third = add_model(store, 0), add_model(store, 1), add_model(store, 2)
         store.set_champion(None, first.id)
