@@ -2,6 +2,7 @@
 
 from engine.base import Engine
 from engine.build import build_engine, find_model
+from engine.calibration.host import free_memory_bytes
 from engine.classify.base import Classifier, ClassifierInfo
 from engine.classify.convert import convert_classifier, is_convertible
 from engine.classify.load import FEATURES_NAME, find_verifier, load_classifier, verifiers_in
@@ -132,6 +133,7 @@ __all__ = [
     "engine_names",
     "find_model",
     "find_verifier",
+    "free_memory_bytes",
     "is_convertible",
     "load_classifier",
     "load_engine",
