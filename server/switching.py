@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from engine import Challenger, EngineError, EngineInfo, InvalidModel, Model, ModelStore
+from engine import Challenger, ContestMode, EngineError, EngineInfo, InvalidModel, Model, ModelStore
 from server import selfcheck
 from server.config import Config
 from server.errors import UnusableModel
@@ -115,21 +115,22 @@ class Switching:
         `expected` None: whichever is champion. Raises `ChampionMoved`, `ModelNotFound`, `UnusableModel`.
         """
         model = await asyncio.to_thread(self.store.get, model_id)
-        was_loaded = self._roster.find(model.id) is not None
-        if self._fits(model):
-            await self.prepare(model.id)
-        try:
-            current = await asyncio.to_thread(self.store.champion_id) if expected is None else expected
+        async with self._loaded_for(model, needed=self._fits(model)):
+            current = await self._expected(expected)
             await asyncio.to_thread(self.store.set_champion, current, model.id)
-        except EngineError:
-            if not was_loaded:
-                await self.unload(model.id)
-            raise
         await self.look(again=True)
         champion = self._roster.champion
         if champion is None or champion.id != model.id:
             reason = self.failure.reason if self.failure is not None else "another champion was set meanwhile"
             raise UnusableModel(model.id, reason)
+
+    async def challenge(self, model_id: str, expected: str | None, *, mode: ContestMode, share: float) -> None:
+        """Begin a contest with a model that has been loaded and checked. Raises as `switch`, and `InvalidModel`."""
+        model = await asyncio.to_thread(self.store.get, model_id)
+        async with self._loaded_for(model):
+            current = await self._expected(expected)
+            await asyncio.to_thread(self.store.set_challenger, current, model.id, mode=mode, share=share)
+        await self.look(again=True)
 
     async def aclose(self) -> None:
         """Stop looking, then close every model. A load that has begun is waited for: threads outlive no interpreter."""
@@ -141,6 +142,22 @@ class Switching:
                 await asyncio.wait(self._freeing)
             for _, served in list(self._roster):
                 await served.aclose()
+
+    @asynccontextmanager
+    async def _loaded_for(self, model: Model, *, needed: bool = True) -> AsyncIterator[None]:
+        """Have the model in memory for what the block does; let it go again where that fails."""
+        was_loaded = self._roster.find(model.id) is not None
+        if needed:
+            await self.prepare(model.id)
+        try:
+            yield
+        except EngineError:
+            if not was_loaded:
+                await self.unload(model.id)
+            raise
+
+    async def _expected(self, expected: str | None) -> str | None:
+        return await asyncio.to_thread(self.store.champion_id) if expected is None else expected
 
     async def _follow_champion(self) -> None:
         champion, wanted = self._roster.champion, None

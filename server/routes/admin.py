@@ -87,11 +87,9 @@ async def act(switching: Switching, asked: AdminAction) -> None:
                 raise ApiError(409, "there is no champion before this one", param="action", code="no_previous")
             await switching.switch(previous, asked.expected)
         case "challenge":
-            expected = asked.expected or await asyncio.to_thread(store.champion_id)
             mode = asked.mode or "shadow"
             share = _SHARES[mode] if asked.share is None else asked.share
-            await asyncio.to_thread(store.set_challenger, expected, model_id, mode=mode, share=share)
-            await switching.look(again=True)
+            await switching.challenge(model_id, asked.expected, mode=mode, share=share)
         case "withdraw":
             model = await asyncio.to_thread(store.get, model_id)
             if not await asyncio.to_thread(store.clear_challenger, model.id):
