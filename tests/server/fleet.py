@@ -111,7 +111,7 @@ class Fleet:
 
     async def ready(self) -> dict[str, Any]:
         reply = await self.client.get("/ready")
-        return {"code": reply.status_code} | reply.json()
+        return {"code": reply.status_code, **reply.json()}
 
     async def stream(self, prompt: str = "slow") -> tuple[int, str, set[str]]:
         """A whole stream: its round by the header, its text, its fingerprints."""
