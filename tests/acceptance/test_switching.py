@@ -1,4 +1,4 @@
-"""Real processes on the bundled model: switching under load, a process that ends in the middle of it, the next start."""
+"""Real processes on the bundled model: switching under load, killed in the middle of it, started again."""
 
 import json
 import signal
