@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 from pathlib import Path
 
 from engine import Model, free_memory_bytes
@@ -33,8 +32,10 @@ def has_room(config: Config, model: Model) -> bool:
 
 
 def give_back() -> None:
-    """Collect what a closed model leaves behind, and make the C library return freed pages to the system."""
-    gc.collect()
+    """Make the C library return freed pages to the system.
+
+    A closed model leaves no cycles, so nothing is collected here: that would hold up every request for 0.2 s.
+    """
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):
