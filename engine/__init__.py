@@ -2,13 +2,14 @@
 
 from engine.base import Engine
 from engine.build import build_engine, find_model
+from engine.calibration.host import free_memory_bytes
 from engine.classify.base import Classifier, ClassifierInfo
 from engine.classify.convert import convert_classifier, is_convertible
 from engine.classify.load import FEATURES_NAME, find_verifier, load_classifier, verifiers_in
 from engine.classify.manifest import VerifierManifest, read_verifier, seal_verifier
 from engine.classify.scripted import ScriptedClassifier
 from engine.config import EngineConfig, UpstreamConfig
-from engine.convert import convert_folder, convert_model
+from engine.convert import check_convertible, convert_folder, convert_model
 from engine.ct2.model import available_cores
 from engine.errors import (
     ChampionMoved,
@@ -29,6 +30,8 @@ from engine.errors import (
     UnsupportedModel,
 )
 from engine.models import (
+    Challenger,
+    ContestMode,
     Damage,
     Draft,
     Manifest,
@@ -37,6 +40,7 @@ from engine.models import (
     ModelStore,
     Refusal,
     check_id,
+    read_manifest,
     render_size,
     seal,
 )
@@ -67,10 +71,12 @@ from engine.types import (
 
 __all__ = [
     "FEATURES_NAME",
+    "Challenger",
     "ChampionMoved",
     "Chat",
     "Classifier",
     "ClassifierInfo",
+    "ContestMode",
     "ContextTooLong",
     "Damage",
     "Draft",
@@ -121,6 +127,7 @@ __all__ = [
     "VerifierManifest",
     "available_cores",
     "build_engine",
+    "check_convertible",
     "check_id",
     "convert_classifier",
     "convert_folder",
@@ -128,9 +135,11 @@ __all__ = [
     "engine_names",
     "find_model",
     "find_verifier",
+    "free_memory_bytes",
     "is_convertible",
     "load_classifier",
     "load_engine",
+    "read_manifest",
     "read_verifier",
     "render_size",
     "seal",

@@ -14,6 +14,7 @@ from engine.ct2.model import available_cores, choose_threads, library
 from engine.errors import InvalidModel, ModelNotFound
 from engine.models import MANIFEST_NAME, Model, ModelName, ModelStore, read_manifest
 from engine.registry import load_engine
+from engine.types import EngineInfo
 from engine.weights import weights_of
 
 _BEST_FIRST = ("int8", "int8_bfloat16", "int8_float16", "bfloat16", "float16", "float32")
@@ -37,8 +38,11 @@ class _Folder:
         return {"folder": self.path, "model_name": model_name, "weights": weights_of(self.path, self.model)}
 
 
-async def build_engine(config: EngineConfig, store: ModelStore) -> Engine:
+async def build_engine(config: EngineConfig, store: ModelStore, *, like: EngineInfo | None = None) -> Engine:
     """Load the engine that `config` asks for; files are read and models loaded off the event loop.
+
+    `like`: an engine that is at work in this process. For `dtype` "auto" its conversion and type are taken where the
+    model has them, and nothing is measured: figures taken beside its work would be wrong, and kept.
 
     Raises `EngineError`s: of the store, of the engine, `UnsupportedModel` naming another engine, `ModelNotConverted`
     with the command to run.
@@ -54,7 +58,7 @@ async def build_engine(config: EngineConfig, store: ModelStore) -> Engine:
     else:
         model, dtype = await asyncio.to_thread(find_model, config, store)
         if config.type == "ctranslate2":
-            options = await asyncio.to_thread(_ct2_options, config, model, dtype, store.calibrations)
+            options = await asyncio.to_thread(_ct2_options, config, model, dtype, store.calibrations, like)
         else:
             options = await asyncio.to_thread(_hf_options, config, model, dtype)
         options |= {"device": config.device, "max_waiting": config.max_waiting}
@@ -85,9 +89,14 @@ def _dtype_of_name(config: EngineConfig) -> str:
     return named
 
 
-def _ct2_options(config: EngineConfig, model: Model | Path, dtype: str, calibrations: Path) -> dict[str, Any]:
-    folder = _converted(config, model, dtype)
-    if dtype == "auto" and isinstance(model, Model) and not _on_cuda(config):
+def _ct2_options(
+    config: EngineConfig, model: Model | Path, dtype: str, calibrations: Path, like: EngineInfo | None
+) -> dict[str, Any]:
+    if dtype == "auto" and isinstance(model, Model) and like is not None:
+        folder, dtype = _as_served(config, model, like)
+    else:
+        folder = _converted(config, model, dtype)
+    if dtype == "auto" and isinstance(model, Model) and like is None and not _on_cuda(config):
         folder, dtype = _measured(config, model, folder, calibrations)
     weights = folder.path / "model.bin"
     threads = None
@@ -95,6 +104,17 @@ def _ct2_options(config: EngineConfig, model: Model | Path, dtype: str, calibrat
         threads = choose_threads(weights.stat().st_size, config.threads)
     stored = folder.path.name.removeprefix("ct2-")
     return folder.options(folder.name(stored)) | {"dtype": dtype, "threads": threads}
+
+
+def _as_served(config: EngineConfig, model: Model, like: EngineInfo) -> tuple[_Folder, str]:
+    """The conversion and the type another model is served in; the best conversion as stored where this has no such."""
+    try:
+        conversion = ModelName.parse(like.model).dtype
+    except InvalidModel:
+        conversion = ""
+    if like.engine == "ctranslate2" and conversion in model.manifest.conversions:
+        return _Folder(model.conversion(conversion), model), like.dtype
+    return _converted(config, model, "auto"), "auto"
 
 
 def _measured(config: EngineConfig, model: Model, otherwise: _Folder, calibrations: Path) -> tuple[_Folder, str]:

@@ -5,8 +5,18 @@ Server and trainer meet here. `SqlStore` brings SQLAlchemy and Alembic, so it is
 
 from typing import TYPE_CHECKING, Any
 
-from feedback.base import FeedbackLog, FeedbackStore
+from feedback.base import ContestLog, FeedbackLog, FeedbackStore
 from feedback.build import candidates_of, exchange_from, task_from_data, task_of, without_text
+from feedback.contest import (
+    ALPHA,
+    MOST_PAIRS,
+    Observation,
+    Verdict,
+    canary_differences,
+    judge_contest,
+    outcome_of,
+    shadow_differences,
+)
 from feedback.errors import (
     FeedbackError,
     ForeignExchange,
@@ -37,7 +47,10 @@ if TYPE_CHECKING:
     from feedback.sql.store import SqlStore
 
 __all__ = [
+    "ALPHA",
+    "MOST_PAIRS",
     "RECORD_VERSION",
+    "ContestLog",
     "Exchange",
     "FeedbackError",
     "FeedbackLog",
@@ -47,6 +60,7 @@ __all__ = [
     "InvalidExchange",
     "InvalidSignal",
     "Logged",
+    "Observation",
     "Purpose",
     "Receipt",
     "SchemaTooNew",
@@ -58,15 +72,20 @@ __all__ = [
     "TestCounts",
     "UnknownChoice",
     "UnknownExchange",
+    "Verdict",
+    "canary_differences",
     "candidates_of",
     "dumps",
     "exchange_from",
+    "judge_contest",
     "loads",
+    "outcome_of",
     "prompt_from_data",
     "prompt_hash",
     "prompt_to_data",
     "read_export",
     "replacing",
+    "shadow_differences",
     "suite_from_data",
     "suite_to_data",
     "task_from_data",

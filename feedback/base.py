@@ -1,4 +1,4 @@
-"""The two ports of the log: the serving side writes, the reading side iterates."""
+"""The ports of the log: the serving side writes, the reading side iterates, a contest asks what became of answers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from feedback.contest import Observation
 from feedback.types import Exchange, Purpose, Receipt, Signal
 
 
@@ -44,4 +45,12 @@ class FeedbackLog(Protocol):
         self, *, since: datetime | None = None, purpose: Purpose | None = None
     ) -> AsyncIterator[tuple[Exchange, tuple[Signal, ...]]]:
         """Exchanges made at `since` or later with their signals, oldest first, in bounded memory."""
+        ...
+
+
+class ContestLog(Protocol):
+    """What the end of a contest with a challenger is decided by."""
+
+    async def outcomes(self, since: datetime) -> list[Observation]:
+        """What became of the traffic since then and of what shadowed it, oldest first. Raises `StoreFailed`."""
         ...

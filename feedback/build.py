@@ -34,8 +34,12 @@ def exchange_from(
     engine: str,
     dtype: str,
     config_hash: str,
+    shadow_of: str | None = None,
 ) -> Exchange:
-    """The record of one API call. Raises `InvalidExchange` for a suite whose values are not plain data."""
+    """The record of one API call; of a shadow no choice was shown.
+
+    Raises `InvalidExchange` for a suite whose values are not plain data.
+    """
     prompt = prompt_to_data(ranking.task.prompt)
     return Exchange(
         id=id,
@@ -70,7 +74,8 @@ def exchange_from(
             "total": _number(ranking.total_s),
             "first_token": _number(ranking.first_token_s),
         },
-        candidates=_candidates(ranking),
+        candidates=_candidates(ranking, shown=shadow_of is None),
+        shadow_of=shadow_of,
     )
 
 
@@ -193,17 +198,20 @@ def _prompt_text(prompt: dict[str, Any]) -> str:
     return ""
 
 
-def _candidates(ranking: Ranking) -> tuple[StoredCandidate, ...]:
+def _candidates(ranking: Ranking, *, shown: bool) -> tuple[StoredCandidate, ...]:
     rank_at = {position: rank for rank, position in enumerate(ranking.order)}
-    return tuple(_candidate(ranking, at, candidate, rank_at[at]) for at, candidate in enumerate(ranking.candidates))
+    returned = ranking.options.n if shown else 0
+    return tuple(
+        _candidate(ranking, at, candidate, rank_at[at], returned) for at, candidate in enumerate(ranking.candidates)
+    )
 
 
-def _candidate(ranking: Ranking, at: int, candidate: Candidate, rank: int) -> StoredCandidate:
+def _candidate(ranking: Ranking, at: int, candidate: Candidate, rank: int, returned: int) -> StoredCandidate:
     outcome, scores = candidate.outcome, {method: scores[at] for method, scores in ranking.scores.items()}
     return StoredCandidate(
         index=candidate.index,
         rank=rank,
-        choice=rank if rank < ranking.options.n else None,
+        choice=rank if rank < returned else None,
         text=candidate.text,
         raw_text=candidate.raw_text,
         finish_reason=candidate.finish_reason,

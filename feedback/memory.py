@@ -7,6 +7,7 @@ from datetime import datetime
 
 from feedback.admission import RepeatKey, Target, admit, repeat_key
 from feedback.checks import check_exchange, check_signal
+from feedback.contest import Observation, outcome_of
 from feedback.errors import StoreFailed, UnknownExchange
 from feedback.types import Exchange, Purpose, Receipt, Signal
 
@@ -67,6 +68,23 @@ class InMemoryStore:
         for exchange in sorted(self._exchanges.values(), key=lambda exchange: (exchange.created_at, exchange.id)):
             if (since is None or exchange.created_at >= since) and purpose in (None, exchange.purpose):
                 yield exchange, self._signals_of(exchange.id)
+
+    async def outcomes(self, since: datetime) -> list[Observation]:
+        """See `ContestLog.outcomes`."""
+        return [
+            Observation(
+                id=exchange.id,
+                created_at=exchange.created_at,
+                model=exchange.model,
+                shadow_of=exchange.shadow_of,
+                outcome=outcome_of(
+                    next((best.program_class for best in exchange.candidates if best.rank == 0), None),
+                    [(signal.type, signal.value) for signal in signals if signal.choice == 0],
+                ),
+            )
+            async for exchange, signals in self.exchanges(since=since)
+            if exchange.purpose == "traffic" or exchange.shadow_of is not None
+        ]
 
     async def aclose(self) -> None:
         """See `FeedbackStore.aclose`."""

@@ -101,6 +101,8 @@ class Exchange:
     """queue, prefill, generate, rerank, total, first_token."""
     candidates: tuple[StoredCandidate, ...]
     version: int = RECORD_VERSION
+    shadow_of: str | None = None
+    """The exchange that a challenger answered too, unseen; None for every other exchange."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

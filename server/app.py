@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from server.gateway import Gateway
 from server.openapi import document
+from server.routes.admin import AdminModels
 from server.routes.feedback import Feedback
 from server.routes.generation import chat, completions
 from server.routes.health import Health, MetricsPage, Ready, Version, touchstone_version
@@ -38,6 +39,7 @@ def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
         Route("/v1/feedback", Feedback(service), methods=["POST"]),
         Route("/v1/models", Models(service), methods=["GET"]),
         Route("/v1/models/{id:path}", Models(service), methods=["GET"]),
+        Route("/admin/models", AdminModels(service), methods=["GET", "POST"]),
         Route("/health", Health(service), methods=["GET"]),
         Route("/ready", Ready(service), methods=["GET"]),
         Route("/metrics", MetricsPage(service), methods=["GET"]),

@@ -9,19 +9,43 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from engine import Engine, GenerationRequest, ModelStore, Sampling, Text, build_engine
-from feedback import FeedbackStore
+from engine import (
+    Engine,
+    EngineError,
+    EngineInfo,
+    GenerationRequest,
+    Model,
+    ModelStore,
+    Sampling,
+    Text,
+    build_engine,
+)
 from sandbox import LocalSandbox, Sandbox, SandboxError, SandboxUnavailable, Tier
 from server.config import Config
 from server.scorers import load_scorers
-from server.service import Isolation, Parts
+from server.selfcheck import check
+from server.served import Served
+from server.service import Isolation, Log, Parts, Service
+from server.switching import Failure, Switching
 
 _log = logging.getLogger(__name__)
 _WARM_UP = Text("def f():\n")
 
 MakeEngine = Callable[[Config], Coroutine[Any, Any, Engine]]
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The model that is served first."""
+
+    engine: Engine
+    id: str | None = None
+    failure: Failure | None = None
 
 
 async def build(config: Config, make_engine: MakeEngine | None = None) -> Parts:
@@ -33,41 +57,106 @@ async def build(config: Config, make_engine: MakeEngine | None = None) -> Parts:
     sandbox, isolation = await build_sandbox(config)
     # The log and the model do not know of each other, so they are opened side by side.
     opening = asyncio.ensure_future(asyncio.to_thread(open_store, config))
-    loading = asyncio.ensure_future((make_engine or build_warm_engine)(config))
+    loading = asyncio.ensure_future(first_model(config) if make_engine is None else _made(make_engine(config)))
     await asyncio.wait((opening, loading))
     if opening.exception() is None and loading.exception() is None:
-        engine, store = loading.result(), opening.result()
+        first, store = loading.result(), opening.result()
         try:
-            loaded = await asyncio.to_thread(load_scorers, config, engine.info.model)
+            loaded = await asyncio.to_thread(load_scorers, config, first.engine.info.model)
         except BaseException:
-            await asyncio.gather(engine.aclose(), store.aclose(), *([sandbox.aclose()] if sandbox is not None else []))
+            closing = [sandbox.aclose()] if sandbox is not None else []
+            await asyncio.gather(first.engine.aclose(), store.aclose(), *closing)
             raise
-        return Parts(config=config, engine=engine, store=store, sandbox=sandbox, loaded=loaded, isolation=isolation)
+        return Parts(
+            config=config,
+            engine=first.engine,
+            store=store,
+            sandbox=sandbox,
+            loaded=loaded,
+            isolation=isolation,
+            model_id=first.id,
+            failure=first.failure,
+        )
     if opening.exception() is None:
         await opening.result().aclose()
     if loading.exception() is None:
-        await loading.result().aclose()
+        await loading.result().engine.aclose()
     if sandbox is not None:
         await sandbox.aclose()
     raise loading.exception() or opening.exception() or AssertionError
 
 
-def open_store(config: Config) -> FeedbackStore:
+def open_store(config: Config) -> Log:
     """The log's database, brought up to date. Blocks. Imported here: its libraries are a third of the start-up."""
     from feedback import SqlStore
 
     return SqlStore.open(config.database_url)
 
 
-async def build_warm_engine(config: Config) -> Engine:
-    """The engine of the configuration, warm."""
-    engine = await build_engine(config.engine, ModelStore(config.state_dir))
+def serves_champion(config: Config) -> bool:
+    """Whether this server serves the champion, whichever it is, and not a model that was named."""
+    return config.engine.model is None and config.engine.type in ("ctranslate2", "transformers")
+
+
+async def first_model(config: Config) -> First:
+    """The engine of the configuration, warm; the champion before this one where this one cannot be served."""
+    store = ModelStore(config.state_dir)
+    if not serves_champion(config):
+        return First(await build_warm_engine(config, store))
+    champion = await asyncio.to_thread(store.champion_id)
+    if champion is None:
+        return First(await build_warm_engine(config, store))  # says what to do
+    try:
+        return First(await _champion(config, store, champion), champion)
+    except EngineError as error:
+        previous = await asyncio.to_thread(store.previous_champion)
+        if previous is None:
+            raise
+        _log.error("the champion %s is not served, %s is tried: %s", champion, previous, error)
+        failure = Failure(champion, str(error), datetime.now(UTC))
+        return First(await _champion(config, store, previous), previous, failure)
+
+
+async def _champion(config: Config, store: ModelStore, model_id: str) -> Engine:
+    """Load a model to begin with. A model of the package was checked by its tests, another is checked here."""
+    engine = await build_warm_engine(config, store, model_id)
+    try:
+        model = await asyncio.to_thread(store.get, model_id)
+        if not model.read_only:
+            await check(engine, model.manifest.evaluation)
+    except BaseException:
+        await engine.aclose()
+        raise
+    return engine
+
+
+async def _made(engine: Coroutine[Any, Any, Engine]) -> First:
+    return First(await engine)
+
+
+async def build_warm_engine(
+    config: Config, store: ModelStore, model_id: str | None = None, like: EngineInfo | None = None
+) -> Engine:
+    """The engine of the configuration, or the same with another model, warm."""
+    wanted = config.engine if model_id is None else config.engine.model_copy(update={"model": model_id})
+    engine = await build_engine(wanted, store, like=like)
     try:
         await warm(engine)
     except BaseException:
         await engine.aclose()
         raise
     return engine
+
+
+async def load_model(config: Config, model: Model, like: EngineInfo | None, *, can_run: bool) -> Served:
+    """A model folder as it is served: warm, with its scorers. Raises `EngineError`."""
+    engine = await build_warm_engine(config, ModelStore(config.state_dir), model.id, like)
+    try:
+        loaded = await asyncio.to_thread(load_scorers, config, engine.info.model)
+    except BaseException:
+        await engine.aclose()
+        raise
+    return Served(config, engine, loaded, can_run=can_run, id=model.id)
 
 
 async def build_sandbox(config: Config) -> tuple[Sandbox | None, Isolation]:
@@ -103,10 +192,10 @@ async def warm(engine: Engine) -> None:
         pass
 
 
-async def close(parts: Parts) -> None:
-    """Close everything, the engine first: what still runs there ends before its judge and its log do."""
-    await parts.engine.aclose()
-    if parts.sandbox is not None:
-        await parts.sandbox.aclose()
-    await parts.loaded.aclose()
-    await parts.store.aclose()
+def follow(service: Service, parts: Parts) -> None:
+    """Let what is served change from now on, where it is a model of the store."""
+    if parts.model_id is None:
+        return
+    load = partial(load_model, can_run=parts.sandbox is not None)
+    store = ModelStore(parts.config.state_dir)
+    service.follow(Switching(parts.config, store, service.roster, service.metrics, load, failure=parts.failure))

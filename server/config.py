@@ -12,7 +12,7 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_dir
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -74,6 +74,20 @@ class ServerConfig(Section):
     """Seconds between two comments on a stream whose candidates are still running."""
     retry_after_s: Annotated[float, Field(gt=0)] = 2.0
     """Seconds after which a client is told to come again while the model loads."""
+    champion_poll_s: Annotated[float, Field(ge=0)] = 2.0
+    """Seconds between two looks for another champion or challenger, where the champion is served; 0: never."""
+    switch: Literal["auto", "beside", "after"] = "auto"
+    """`beside`: the new champion is loaded while the old one serves. `after`: the old one is freed first, and requests
+    are told to come again meanwhile. `auto`: beside where both fit in memory (`docs/serving-models.md`)."""
+    challenger_check_s: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds between two looks whether a challenger's contest is decided."""
+    challenger_alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """The chance at most that a challenger is promoted which is no better, and the same that one is refused as worse
+    which is not."""
+    challenger_pairs: Annotated[int, Field(ge=1)] = 2000
+    """Pairs of answers after which a challenger that has not proved itself is refused as no better."""
+    challenger_slots: Annotated[int, Field(ge=1)] = 1
+    """Requests that a shadow answers at once; more are left out, and counted."""
 
     @field_validator("default_method", "default_method_fim", "default_method_stream")
     @classmethod

@@ -4,7 +4,8 @@ ApiError              raised by the server itself; carries its status and body
 ├── BadRequest        400: names the field
 ├── NotFound          404: route, model or exchange
 ├── BodyTooLarge      413
-└── Unavailable       503: loading or draining; carries a retry hint
+└── Unavailable       503: loading, switching or draining; carries a retry hint
+UnusableModel         (an EngineError) a model that cannot be served: damaged, or not computing what it should; 422
 ClientGone            nobody is left to answer; never rendered
 
 Bad input never becomes a 5xx. An exception that is not in the table is a defect of ours: 500, with its traceback in
@@ -21,7 +22,16 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from engine import ContextTooLong, EngineError, EngineFailed, Overloaded, UnsupportedField
+from engine import (
+    ChampionMoved,
+    ContextTooLong,
+    EngineError,
+    EngineFailed,
+    InvalidModel,
+    ModelNotFound,
+    Overloaded,
+    UnsupportedField,
+)
 from feedback import FeedbackError, ForeignExchange, InvalidSignal, StoreFailed, UnknownChoice, UnknownExchange
 from reranker import InvalidRequest, JudgeFailed, NoCandidates
 from sandbox import InvalidSuite, SandboxError, SandboxUnavailable
@@ -83,10 +93,22 @@ class BodyTooLarge(ApiError):
 
 
 class Unavailable(ApiError):
-    """The server is loading its model, or draining before it ends."""
+    """The server is loading its model, exchanging it, or draining before it ends."""
 
     def __init__(self, message: str, code: str, retry_after_s: float) -> None:
         super().__init__(503, message, code=code, retry_after_s=retry_after_s)
+
+
+class UnusableModel(EngineError):
+    """A model that is there and cannot be served."""
+
+    def __init__(self, model_id: str, reason: str) -> None:
+        super().__init__(model_id, reason)
+        self.model_id = model_id
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.model_id} cannot be served: {self.reason}"
 
 
 class ClientGone(Exception):
@@ -155,6 +177,10 @@ _TABLE: dict[type, Callable[[Any], ApiError]] = {
     ContextTooLong: lambda e: ApiError(400, str(e), param="prompt", code="context_length_exceeded"),
     Overloaded: lambda e: ApiError(429, str(e), code="overloaded", retry_after_s=e.retry_after_s),
     EngineFailed: lambda e: ApiError(500, f"the engine failed: {e}", code="engine_failed"),
+    ModelNotFound: lambda e: NotFound(str(e), param="id", code="model_not_found"),
+    ChampionMoved: lambda e: ApiError(409, str(e), param="expected", code="champion_moved"),
+    InvalidModel: lambda e: ApiError(422, str(e), param="id", code="model_unusable"),
+    UnusableModel: lambda e: ApiError(422, str(e), param="id", code="model_unusable"),
     EngineError: lambda e: ApiError(500, f"the engine failed: {e}", code="engine_failed"),
     InvalidSuite: lambda e: BadRequest("rerank.tests.code", str(e), code="invalid_suite"),
     SandboxUnavailable: lambda e: BadRequest("rerank.method", str(e), code="sandbox_unavailable"),

@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.asgi import send_json
 from server.errors import ApiError, ClientGone, drained, to_api_error
 from server.ids import uuid7
+from server.served import ANSWERED, Answered
 from server.service import Service
-from server.translate.names import round_of
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _MODEL_PATH = "/v1/models/"
@@ -37,13 +37,14 @@ class Gateway:
         scope["app"] = self  # tells the router to raise its 404 and 405 rather than to answer them
         began = time.perf_counter()
         status = 0
-        marks = self._marks(scope)
+        request_id = (b"x-request-id", _request_id(scope))
+        answered = scope[ANSWERED] = Answered()
 
         async def marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *marks]
+                message["headers"] = [*message["headers"], request_id, *self._round(answered)]
             await send(message)
 
         try:
@@ -64,17 +65,18 @@ class Gateway:
     async def _refuse(self, error: ApiError, send: Send) -> None:
         await send_json(send, error.status, error.body, error.headers)
 
-    def _marks(self, scope: Scope) -> list[tuple[bytes, bytes]]:
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid7().encode("ascii")
-        marks = [(b"x-request-id", request_id)]
-        parts = self._service.loaded
-        if parts is not None:
-            marks.append((b"x-model-round", b"%d" % round_of(parts.engine.info.model)))
-        return marks
+    def _round(self, answered: Answered) -> list[tuple[bytes, bytes]]:
+        """The round of the model that answers; where none does, that of the champion."""
+        served = answered.by or self._service.roster.champion
+        return [] if served is None else [(b"x-model-round", b"%d" % served.round)]
 
     def _route(self, path: str) -> str:
         """The pattern of a path: a label from a small fixed set."""
         if path in self._paths:
             return path
         return _MODEL_PATH + "{id}" if path.startswith(_MODEL_PATH) else "other"
+
+
+def _request_id(scope: Scope) -> bytes:
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    return given if _REQUEST_ID.fullmatch(given) else uuid7().encode("ascii")

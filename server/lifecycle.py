@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from server.errors import Unavailable
@@ -24,12 +24,17 @@ class Lifecycle:
         """Set when `drain` cancels requests that outlived their time."""
         self._retry_after_s = retry_after_s
         self._running: set[asyncio.Task[None]] = set()
+        self._on_drain: list[Callable[[], None]] = []
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
     def num_running(self) -> int:
         return len(self._running)
+
+    def on_drain(self, act: Callable[[], None]) -> None:
+        """Call `act` when a drain begins: for work that nobody waits for."""
+        self._on_drain.append(act)
 
     def check(self) -> None:
         """Refuse newcomers while loading or draining: `Unavailable` (503) with a retry hint."""
@@ -56,6 +61,8 @@ class Lifecycle:
     async def drain(self, drain_s: float) -> None:
         """Refuse newcomers, let running requests finish for `drain_s` seconds, then cancel the rest."""
         self.phase = "draining"
+        for act in self._on_drain:
+            act()
         try:
             await asyncio.wait_for(self._idle.wait(), drain_s)
         except TimeoutError:

@@ -47,6 +47,14 @@ class MemoryCollector(Collector):
         family.add_metric(["children", "resident"], resident)
         return family
 
+    def free_gpu_bytes(self) -> int | None:
+        """Free memory of the fullest GPU; None where NVML does not answer."""
+        nvml = self._find_nvml()
+        if nvml is None:
+            return None
+        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+        return min((int(nvml.nvmlDeviceGetMemoryInfo(handle).free) for handle in handles), default=None)
+
     def _gpus(self) -> GaugeMetricFamily | None:
         nvml = self._find_nvml()
         if nvml is None:

@@ -6,11 +6,12 @@ when it is scraped, never on a request's way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from engine import EngineInfo, EngineStats
+from feedback import Verdict
 from reranker import Ranking
 from sandbox import PoolStats, ProgramClass
 from server.memory import MemoryCollector
@@ -55,8 +56,13 @@ class Metrics:
         self._feedback = counter("feedback", "Signals stored.", ("type", "source"))
         self._running = Gauge("touchstone_requests_running", "Requests the engine works on.", registry=registry)
         self._waiting = Gauge("touchstone_requests_waiting", "Requests in the engine's queue.", registry=registry)
-        labels = ("model", "engine", "effective_dtype", "round")
-        self._model = Gauge("touchstone_model_info", "The model served.", labels, registry=registry)
+        labels = ("model", "engine", "effective_dtype", "round", "role")
+        self._model = Gauge("touchstone_model_info", "A model in memory.", labels, registry=registry)
+        self._answers = counter("answers", "Rankings that were answered with.", ("round", "role", "outcome"))
+        self._switches = counter("model_switches", "Models switched to, or not.", ("result",))
+        self._shadows = counter("shadow_requests", "Requests that a challenger answered unseen, or not.", ("result",))
+        text = "What a challenger's contest has come to; decided where e reaches 1/alpha."
+        self._contest = Gauge("touchstone_contest", text, ("model", "round", "of"), registry=registry)
         text = "The isolation of untrusted code; none where there is no sandbox."
         self._isolation = Gauge("touchstone_sandbox_info", text, ("tier",), registry=registry)
         self._pool = PoolCollector()
@@ -75,10 +81,35 @@ class Metrics:
         """A signal was stored."""
         self._feedback.labels(kind, source).inc()
 
-    def model(self, info: EngineInfo) -> None:
-        """Say which model is served now."""
+    def models(self, served: Iterable[tuple[str, EngineInfo]]) -> None:
+        """Say which models are in memory now, each with its role."""
         self._model.clear()
-        self._model.labels(info.model, info.engine, info.dtype, str(round_of(info.model))).set(1)
+        for role, info in served:
+            self._model.labels(info.model, info.engine, info.dtype, str(round_of(info.model)), role).set(1)
+
+    def answered(self, ranking: Ranking, round: int, role: str) -> None:  # noqa: A002 - the label's own word
+        """A user was answered with this ranking by the model of this round."""
+        found = ranking.candidates[ranking.order[0]].program_class
+        outcome = "untested" if found is None else "pass" if found is ProgramClass.PASS else "fail"
+        self._answers.labels(str(round), role, outcome).inc()
+
+    def switched(self, result: str) -> None:
+        """A switch was `done`, or a model `failed` to be served."""
+        self._switches.labels(result).inc()
+
+    def shadowed(self, result: str) -> None:
+        """A shadow was `done`, `failed`, or `dropped` because others were under way."""
+        self._shadows.labels(result).inc()
+
+    def contest(self, model: str, verdict: Verdict | None) -> None:
+        """What a challenger's contest says so far; None: there is none."""
+        self._contest.clear()
+        if verdict is not None:
+            labels = (model, str(round_of(model)))
+            self._contest.labels(*labels, "pairs").set(verdict.pairs)
+            self._contest.labels(*labels, "mean").set(verdict.mean or 0.0)
+            self._contest.labels(*labels, "e_better").set(verdict.e_better)
+            self._contest.labels(*labels, "e_worse").set(verdict.e_worse)
 
     def isolation(self, tier: str | None) -> None:
         """Say which tier holds; None: none."""
@@ -130,12 +161,11 @@ class Metrics:
         if outcome is not None:
             self._gain.labels(outcome).inc()
 
-    def scrape(self, stats: EngineStats | None, pool: PoolStats | None = None) -> bytes:
-        """The exposition text, with the engine's and the sandbox's own counts of this moment."""
+    def scrape(self, engines: Sequence[EngineStats] = (), pool: PoolStats | None = None) -> bytes:
+        """The exposition text, with the engines' and the sandbox's own counts of this moment."""
         self._pool.stats = pool
-        if stats is not None:
-            self._running.set(stats.requests_running)
-            self._waiting.set(stats.requests_waiting)
+        self._running.set(sum(stats.requests_running for stats in engines))
+        self._waiting.set(sum(stats.requests_waiting for stats in engines))
         return generate_latest(self.registry)
 
 

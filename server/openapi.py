@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from server.wire.admin import AdminAction
 from server.wire.chat import ChatRequest
 from server.wire.completions import CompletionRequest
 from server.wire.feedback import FeedbackBatch, FeedbackEvent
@@ -19,11 +20,13 @@ from server.wire.feedback import FeedbackBatch, FeedbackEvent
 _BODIES: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
     "/v1/completions": ("Complete a prompt, reranked if asked for", (CompletionRequest,)),
     "/v1/chat/completions": ("Answer a conversation, reranked if asked for", (ChatRequest,)),
+    "/admin/models": ("Load, switch or roll back a model; from this machine only", (AdminAction,)),
     "/v1/feedback": ("Say what became of an answer", (FeedbackEvent, FeedbackBatch)),
 }
 _PAGES = {
     "/v1/models": "The served model, the plain name first, then each method with the default number",
     "/v1/models/{id}": "One model",
+    "/admin/models": "The models of this server's store, and which of them are in memory",
     "/health": "Whether the process lives",
     "/ready": "Whether the model is loaded, and the isolation tier",
     "/metrics": "Prometheus' text format",
@@ -61,7 +64,7 @@ def document(version: str) -> dict[str, Any]:
         body = {"required": True, "content": {"application/json": {"schema": schema}}}
         paths[path] = {"post": {"summary": summary, "requestBody": body, "responses": _responses()}}
     for path, summary in _PAGES.items():
-        paths[path] = {"get": {"summary": summary, "responses": _responses()}}
+        paths.setdefault(path, {})["get"] = {"summary": summary, "responses": _responses()}
     paths["/v1/models/{id}"]["get"]["parameters"] = [
         {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     ]

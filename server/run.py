@@ -22,7 +22,8 @@ import uvicorn
 from engine import EngineError
 from feedback import FeedbackError
 from server.app import app_of
-from server.build import build, close
+from server.asgi import cancel
+from server.build import build, follow
 from server.config import Config
 from server.service import Parts, Service
 
@@ -52,6 +53,8 @@ class Process:
         self._service = Service(config)
         self._signals = 0
         self._tasks: list[asyncio.Task[None]] = []
+        self._watches: tuple[asyncio.Task[None], ...] = ()
+        self._following: asyncio.Task[None] | None = None
         self._url = ""
         app = app_of(self._service, self._lifespan)
         self._server = _Server(
@@ -91,9 +94,8 @@ class Process:
         finally:
             # A load that has begun is waited for: threads in the middle of it would outlive the interpreter.
             await asyncio.wait([loading])
-            parts = self._service.loaded
-            if parts is not None:
-                await close(parts)
+            await cancel(*self._watches)
+            await self._service.aclose()
 
     async def _load(self) -> None:
         try:
@@ -105,8 +107,18 @@ class Process:
             self._server.should_exit = True
             return
         self._service.begin(parts)
+        follow(self._service, parts)
+        self._watch()
         if self._service.lifecycle.phase == "ok":
             self._announce(parts)
+
+    def _watch(self) -> None:
+        """Follow the champion and judge its challengers, until the process ends."""
+        service = self._service
+        if service.switching is None or service.contest is None or not self._config.server.champion_poll_s:
+            return
+        self._following = asyncio.create_task(service.switching.watch())
+        self._watches = (asyncio.create_task(service.contest.watch()),)
 
     def _announce(self, parts: Parts) -> None:
         model, tier = parts.engine.info.model, parts.isolation.tier

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from engine import Engine
-from feedback import FeedbackStore
-from reranker import METHODS, Loaded
+from feedback import ContestLog, FeedbackStore
+from reranker import Loaded
 from sandbox import Sandbox
 from server.config import Config
-from server.errors import Unavailable
+from server.contest import Contest
 from server.lifecycle import Lifecycle
 from server.metrics import Metrics
-from server.translate.defaults import Defaults
+from server.roster import Roster
+from server.served import Served
+from server.shadow import Shadows
+from server.switching import Failure, Switching
+
+
+class Log(FeedbackStore, ContestLog, Protocol):
+    """What the server needs of the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +36,20 @@ class Isolation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The built objects of one process."""
+    """The built objects of one process, as it begins."""
 
     config: Config
     engine: Engine
-    store: FeedbackStore
+    """Of the model served first; it may be replaced and closed while the process lives."""
+    store: Log
     sandbox: Sandbox | None = None
     loaded: Loaded = field(default_factory=Loaded)
+    """Scorers that go with that model."""
     isolation: Isolation = field(default_factory=lambda: Isolation(tier=None, reasons=("no sandbox was built",)))
+    model_id: str | None = None
+    """That model's folder in the model store; None: it is none of its models, and is never replaced."""
+    failure: Failure | None = None
+    """The champion that could not be served, where another model stands in for it."""
 
 
 class Service:
@@ -46,59 +60,59 @@ class Service:
         self.config_hash = config.digest()
         self.metrics = Metrics()
         self.lifecycle = Lifecycle(retry_after_s=config.server.retry_after_s)
+        self.roster = Roster(retry_after_s=config.server.retry_after_s)
+        self.switching: Switching | None = None
+        """None where the served model is fixed."""
+        self.shadows: Shadows | None = None
+        self.contest: Contest | None = None
         self.failure: str | None = None
         """Why loading ended without a model."""
-        self._parts: Parts | None = None
-        self._defaults: Defaults | None = None
+        self.sandbox: Sandbox | None = None
+        self.isolation: Isolation | None = None
+        """None while loading."""
+        self._store: Log | None = None
         if parts is not None:
             self.begin(parts)
 
     def begin(self, parts: Parts) -> None:
         """Serve with these parts from now on."""
-        self._parts = parts
-        self._defaults = _defaults(parts)
-        self.metrics.model(parts.engine.info)
+        self.sandbox, self.isolation, self._store = parts.sandbox, parts.isolation, parts.store
+        served = Served(self.config, parts.engine, parts.loaded, can_run=parts.sandbox is not None, id=parts.model_id)
+        self.roster.enthrone(served)
+        self.metrics.models([("champion", served.info)])
         self.metrics.isolation(parts.isolation.tier)
         if self.lifecycle.phase == "loading":
             self.lifecycle.phase = "ok"
 
-    @property
-    def loaded(self) -> Parts | None:
-        """The parts, or None while they are being built."""
-        return self._parts
+    def follow(self, switching: Switching) -> None:
+        """Let the served model change: by the model store, by an administrator, by a contest."""
+        self.switching = switching
+        self.shadows = Shadows(self.config, self.config_hash, self.roster, self.store, self.sandbox, self.metrics)
+        self.contest = Contest(self.config, self.roster, self.store, switching, self.metrics)
+        self.lifecycle.on_drain(self.shadows.stop)
 
     @property
-    def parts(self) -> Parts:
-        """The parts. Raises `Unavailable` (503) while they are being built."""
-        if self._parts is None:
-            raise Unavailable("the model is still loading", "loading", self.config.server.retry_after_s)
-        return self._parts
+    def begun(self) -> bool:
+        """Whether the parts have been built."""
+        return self._store is not None
 
     @property
-    def defaults(self) -> Defaults:
-        """What a request gets that does not say. Raises `Unavailable` (503) while the parts are being built."""
-        if self._defaults is None:
-            raise Unavailable("the model is still loading", "loading", self.config.server.retry_after_s)
-        return self._defaults
+    def store(self) -> Log:
+        """The log. Raises `Unavailable` (503) while the parts are being built."""
+        if self._store is None:
+            raise self.roster.unavailable()
+        return self._store
 
-
-def _defaults(parts: Parts) -> Defaults:
-    server, sandbox = parts.config.server, parts.config.sandbox
-    return Defaults(
-        info=parts.engine.info,
-        methods=(*METHODS, *parts.loaded.scorers),
-        can_run=parts.sandbox is not None,
-        method=server.default_method,
-        method_fim=server.default_method_fim,
-        method_stream=server.default_method_stream,
-        num_candidates=server.default_candidates,
-        max_candidates=server.max_candidates,
-        temperature=server.candidate_temperature,
-        top_p=server.candidate_top_p,
-        max_tokens=server.default_max_tokens,
-        max_tokens_fim=server.default_max_tokens_fim,
-        max_prompts=server.max_prompts,
-        limits=sandbox.limits,
-        max_wall_s=sandbox.max_wall_s,
-        max_memory_bytes=sandbox.max_memory_mb * 2**20,
-    )
+    async def aclose(self) -> None:
+        """Close everything, the engines first: what still runs there ends before its judge and its log do."""
+        if self.shadows is not None:
+            await self.shadows.aclose()
+        if self.switching is not None:
+            await self.switching.aclose()
+        else:
+            for _, served in list(self.roster):
+                await served.aclose()
+        if self.sandbox is not None:
+            await self.sandbox.aclose()
+        if self._store is not None:
+            await self._store.aclose()

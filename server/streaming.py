@@ -39,13 +39,13 @@ class Stream:
         self._receive = receive
         self._send = send
         self._headers = headers
-        self._chunks = Chunks(work.ask, service.defaults.info, int(time.time()))
+        self._chunks = Chunks(work.ask, work.served.info, int(time.time()))
         self._begun = False
         self._wake = asyncio.Event()
         self._pieces: dict[int, list[TextPiece]] = {}
 
-    async def run(self) -> None:
-        """Send all of it. Raises what went wrong before the first byte, and `ClientGone`."""
+    async def run(self) -> list[Ranking]:
+        """Send all of it; the rankings, none where it broke off. Raises what went wrong early, and `ClientGone`."""
         ranking = asyncio.ensure_future(self._work.rank(None if self._ask.reranked else self._note))
         watcher = asyncio.ensure_future(gone(self._receive))
         for task in (ranking, watcher):
@@ -53,6 +53,7 @@ class Stream:
         try:
             await self._follow(ranking, watcher)
             await self._finish(ranking.result())
+            return ranking.result()
         except ClientGone:
             raise
         except (Exception, asyncio.CancelledError) as error:
@@ -64,6 +65,7 @@ class Stream:
                     raise
                 error = drained()
             await self._put(sse.error(to_api_error(error).body) + sse.DONE, more=False)
+            return []
         finally:
             await cancel(ranking, watcher)
 

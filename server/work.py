@@ -17,9 +17,9 @@ from engine import Event, Finished, Started
 from feedback import exchange_from
 from reranker import JudgeFailed, Options, Ranking, best_of_n
 from server.asgi import cancel
+from server.served import Served
 from server.service import Service
 from server.translate.ask import Ask
-from server.translate.names import round_of
 
 _SIDE_BY_SIDE = 16
 """Prompts of one request ranked at a time: a long list must not fill the engine's queue by itself."""
@@ -30,12 +30,13 @@ OnEvent = Callable[[int, Event], None]
 
 
 class Work:
-    """One request under way."""
+    """One request under way, with the one model that does all of it. Whoever makes it holds the lease."""
 
-    def __init__(self, service: Service, ask: Ask) -> None:
+    def __init__(self, service: Service, served: Served, ask: Ask) -> None:
         self.ask = ask
+        self.served = served
         self._service = service
-        self._parts = service.parts
+        self._store = service.store
         self._decided: dict[int, Ranking] = {}
         self._recorded: set[int] = set()
         self._started = False
@@ -80,9 +81,9 @@ class Work:
             ranking = await best_of_n(
                 self.ask.tasks[number],
                 self._options(),
-                engine=self._parts.engine,
-                sandbox=self._parts.sandbox,
-                loaded=self._parts.loaded.scorers,
+                engine=self.served.engine,
+                sandbox=self._service.sandbox,
+                loaded=self.served.scorers,
                 on_event=partial(self._note, number, on_event),
             )
         except JudgeFailed as error:
@@ -91,6 +92,8 @@ class Work:
             raise
         self._decided[number] = ranking
         self._service.metrics.ranked(ranking)
+        role = self._service.roster.role_of(self.served)
+        self._service.metrics.answered(ranking, self.served.round, role)
         return ranking
 
     def _options(self) -> Options:
@@ -110,7 +113,7 @@ class Work:
             on_event(number, event)
 
     async def _record(self, number: int) -> None:
-        ask, info = self.ask, self._parts.engine.info
+        ask, info = self.ask, self.served.info
         exchange = exchange_from(
             self._decided[number],
             id=ask.tasks[number].id,
@@ -120,9 +123,9 @@ class Work:
             key_id=None,
             session_id=ask.client.session_id,
             model=info.model,
-            round=round_of(info.model),
+            round=self.served.round,
             engine=info.engine,
             dtype=info.dtype,
             config_hash=self._service.config_hash,
         )
-        await self._parts.store.record(exchange)
+        await self._store.record(exchange)

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from engine import InvalidModel, check_id
 from trainer.errors import BadBudget, BadCheckpoints, BadName, OutputExists, TrainerError, TrainingExtraMissing
 from trainer.groups.cli import register as register_groups
+from trainer.promote_cli import register as register_promote
 from trainer.verifier.cli import register
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def problems(
 
 register(app)
 register_groups(app)
+register_promote(app)
 
 
 def _refuse_early(out: Path, checkpoints: Path | None) -> None:

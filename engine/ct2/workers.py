@@ -84,6 +84,7 @@ class Workers:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+        self._run = _nothing  # the engine's method held the engine, and that these threads: no cycle is left to collect
 
     def _work(self, last: Priority) -> None:
         works: list[Work] = []
@@ -143,6 +144,10 @@ class Workers:
             self._waiting -= 1
             owner = _owner(work)
             owner.started_s = time.monotonic()
+
+
+def _nothing(_: list[Work]) -> None:
+    """Nothing is run any more."""
 
 
 def _owner(work: Work) -> Job | Scoring:

@@ -1,4 +1,4 @@
-"""Small files beside the model folders: the champion pointer, the refused rounds, the lock that guards both."""
+"""Small files beside the model folders: champion, challenger, refused rounds, and the lock that guards them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from engine.errors import InvalidModel
 from engine.models.manifest import write_json
 from engine.models.names import check_id
+
+ContestMode = Literal["shadow", "canary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Challenger:
+    """A model in a contest with the champion."""
+
+    id: str
+    mode: ContestMode
+    """shadow: it answers too, and nobody sees it; canary: a share of the traffic is answered by it."""
+    share: float
+    """Of the requests, above 0 and at most 1."""
+    since: datetime
+    champion: str
+    """Id of the champion it is compared with; the contest ends with that one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,42 @@ def read_previous(path: Path) -> str | None:
     """Id of the champion before this one."""
     previous = _read(path, "previous") if path.exists() else None
     return None if previous is None else str(previous)
+
+
+def write_challenger(path: Path, challenger: Challenger) -> None:
+    """Begin a contest."""
+    value = {name: getattr(challenger, name) for name in Challenger.__dataclass_fields__}
+    write_json(path, value | {"since": challenger.since.isoformat()})
+
+
+def read_challenger(path: Path) -> Challenger | None:
+    """The model in a contest, or None. Raises `InvalidModel` on a faulty file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InvalidModel(f"{path}: not readable: {error}") from error
+    try:
+        found = Challenger(
+            str(data["id"]),
+            data["mode"],
+            float(data["share"]),
+            datetime.fromisoformat(data["since"]),
+            str(data["champion"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidModel(f"{path}: {error!r}") from error
+    check_challenge(found.mode, found.share, where=f"{path}: ")
+    return found
+
+
+def check_challenge(mode: str, share: float, *, where: str = "") -> None:
+    """Raises `InvalidModel` naming the field that cannot be."""
+    if mode not in get_args(ContestMode):
+        raise InvalidModel(f"{where}mode: {mode!r} is neither shadow nor canary")
+    if not 0 < share <= 1:
+        raise InvalidModel(f"{where}share: {share} is not above 0 and at most 1")
 
 
 def write_refusal(folder: Path, refusal: Refusal) -> None:

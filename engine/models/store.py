@@ -10,7 +10,7 @@ import fcntl
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -22,11 +22,16 @@ from engine.models.checksums import Damage, checksums_of, find_damage
 from engine.models.manifest import MANIFEST_NAME, Manifest, conversions_in, read_manifest, seal, write_manifest
 from engine.models.names import ModelName, check_id, check_parts, default_id
 from engine.models.pointer import (
+    Challenger,
+    ContestMode,
     Refusal,
+    check_challenge,
     locked,
+    read_challenger,
     read_pointer,
     read_previous,
     read_refusals,
+    write_challenger,
     write_pointer,
     write_refusal,
 )
@@ -85,6 +90,7 @@ class ModelStore:
         """Folder of what `engine.calibration` has measured."""
         self._bundled = Path(str(files("engine"))) / "bundled" if bundled_dir is None else bundled_dir
         self._pointer = self.root / "champion.json"
+        self._challenger = self.root / "challenger.json"
         self._lock = self.root / ".lock"
 
     def list(self) -> tuple[Model, ...]:
@@ -95,9 +101,10 @@ class ModelStore:
 
     def get(self, name: str) -> Model:
         """The model of this id, full name, or `<family>:<size>` (its newest round). Raises `ModelNotFound`."""
-        direct = self.root / name / MANIFEST_NAME
-        if _is_plain(name) and direct.exists():  # a faulty neighbour must not keep the champion from being served
-            return _read_model(direct, read_only=False)
+        for root in (self.root, self._bundled):
+            direct = root / name / MANIFEST_NAME
+            if _is_plain(name) and direct.exists():  # a faulty neighbour must not keep the champion from being served
+                return _read_model(direct, read_only=root != self.root)
         models = self.list()
         for matches in (_has_id, _has_name, _has_family):
             found = [model for model in models if matches(model.manifest, name)]
@@ -189,6 +196,17 @@ class ModelStore:
             return self.get(pointed)
         return next(iter(self._below(self._bundled, read_only=True)), None)
 
+    def champion_id(self) -> str | None:
+        """Id of the model to serve, whether or not its folder is still there."""
+        pointed = read_pointer(self._pointer)
+        if pointed is None:
+            return next((model.id for model in self._below(self._bundled, read_only=True)), None)
+        return pointed
+
+    def written(self) -> tuple[tuple[int, int], ...]:
+        """Changes whenever champion or challenger is set, also to the same; cheap enough to ask every second."""
+        return tuple(_stamp(path) for path in (self._pointer, self._challenger))
+
     def previous_champion(self) -> str | None:
         """Id of the champion before this one, to roll back to."""
         return read_previous(self._pointer)
@@ -196,20 +214,49 @@ class ModelStore:
     def set_champion(self, expected: str | None, new: str) -> Model:
         """Point to the model with id `new` if the champion's id is still `expected`.
 
-        Raises `ChampionMoved` where somebody else was first, `InvalidModel` where the round was refused.
+        A contest with the one before ends. Raises `ChampionMoved` where somebody else was first, `InvalidModel` where
+        the round was refused.
         """
         with locked(self._lock):
             model = self.get(new)
-            current = read_pointer(self._pointer)
-            if current is None:
-                bundled = self.champion()
-                current = bundled.id if bundled else None
-            if current != expected:
-                raise ChampionMoved(f"the champion is {current}, not {expected} as expected")
-            if any(refusal.id == model.id for refusal in self.refused()):
-                raise InvalidModel(f"{model.id} was refused and cannot become champion")
+            current = self._expect(expected)
+            self._refuse_refused(model.id, "cannot become champion")
             write_pointer(self._pointer, model.id, current)
+            self._challenger.unlink(missing_ok=True)
         return model
+
+    def challenger(self) -> Challenger | None:
+        """The model in a contest against the champion of now, or None. Raises `InvalidModel` on a faulty file."""
+        found = read_challenger(self._challenger)
+        return found if found is not None and found.champion == self.champion_id() else None
+
+    def set_challenger(self, expected: str | None, new: str, *, mode: ContestMode, share: float) -> Challenger:
+        """Put the model with id `new` in a contest against the champion, if that one's id is still `expected`.
+
+        Another contest ends. Raises `ChampionMoved`, `ModelNotFound`, and `InvalidModel` for a refused round, a model
+        whose name is the champion's (answers could not be told apart), a mode or a share that cannot be.
+        """
+        check_challenge(mode, share)
+        with locked(self._lock):
+            model = self.get(new)
+            current = self._expect(expected)
+            self._refuse_refused(model.id, "cannot be a challenger")
+            if current is None or _order(model) == _order(self.get(current)):
+                raise InvalidModel(
+                    f"{model.id} has the champion's name; a challenger needs another family, size or round"
+                )
+            found = Challenger(model.id, mode, share, datetime.now(UTC), current)
+            write_challenger(self._challenger, found)
+        return found
+
+    def clear_challenger(self, expected: str) -> bool:
+        """End the contest of this model without a decision; whether there was one."""
+        with locked(self._lock):
+            found = read_challenger(self._challenger)
+            if found is None or found.id != expected:
+                return False
+            self._challenger.unlink()
+        return True
 
     def refuse(
         self,
@@ -219,10 +266,17 @@ class ModelStore:
         reason: str,
         evaluation: Mapping[str, Any] | None = None,
     ) -> Refusal:
-        """Remember that a round was refused; its folder, if it has one, can no longer become champion."""
+        """Remember that a round was refused; its folder, if it has one, can no longer become champion.
+
+        Its contest ends, if it is in a contest.
+        """
         refusal = Refusal(model_id, round, reason, datetime.now(UTC).replace(microsecond=0), evaluation)
         with locked(self._lock):
             write_refusal(self.root / "refused", refusal)
+            with suppress(InvalidModel):  # a faulty file is no contest
+                found = read_challenger(self._challenger)
+                if found is not None and found.id == model_id:
+                    self._challenger.unlink()
         return refusal
 
     def refused(self) -> tuple[Refusal, ...]:
@@ -233,6 +287,17 @@ class ModelStore:
         """The lowest round number that neither a model of this family and size nor a refused round has used."""
         used = [m.manifest.round for m in self.list() if (m.manifest.family, m.manifest.size) == (family, size)]
         return 1 + max([0, *used, *(refusal.round for refusal in self.refused())])
+
+    def _expect(self, expected: str | None) -> str | None:
+        """The champion's id, under the lock. Raises `ChampionMoved`."""
+        current = self.champion_id()
+        if current != expected:
+            raise ChampionMoved(f"the champion is {current}, not {expected} as expected")
+        return current
+
+    def _refuse_refused(self, model_id: str, what: str) -> None:
+        if any(refusal.id == model_id for refusal in self.refused()):
+            raise InvalidModel(f"{model_id} was refused and {what}")
 
     def _below(self, root: Path, *, read_only: bool) -> Iterator[Model]:
         for path in sorted(root.glob(f"*/{MANIFEST_NAME}")):
@@ -260,6 +325,14 @@ def _read_model(path: Path, *, read_only: bool) -> Model:
     if manifest.id != path.parent.name:
         raise InvalidModel(f"{path}: id: {manifest.id!r} is not the folder's name")
     return Model(path.parent, manifest, read_only)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_ino)
 
 
 def _is_plain(name: str) -> bool:

@@ -14,7 +14,7 @@ from feedback.errors import SchemaTooNew
 from feedback.sql.tables import VERSION_TABLE
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
-NEWEST = "0002"
+NEWEST = "0003"
 """The newest revision in `migrations/versions`."""
 
 

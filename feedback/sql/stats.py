@@ -73,7 +73,8 @@ def _count_by(connection: Connection, column: Column[Any]) -> dict[str, int]:
 def _gain(connection: Connection) -> Gain:
     first, best = candidates.alias("first"), candidates.alias("best")
     first_ok, best_ok = first.c.program_class == "pass", best.c.program_class == "pass"
-    both = first.join(best, and_(best.c.exchange_id == first.c.exchange_id, best.c.rank == 0))
+    seen = and_(exchanges.c.id == first.c.exchange_id, exchanges.c.shadow_of.is_(None))  # a shadow rescued nobody
+    both = first.join(best, and_(best.c.exchange_id == first.c.exchange_id, best.c.rank == 0)).join(exchanges, seen)
     judged = and_(first.c.candidate == 0, first.c.program_class.is_not(None), best.c.program_class.is_not(None))
     counts = {(False, False): 0, (False, True): 0, (True, False): 0, (True, True): 0}
     query = select(first_ok, best_ok, func.count()).select_from(both).where(judged).group_by(first_ok, best_ok)

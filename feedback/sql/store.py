@@ -12,9 +12,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 
 from feedback.checks import check_exchange, check_signal
+from feedback.contest import Observation
 from feedback.errors import StoreFailed, UnknownExchange
 from feedback.lossless import dumps, loads
 from feedback.sql import reads, sqlite
+from feedback.sql.outcomes import outcomes
 from feedback.sql.schema import migrate
 from feedback.sql.seam import translated
 from feedback.sql.writer import Writer
@@ -95,6 +97,10 @@ class SqlStore:
                 yield logged
             last = page[-1][0]
             after = (last.created_at, last.id)
+
+    async def outcomes(self, since: datetime) -> list[Observation]:
+        """See `ContestLog.outcomes`."""
+        return await self.read(outcomes, since)
 
     async def count(self, *, since: datetime | None = None, purpose: Purpose | None = None) -> int:
         """How many exchanges `exchanges` would give."""

@@ -106,6 +106,7 @@ exchanges = Table(
     Column("seed_honoured", Boolean, nullable=False),
     _json("timings_s"),
     _integer("version"),
+    _text("shadow_of", null=True),
     Index("ix_exchanges_created_at", "created_at", "id"),
     Index("ix_exchanges_purpose", "purpose", "created_at", "id"),
     Index("ix_exchanges_prompt_hash", "prompt_hash"),

@@ -37,7 +37,7 @@ class Feedback:
             if key is not None and not _KEY.fullmatch(key):
                 raise BadRequest("Idempotency-Key", "must be 1 to 200 printable characters", code="invalid_value")
             signals, is_batch = signals_of(body, key)
-            receipts = await service.parts.store.signals(signals)
+            receipts = await service.store.signals(signals)
             for signal, receipt in zip(signals, receipts, strict=True):
                 if not receipt.duplicate:
                     service.metrics.feedback(signal.type, signal.source)

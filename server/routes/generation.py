@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
+from reranker import Ranking
 from server.asgi import headers_of, read_body, send_json, unless_gone
 from server.errors import ClientGone
 from server.ids import uuid7
+from server.served import ANSWERED
 from server.service import Service
 from server.streaming import Stream
 from server.translate.ask import Ask
@@ -18,23 +20,28 @@ from server.translate.completions import completion_ask
 from server.translate.defaults import Defaults, Headers
 from server.translate.evidence import headers as evidence_headers
 from server.translate.reply import plain_reply
+from server.wire.base import SamplingFields
 from server.wire.chat import ChatRequest
 from server.wire.completions import CompletionRequest
 from server.work import Work
 
-
-class Understand(Protocol):
-    """From body to ask."""
-
-    def __call__(self, body: bytes, headers: Headers, defaults: Defaults, *, id: str, peer: str) -> Ask: ...  # noqa: A002
+W = TypeVar("W", bound=SamplingFields)
+W_contra = TypeVar("W_contra", bound=SamplingFields, contravariant=True)
 
 
-class Generation:
+class Understand(Protocol[W_contra]):
+    """From wire to ask."""
+
+    def __call__(self, wire: W_contra, headers: Headers, defaults: Defaults, *, id: str, peer: str) -> Ask: ...  # noqa: A002
+
+
+class Generation(Generic[W]):
     """An ASGI endpoint that samples, chooses and answers."""
 
-    def __init__(self, service: Service, prefix: str, understand: Understand) -> None:
+    def __init__(self, service: Service, prefix: str, wire: type[W], understand: Understand[W]) -> None:
         self._service = service
         self._prefix = prefix
+        self._wire = wire
         self._understand = understand
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,44 +49,46 @@ class Generation:
         with service.lifecycle.admitted():
             headers = headers_of(scope)
             body = await read_body(receive, headers, service.config.server.body_limit_bytes)
+            wire = self._wire.model_validate_json(body)
             peer = scope["client"][0] if scope.get("client") else ""
-            ask = self._understand(body, headers, service.defaults, id=f"{self._prefix}-{uuid7()}", peer=peer)
-            work = Work(service, ask)
-            try:
-                await self._answer(work, receive, send)
-            except ClientGone:
-                service.metrics.cancelled(work.stage)
-                await work.record()
+            key = headers.get("x-session-id") or peer
+            served = service.roster.pick(wire.model, key=key, traffic=headers.get("x-purpose", "traffic") == "traffic")
+            with served.lease():
+                scope[ANSWERED].by = served
+                ask = self._understand(wire, headers, served.defaults, id=f"{self._prefix}-{uuid7()}", peer=peer)
+                await self._work(Work(service, served, ask), receive, send)
 
-    async def _answer(self, work: Work, receive: Receive, send: Send) -> None:
+    async def _work(self, work: Work, receive: Receive, send: Send) -> None:
+        try:
+            rankings = await self._answer(work, receive, send)
+        except ClientGone:
+            self._service.metrics.cancelled(work.stage)
+            await work.record()
+            return
+        if self._service.shadows is not None:
+            self._service.shadows.offer(work.ask, rankings, work.served)
+
+    async def _answer(self, work: Work, receive: Receive, send: Send) -> list[Ranking]:
         ask, extra = work.ask, []
         if ask.ignored:
             extra.append(("x-touchstone-ignored", _header_text(", ".join(ask.ignored))))
         if ask.stream:
-            await Stream(self._service, work, receive, send, extra).run()
-            return
+            return await Stream(self._service, work, receive, send, extra).run()
         rankings = await unless_gone(receive, work.rank())
         await work.record()
-        reply = plain_reply(ask, rankings, self._service.defaults.info, int(time.time()))
+        reply = plain_reply(ask, rankings, work.served.info, int(time.time()))
         await send_json(send, 200, reply, [*extra, *evidence_headers(rankings)])
+        return rankings
 
 
-def completions(service: Service) -> Generation:
+def completions(service: Service) -> Generation[CompletionRequest]:
     """`POST /v1/completions`."""
-
-    def understand(body: bytes, headers: Headers, defaults: Defaults, *, id: str, peer: str) -> Ask:  # noqa: A002
-        return completion_ask(CompletionRequest.model_validate_json(body), headers, defaults, id=id, peer=peer)
-
-    return Generation(service, "cmpl", understand)
+    return Generation(service, "cmpl", CompletionRequest, completion_ask)
 
 
-def chat(service: Service) -> Generation:
+def chat(service: Service) -> Generation[ChatRequest]:
     """`POST /v1/chat/completions`."""
-
-    def understand(body: bytes, headers: Headers, defaults: Defaults, *, id: str, peer: str) -> Ask:  # noqa: A002
-        return chat_ask(ChatRequest.model_validate_json(body), headers, defaults, id=id, peer=peer)
-
-    return Generation(service, "chatcmpl", understand)
+    return Generation(service, "chatcmpl", ChatRequest, chat_ask)
 
 
 def _header_text(text: str) -> str:

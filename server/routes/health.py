@@ -29,7 +29,7 @@ class Health:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send_json(send, 200, {"status": "loading" if self._service.loaded is None else "ok"})
+        await send_json(send, 200, {"status": "ok" if self._service.begun else "loading"})
 
 
 class Ready:
@@ -39,15 +39,24 @@ class Ready:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service, parts = self._service, self._service.loaded
+        service, roster = self._service, self._service.roster
         phase = service.lifecycle.phase
-        body: dict[str, Any] = {"status": "ready" if phase == "ok" else phase}
-        if parts is not None:
-            info, isolation = parts.engine.info, parts.isolation
-            body["model"] = info.model
+        ready = phase == "ok" and roster.champion is not None
+        body: dict[str, Any] = {"status": "ready" if ready else "switching" if roster.switching else phase}
+        if roster.champion is not None:
+            body["model"] = roster.champion.info.model
+        body["models"] = [
+            {"model": served.info.model, "round": served.round, "role": role, "requests": served.leases}
+            for role, served in roster
+        ]
+        switching, isolation = service.switching, service.isolation
+        if switching is not None and switching.failure is not None:
+            failure = switching.failure
+            body["not_served"] = {"id": failure.id, "reason": failure.reason, "at": failure.at.isoformat()}
+        if isolation is not None:
             why = "reasons" if isolation.tier is None else "stronger_refused"
             body["isolation"] = {"tier": isolation.tier, why: isolation.reasons, "how_to_fix": isolation.how_to_fix}
-        if phase == "ok":
+        if ready:
             await send_json(send, 200, body)
             return
         retry = str(max(1, round(service.config.server.retry_after_s)))
@@ -71,10 +80,10 @@ class MetricsPage:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        parts = self._service.loaded
-        engine = None if parts is None else stats_of(parts.engine)
-        pool = None if parts is None else pool_of(parts.sandbox)
-        await send_bytes(send, 200, self._service.metrics.scrape(engine, pool), CONTENT_TYPE)
+        service = self._service
+        engines = [stats for _, served in service.roster if (stats := stats_of(served.engine)) is not None]
+        pool = pool_of(service.sandbox)
+        await send_bytes(send, 200, service.metrics.scrape(engines, pool), CONTENT_TYPE)
 
 
 def stats_of(engine: Engine) -> EngineStats | None:

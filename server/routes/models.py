@@ -8,8 +8,9 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from server.asgi import send_json
+from server.served import Served
 from server.service import Service
-from server.translate.names import resolve, round_of, usable
+from server.translate.names import resolve, told, usable
 
 
 class Models:
@@ -20,17 +21,21 @@ class Models:
         self._created = int(time.time())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        info, defaults = self._service.parts.engine.info, self._service.defaults
+        roster = self._service.roster
         name = scope["path_params"].get("id")
         if name is not None:
-            resolve(name, info.model, defaults.methods)
-            await send_json(send, 200, self._entry(name))
+            served = roster.pick(name, key="", traffic=False)
+            resolve(name, served.info.model, served.defaults.methods, served.defaults.also)
+            await send_json(send, 200, self._entry(told(name, served.info.model), served))
             return
-        names = usable(info.model, defaults.methods, defaults.num_candidates, can_run=defaults.can_run)
-        await send_json(send, 200, {"object": "list", "data": [self._entry(found) for found in names]})
+        roster.current  # noqa: B018 - raises while there is no champion
+        entries = [
+            self._entry(name, served) for role, served in roster if role != "replaced" for name in _names(served)
+        ]
+        await send_json(send, 200, {"object": "list", "data": entries})
 
-    def _entry(self, name: str) -> dict[str, Any]:
-        info = self._service.parts.engine.info
+    def _entry(self, name: str, served: Served) -> dict[str, Any]:
+        info = served.info
         return {
             "id": name,
             "object": "model",
@@ -44,5 +49,11 @@ class Models:
             "fim": info.fim,
             "max_logprobs": info.max_logprobs,
             "chat": info.chat,
-            "round": round_of(info.model),
+            "round": served.round,
+            "role": self._service.roster.role_of(served),
         }
+
+
+def _names(served: Served) -> list[str]:
+    defaults = served.defaults
+    return usable(served.info.model, defaults.methods, defaults.num_candidates, can_run=defaults.can_run)

@@ -8,7 +8,7 @@ from server.errors import BadRequest
 from server.translate.ask import Ask
 from server.translate.common import check_logprobs, client_of, ignored_keys, options_of, refuse
 from server.translate.defaults import Defaults, Headers
-from server.translate.names import resolve
+from server.translate.names import resolve, told
 from server.translate.rerank import resolve_rerank
 from server.wire.chat import ChatMessage, ChatRequest
 
@@ -35,7 +35,7 @@ def chat_ask(wire: ChatRequest, headers: Headers, defaults: Defaults, *, id: str
         )
     messages = tuple(_message(position, message) for position, message in enumerate(wire.messages))
     stream = bool(wire.stream)
-    named = resolve(wire.model, info.model, defaults.methods)
+    named = resolve(wire.model, info.model, defaults.methods, defaults.also)
     client = client_of(headers, wire.user, peer)
     wanted = resolve_rerank(wire.rerank, headers, named, defaults, n=wire.n or 1, stream=stream)
     logprobs = _logprobs(wire)
@@ -56,7 +56,7 @@ def chat_ask(wire: ChatRequest, headers: Headers, defaults: Defaults, *, id: str
     return Ask(
         id=id,
         route="chat",
-        model=wire.model or info.model,
+        model=told(wire.model, info.model),
         tasks=(task,),
         options=options,
         client=client,

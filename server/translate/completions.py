@@ -8,7 +8,7 @@ from server.errors import BadRequest
 from server.translate.ask import Ask
 from server.translate.common import check_logprobs, client_of, ignored_keys, options_of
 from server.translate.defaults import Defaults, Headers
-from server.translate.names import resolve
+from server.translate.names import resolve, told
 from server.translate.rerank import Wanted, resolve_rerank
 from server.wire.completions import CompletionRequest
 
@@ -21,7 +21,7 @@ def completion_ask(wire: CompletionRequest, headers: Headers, defaults: Defaults
         raise BadRequest("prompt", f"at most {defaults.max_prompts} prompts", code="too_many_prompts")
     fim = _is_fim(wire, info.fim)
     stream = bool(wire.stream)
-    named = resolve(wire.model, info.model, defaults.methods)
+    named = resolve(wire.model, info.model, defaults.methods, defaults.also)
     client = client_of(headers, wire.user, peer)
     wanted = resolve_rerank(
         wire.rerank, headers, named, defaults, n=wire.n or 1, best_of=wire.best_of, fim=fim, stream=stream
@@ -35,7 +35,7 @@ def completion_ask(wire: CompletionRequest, headers: Headers, defaults: Defaults
     return Ask(
         id=id,
         route="completions",
-        model=wire.model or info.model,
+        model=told(wire.model, info.model),
         tasks=tuple(_task(id, i, prompt, wire.suffix if fim else None, wanted) for i, prompt in enumerate(prompts)),
         options=options,
         client=client,

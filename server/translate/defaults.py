@@ -16,6 +16,8 @@ class Defaults:
 
     info: EngineInfo
     methods: tuple[str, ...]
+    also: frozenset[str] = frozenset()
+    """Names of other models that this one answers to."""
     can_run: bool
     """Whether untrusted code can be isolated here."""
     method: str = "auto"

@@ -26,15 +26,34 @@ def round_of(model: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def resolve(name: str | None, served: str, methods: Collection[str]) -> Named:
+def without_round(model: str) -> str:
+    """The name that means the model of now, whatever its round."""
+    return _ROUND.sub("", model)
+
+
+def base_of(name: str) -> str:
+    """A model name without what it asks of the reranker."""
+    return name.rpartition("+")[0] if "+" in name else name
+
+
+def told(name: str | None, served: str) -> str:
+    """A name as the reply gives it: as the client wrote it, unless that is the name of another model."""
+    if not name:
+        return served
+    base = base_of(name)
+    return name if base in (served, without_round(served)) else served + name[len(base) :]
+
+
+def resolve(name: str | None, served: str, methods: Collection[str], also: Collection[str] = ()) -> Named:
     """Understand the request's `model`: the served model, whole or without its round, perhaps with a suffix.
 
-    None and the empty string mean the served model. Raises `NotFound` (404) for anything else.
+    `also`: further names it answers to. None and the empty string mean the served model. Raises `NotFound` (404) for
+    anything else.
     """
     if not name:
         return Named()
     base, plus, suffix = name.rpartition("+") if "+" in name else (name, "", "")
-    if base not in (served, _ROUND.sub("", served)):
+    if base not in (served, without_round(served), *also):
         raise NotFound(
             f"the model {name!r} does not exist; this server serves {served!r}", param="model", code="model_not_found"
         )

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import pytest
 
 from feedback import (
+    ContestLog,
     FeedbackLog,
     FeedbackStore,
     ForeignExchange,
@@ -65,8 +66,8 @@ MISFITS: list[tuple[Any, Any]] = [
 ]
 
 
-class Store(FeedbackStore, FeedbackLog, Protocol):
-    """Both ports, over the same records."""
+class Store(FeedbackStore, FeedbackLog, ContestLog, Protocol):
+    """All ports, over the same records."""
 
 
 class StoreContract:
@@ -239,6 +240,36 @@ class StoreContract:
         assert await minutes(since=BEGIN + timedelta(minutes=1, seconds=1), purpose="eval") == [3, 5]
         assert await minutes(purpose="traffic") == [0, 2, 4]
         assert await minutes(purpose="train") == []
+
+    async def test_outcomes_of_traffic_and_of_what_shadowed_it(self, store: Store) -> None:
+        old, judged, accepted = exchange(0), exchange(1), exchange(2)
+        unjudged = tuple(replace(each, program_class=None) for each in accepted.candidates)
+        accepted = replace(accepted, candidates=unjudged)
+        failing = tuple(replace(each, program_class="partial", choice=None) for each in judged.candidates)
+        shadow = replace(exchange(3, purpose="eval"), shadow_of=judged.id, candidates=failing)
+        silent, empty = replace(exchange(4), candidates=unjudged), replace(exchange(5), candidates=())
+        logged = (old, judged, accepted, shadow, silent, empty)
+        for each in (*logged, exchange(6, purpose="eval"), exchange(7, purpose="train")):
+            await store.record(each)
+        later = accepted.created_at + timedelta(seconds=9)
+        for sent in (
+            signal(accepted, "reject"),
+            signal(accepted, "accept", created_at=later),
+            signal(judged, "reject"),
+            signal(silent, "rating", 5),
+        ):
+            await store.signal(sent)
+        found = await store.outcomes(judged.created_at)
+        assert [(each.id, each.outcome) for each in found] == [
+            (judged.id, 1.0),
+            (accepted.id, 1.0),
+            (shadow.id, 0.0),
+            (silent.id, None),
+            (empty.id, None),
+        ]
+        assert found[2].shadow_of == judged.id
+        assert (found[0].created_at, found[0].model) == (judged.created_at, judged.model)
+        assert (await store.get(shadow.id))[0] == shadow
 
     async def test_a_closed_store_says_so(self, store: Store) -> None:
         asked = exchange(1)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 from engine import Chat, EngineConfig, Fim, GenerationRequest, Message, ModelStore, Prompt, Sampling, Text, build_engine
+from engine.ct2 import Ct2Engine
 from tests.contracts.engine import collect, finished
 
 PROMPT = 'def add(a, b):\n    """Add two numbers.\n\n    >>> add(1, 2)\n    3\n    """\n'
@@ -26,3 +30,36 @@ async def test_it_answers_scores_chats_and_fills_gaps(tmp_path: Path) -> None:
         assert scored.tokens
     finally:
         await served.aclose()
+
+
+async def test_a_closed_engine_is_freed_without_the_collector(tmp_path: Path) -> None:
+    """A server that exchanges models must not keep the old one's memory, nor stop everything to look for it."""
+    gc.disable()
+    try:
+        served = await build_engine(EngineConfig(device="cpu", dtype="int8"), ModelStore(tmp_path))
+        await collect(served, GenerationRequest(id="b", prompt=Text(PROMPT), sampling=Sampling(max_tokens=4)))
+        await served.score(Text(PROMPT), ["    return a + b\n"])
+        assert isinstance(served, Ct2Engine)
+        left = [weakref.ref(part) for part in (served, served._model, served._workers)]
+        await served.aclose()
+        del served
+        assert [part() for part in left] == [None, None, None]
+    finally:
+        gc.enable()
+
+
+async def test_a_model_is_served_as_another_one_is(tmp_path: Path) -> None:
+    """Nothing is measured beside an engine at work, and its type is taken."""
+    store = ModelStore(tmp_path)
+    for dtype in ("float32", "int8"):
+        first = await build_engine(EngineConfig(device="cpu", dtype="int8"), store)
+        like = replace(first.info, dtype=dtype)
+        await first.aclose()
+        second = await build_engine(EngineConfig(device="cpu"), store, like=like)
+        await second.aclose()
+        assert second.info.dtype.startswith(dtype)
+        assert second.info.model == first.info.model
+    assert not store.calibrations.exists()
+    other = await build_engine(EngineConfig(device="cpu"), store, like=replace(like, model="another:1b-float16.r0"))
+    await other.aclose()
+    assert other.info.dtype.startswith("int8")

@@ -245,3 +245,62 @@ class TestChampion:
         store = make_store(tmp_path)
         with pytest.raises(ModelReadOnly):
             store.add_conversion(store.get("touchstone-3m"), "float32", lambda source, target: None)
+
+
+class TestChallenger:
+    def test_a_contest_is_against_the_champion_and_ends_with_it(self, tmp_path: Path) -> None:
+        store = make_store(tmp_path)
+        first, second = add_model(store, 0), add_model(store, 1)
+        store.set_champion(None, first.id)
+        before = store.written()
+        set_ = store.set_challenger(first.id, second.id, mode="canary", share=0.25)
+        assert store.challenger() == set_
+        assert (set_.mode, set_.share, set_.champion, set_.since.tzinfo) == ("canary", 0.25, first.id, UTC)
+        assert store.written() != before
+        store.set_champion(first.id, second.id)
+        assert store.challenger() is None
+        assert store.champion_id() == second.id
+
+    def test_a_contest_left_by_a_writer_that_died_counts_for_nothing(self, tmp_path: Path) -> None:
+        store = make_store(tmp_path)
+        first, second = add_model(store, 0), add_model(store, 1)
+        store.set_champion(None, first.id)
+        store.set_challenger(first.id, second.id, mode="shadow", share=1.0)
+        left = (store.root / "challenger.json").read_text()
+        store.set_champion(first.id, second.id)
+        (store.root / "challenger.json").write_text(left)
+        assert store.challenger() is None
+
+    def test_what_cannot_be_a_challenger(self, tmp_path: Path) -> None:
+        store = make_store(tmp_path)
+        first, second = add_model(store, 0), add_model(store, 1)
+        store.set_champion(None, first.id)
+        with pytest.raises(ChampionMoved):
+            store.set_challenger("another", second.id, mode="shadow", share=1.0)
+        with pytest.raises(ModelNotFound):
+            store.set_challenger(first.id, "none", mode="shadow", share=1.0)
+        with pytest.raises(InvalidModel, match="champion's name"):
+            store.set_challenger(first.id, first.id, mode="shadow", share=1.0)
+        for share in (0.0, 1.5, float("nan")):
+            with pytest.raises(InvalidModel, match="share"):
+                store.set_challenger(first.id, second.id, mode="shadow", share=share)
+        store.refuse(second.id, round=1, reason="worse")
+        with pytest.raises(InvalidModel, match="refused"):
+            store.set_challenger(first.id, second.id, mode="shadow", share=1.0)
+        (store.root / "challenger.json").write_text('{"id": "x", "mode": "loud"}')
+        with pytest.raises(InvalidModel, match=r"challenger\.json"):
+            store.challenger()
+
+    def test_a_refusal_ends_the_contest_and_so_does_clearing(self, tmp_path: Path) -> None:
+        store = make_store(tmp_path)
+        first, second, third = add_model(store, 0), add_model(store, 1), add_model(store, 2)
+        store.set_champion(None, first.id)
+        store.set_challenger(first.id, second.id, mode="shadow", share=1.0)
+        store.refuse(third.id, round=2, reason="worse")
+        assert store.challenger() is not None
+        store.refuse(second.id, round=1, reason="worse")
+        assert store.challenger() is None
+        store.set_challenger(first.id, add_model(store, 4).id, mode="shadow", share=1.0)
+        assert not store.clear_challenger(second.id)
+        assert store.clear_challenger("qwen2.5-coder-7b.r4")
+        assert store.challenger() is None

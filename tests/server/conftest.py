@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from engine import Engine, Scripted, ScriptedEngine
-from feedback import FeedbackStore, InMemoryStore
+from feedback import InMemoryStore
 from sandbox import Outcome, Program, Sandbox, ScriptedSandbox, Status, TestOutcome
 from server import Config, Isolation, Parts, create_app
+from server.service import Log
 
 SCRIPT: dict[str, list[str | Scripted]] = {
     "hello": ["first", "second", Scripted("third", logprob=-0.1)],
@@ -59,7 +60,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
         engine: Engine | None = None,
         sandbox: Sandbox | None = None,
         isolated: bool = True,
-        store: FeedbackStore | None = None,
+        store: Log | None = None,
         **sections: Any,
     ) -> AsyncIterator[Setup]:
         config = Config(state_dir=tmp_path, **sections)

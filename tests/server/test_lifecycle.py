@@ -69,7 +69,7 @@ async def test_a_client_that_goes_away_stops_its_work(serve: Serve, stream: bool
         assert running(engine) == 0
         assert service.lifecycle.num_running == 0
         assert not any(message["type"] == "http.response.body" and not message.get("more_body") for message in sent)
-        assert b'touchstone_cancelled_total{stage="decode"} 1.0' in service.metrics.scrape(None)
+        assert b'touchstone_cancelled_total{stage="decode"} 1.0' in service.metrics.scrape()
 
 
 async def test_a_drain_refuses_newcomers_and_lets_running_requests_finish(serve: Serve) -> None:

@@ -80,7 +80,7 @@ async def test_metrics_count_what_happened(server: Setup) -> None:
     assert families["touchstone_prompt_tokens_total", ""] == len("def one():\n") + 5 + 3 + 5
     assert families["touchstone_generation_tokens_total", "discarded"] > 0
     assert families["touchstone_requests_running", ""] == 0
-    assert families["touchstone_model_info", "none,scripted,scripted:1m-none.r2,2"] == 1
+    assert families["touchstone_model_info", "none,scripted,scripted:1m-none.r2,champion,2"] == 1
     assert families["touchstone_host_memory_bytes", "resident,server"] > 10**6
 
 

@@ -16,7 +16,6 @@ from trainer.errors import NotEnough
 from trainer.groups import (
     Contamination,
     Group,
-    Response,
     Tally,
     Told,
     groups_from,

@@ -11,7 +11,6 @@ from engine import (
     ChampionMoved,
     EngineConfig,
     Model,
-    ModelStore,
     Text,
     build_engine,
     read_manifest,
@@ -22,7 +21,7 @@ from trainer.groups import read_groups
 from trainer.rounds.collect import FILE, suites_of
 from trainer.rounds.evaluate import Measurer
 from trainer.rounds.folder import read_json, write_json
-from trainer.rounds.gate import Decision, Pair, decide
+from trainer.rounds.gate import Pair, decide
 from trainer.rounds.train import link_tree
 from trainer.rounds.work import Work
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from trainer.rounds.report import write_report
+
 from engine import EngineError, ModelNotFound, ModelStore, check_convertible
 from feedback import FeedbackError
 from reranker import RerankError
@@ -22,7 +24,6 @@ from trainer.rounds.collect import add_samples, collect_groups
 from trainer.rounds.config import Config
 from trainer.rounds.folder import Facts, Result, RoundFolder, Rounds, read_json
 from trainer.rounds.publish import evaluate, gate, publish
-from trainer.rounds.report import write_report
 from trainer.rounds.told import Told
 from trainer.rounds.train import convert, merge, train
 from trainer.rounds.work import Work

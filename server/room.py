@@ -1,0 +1,46 @@
+"""Whether two models fit in memory at once, and giving freed memory back to the system."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+from engine import Model, free_memory_bytes
+from server.config import Config
+from server.memory import MemoryCollector
+
+FACTOR = 1.3
+"""Memory that a loaded model takes, over the size of its weights' file (docs/experiments.md, "Switching models")."""
+ALWAYS_BYTES = 96 * 2**20
+"""What each takes besides: tokenizer, vocabulary, threads, room to work in."""
+
+
+def needed_bytes(model: Model, dtype: str) -> int:
+    """About what loading this model takes; of several conversions that could be meant, the largest."""
+    sizes = {path.name.removeprefix("ct2-"): _size(path, "model.bin") for path in model.folder.glob("ct2-*")}
+    size = sizes.get(dtype) or max(sizes.values(), default=0) or _size(model.hf, "*.safetensors")
+    return int(FACTOR * size) + ALWAYS_BYTES
+
+
+def has_room(config: Config, model: Model) -> bool:
+    """Whether this model fits in memory beside what is there. Where nothing tells what is free, it is taken to."""
+    needed = needed_bytes(model, config.engine.dtype)
+    free = [free_memory_bytes()]
+    if config.engine.device != "cpu":
+        free.append(MemoryCollector().free_gpu_bytes())
+    return all(known is None or needed <= known for known in free)
+
+
+def give_back() -> None:
+    """Make the C library return freed pages to the system.
+
+    A closed model leaves no cycles, so nothing is collected here: that would hold up every request for 0.2 s.
+    """
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):
+        return  # not glibc: its allocator gives back by itself
+
+
+def _size(folder: Path, pattern: str) -> int:
+    return sum(path.stat().st_size for path in folder.glob(pattern))
