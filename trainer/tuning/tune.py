@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,9 @@ def tune(plan: Plan, say: Say) -> None:
 
         tune_by_trl(plan, say)
         return
-    accelerator: Any = accelerate.Accelerator(mixed_precision="no")  # the loop computes in the recipe's type
+    # The loop computes in the recipe's type. Without a GPU accelerate joins processes only if it is told `cpu`.
+    together = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
+    accelerator: Any = accelerate.Accelerator(mixed_precision="no", cpu=together)
     facts = fingerprint(plan, accelerator.num_processes)
     if is_written(plan.out, facts):
         say(f"{plan.out} is there already")
