@@ -86,7 +86,7 @@ class Recipe:
             raise BadPlan(f"recipe.warm_up: a share from 0 to 1, not {self.warm_up}")
         if self.lora_rank is None and (self.lora_alpha is not None or self.lora_targets is not None):
             raise BadPlan("recipe.lora_rank: lora_alpha and lora_targets need it")
-        if self.loss != "sft" and self.responses < 2:
+        if self.loss not in ("sft", "kto") and self.responses < 2:
             raise BadPlan(f"recipe.responses: {self.loss} compares responses; at least 2")
         if self.loss in BY_TRL and self.layout == "packed":
             raise BadPlan(f"recipe.layout: {self.loss} is TRL's, which pads: plain or auto")
