@@ -3,8 +3,9 @@
     python -m bench.shared_prefix
 
 Every figure is the median of several processes, the two layouts in turn within a round, so that other work on the
-host falls on both; seconds are of CPU, on one thread, so that most of it does not fall on them at all. A process trains one step of a Llama of random weights (RRTF, AdamW, float32) on one group, after
-a step on a small one; its peak of resident memory is its own. The trainer is started, never imported.
+host falls on both; seconds are of CPU, on one thread, so that most of it does not fall on them at all. A process
+trains one step of a Llama of random weights (RRTF, AdamW, float32) on one group, after a step on a small one; its peak
+of resident memory is its own. The trainer is started, never imported.
 """
 
 from __future__ import annotations

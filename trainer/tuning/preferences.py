@@ -89,6 +89,7 @@ def tune_by_trl(plan: Plan, say: Say) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise BadPlan(f"recipe.loss: {plan.recipe.loss} trains in one process here")
     untyped: Any = transformers
+    by_trl: Any = trl
     facts = fingerprint(plan, 1)
     if is_written(plan.out, facts):
         say(f"{plan.out} is there already")
@@ -104,8 +105,8 @@ def tune_by_trl(plan: Plan, say: Say) -> None:
     paired = recipe.loss == "dpo"
     records = [record for each in train for record in (pairs_of if paired else unpaired_of)(each, recipe)]
     arguments = arguments_of(plan, len(records), rate)
-    kind: Any = trl.DPOTrainer if paired else trl.KTOTrainer
-    settings: Any = trl.DPOConfig if paired else trl.KTOConfig
+    kind: Any = by_trl.DPOTrainer if paired else by_trl.KTOTrainer
+    settings: Any = by_trl.DPOConfig if paired else by_trl.KTOConfig
     if not paired:
         records = with_mismatched(spread(records, recipe.seed), int(arguments["per_device_train_batch_size"]))
         arguments["desirable_weight"], arguments["undesirable_weight"] = balance(records)

@@ -98,7 +98,7 @@ def default_rate(parameters: int, *, lora: bool) -> float:
     2e-5 at 7 billion (RRHF, section 4.1), times the cube root of how much smaller the model is: 2.5e-4 for the bundled
     one, 1.6e-5 for StarCoder's 15 billion. Ten times that for LoRA.
     """
-    full = 2e-5 * (7e9 / max(parameters, 1)) ** (1 / 3)
+    full = 2e-5 * math.cbrt(7e9 / max(parameters, 1))
     return 10 * full if lora else full
 
 

@@ -30,7 +30,7 @@ def tune(plan: Plan, say: Say) -> None:
     already. Raises errors of `trainer.errors`.
     """
     try:
-        import accelerate
+        import accelerate  # type: ignore[import-untyped]
     except ImportError as error:
         raise TrainingExtraMissing("tuning needs accelerate: pip install 'touchstone[train]'") from error
     if plan.threads is not None:
