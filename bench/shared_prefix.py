@@ -3,8 +3,9 @@
     python -m bench.shared_prefix
 
 Every figure is the median of several processes, the two layouts in turn within a round, so that other work on the
-host falls on both. A process trains one step of a Llama of random weights (RRTF, AdamW, float32) on one group, after
-a step on a small one; its peak of resident memory is its own. The trainer is started, never imported.
+host falls on both; seconds are of CPU, on one thread, so that most of it does not fall on them at all. A process
+trains one step of a Llama of random weights (RRTF, AdamW, float32) on one group, after a step on a small one; its peak
+of resident memory is its own. The trainer is started, never imported.
 """
 
 from __future__ import annotations
@@ -37,16 +38,18 @@ def compare(shape: tuple[int, int, int], rounds: int, threads: int, console: Con
     for number in range(rounds):
         for layout in LAYOUTS if number % 2 == 0 else LAYOUTS[::-1]:
             found[layout].append(run(layout, shape, threads))
-            console.print(f"{shape}, {layout}: {found[layout][-1]['seconds'][0]:.1f} s")
+            console.print(f"{shape}, {layout}: {found[layout][-1]['cpu_seconds'][0]:.1f} s of CPU")
     losses = [found[layout][0]["loss"] for layout in LAYOUTS]
     if abs(losses[0] - losses[1]) > 1e-4 * abs(losses[0]):
         raise SystemExit(f"{shape}: the layouts' losses differ: {losses}")
     speeds = {
-        layout: statistics.median(each["trained_tokens"] / each["seconds"][0] for each in found[layout])
+        layout: statistics.median(each["trained_tokens"] / each["cpu_seconds"][0] for each in found[layout])
         for layout in LAYOUTS
     }
     # Round by round: what slows the host down slows both.
-    ratios = sorted(a["seconds"][0] / b["seconds"][0] for a, b in zip(found["plain"], found["packed"], strict=True))
+    ratios = sorted(
+        a["cpu_seconds"][0] / b["cpu_seconds"][0] for a, b in zip(found["plain"], found["packed"], strict=True)
+    )
     memory = {layout: statistics.median(each["peak_bytes"] for each in found[layout]) / 2**20 for layout in LAYOUTS}
     return (
         f"| {shape[0]} | {shape[1]} / {shape[2]} | {speeds['plain']:.0f} | {speeds['packed']:.0f} | "

@@ -35,17 +35,21 @@ def main(
     wanted: Any = layout
     choice = choose_layout(model, [small], wanted)
     _step(model, optimizer, choice.compute, small)
-    group, seconds = _group(responses, prompt_tokens, response_tokens), []
+    group = _group(responses, prompt_tokens, response_tokens)
+    seconds: list[float] = []
+    cpu_seconds: list[float] = []
     at_rest_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     for _ in range(steps):
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         loss = _step(model, optimizer, choice.compute, group)
         seconds.append(time.perf_counter() - began)
+        cpu_seconds.append(time.process_time() - began_cpu)
     facts = {
         "layout": choice.name,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "trained_tokens": responses * response_tokens,
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "loss": loss,
         "at_rest_bytes": at_rest_bytes,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+import transformers
 from torch import Tensor
 
 from trainer.errors import LayoutUnfit
@@ -117,10 +118,9 @@ def _inner(model: Any) -> Any:
 
 def _fastest_plain(model: Any) -> str:
     """Flash-attention where it is installed, on a GPU and in half precision; never run here, as no test has a GPU."""
-    from transformers.utils import is_flash_attn_2_available
-
+    untyped: Any = transformers
     parameter = next(model.parameters())
-    if parameter.is_cuda and parameter.dtype != torch.float32 and is_flash_attn_2_available():
+    if parameter.is_cuda and parameter.dtype != torch.float32 and untyped.utils.is_flash_attn_2_available():
         _inner(model).set_attn_implementation("flash_attention_2")
         return "flash-attention"
     return f"{_inner(model).config._attn_implementation} attention"

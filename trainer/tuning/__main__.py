@@ -9,7 +9,10 @@ from trainer.errors import TrainerError
 from trainer.tuning.plan import read_plan
 from trainer.tuning.tune import tune
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+
+@app.command()
 def main(plan: Path) -> None:
     """Tune a model as PLAN says; started again after a crash, it goes on from its newest checkpoint."""
     try:
@@ -20,4 +23,4 @@ def main(plan: Path) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -126,6 +126,9 @@ def _encode(group: Group, tokenizer: Tokenizer, recipe: Recipe, longest: int, co
         if not any(eligible):
             counts.nothing_to_clone += 1
             return None
+    elif recipe.loss == "kto":
+        if not kept:
+            return None
     elif len(set(scores)) < 2:
         counts.no_contrast += 1
         return None

@@ -86,7 +86,7 @@ class Recipe:
             raise BadPlan(f"recipe.warm_up: a share from 0 to 1, not {self.warm_up}")
         if self.lora_rank is None and (self.lora_alpha is not None or self.lora_targets is not None):
             raise BadPlan("recipe.lora_rank: lora_alpha and lora_targets need it")
-        if self.loss != "sft" and self.responses < 2:
+        if self.loss not in ("sft", "kto") and self.responses < 2:
             raise BadPlan(f"recipe.responses: {self.loss} compares responses; at least 2")
         if self.loss in BY_TRL and self.layout == "packed":
             raise BadPlan(f"recipe.layout: {self.loss} is TRL's, which pads: plain or auto")
@@ -98,7 +98,7 @@ def default_rate(parameters: int, *, lora: bool) -> float:
     2e-5 at 7 billion (RRHF, section 4.1), times the cube root of how much smaller the model is: 2.5e-4 for the bundled
     one, 1.6e-5 for StarCoder's 15 billion. Ten times that for LoRA.
     """
-    full = 2e-5 * (7e9 / max(parameters, 1)) ** (1 / 3)
+    full = 2e-5 * math.cbrt(7e9 / max(parameters, 1))
     return 10 * full if lora else full
 
 

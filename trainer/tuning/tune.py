@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +31,7 @@ def tune(plan: Plan, say: Say) -> None:
     already. Raises errors of `trainer.errors`.
     """
     try:
-        import accelerate
+        import accelerate  # type: ignore[import-untyped]
     except ImportError as error:
         raise TrainingExtraMissing("tuning needs accelerate: pip install 'touchstone[train]'") from error
     if plan.threads is not None:
@@ -40,7 +41,9 @@ def tune(plan: Plan, say: Say) -> None:
 
         tune_by_trl(plan, say)
         return
-    accelerator: Any = accelerate.Accelerator(mixed_precision="no")  # the loop computes in the recipe's type
+    # The loop computes in the recipe's type. Without a GPU accelerate joins processes only if it is told `cpu`.
+    together = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
+    accelerator: Any = accelerate.Accelerator(mixed_precision="no", cpu=together)
     facts = fingerprint(plan, accelerator.num_processes)
     if is_written(plan.out, facts):
         say(f"{plan.out} is there already")
