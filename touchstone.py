@@ -1,4 +1,4 @@
-"""The one console command: `touchstone serve | run | models | feedback | eval | rank | train | sandbox | doctor | ...`.
+"""The one console command: `touchstone serve | run | models | feedback | eval | rank | train | loop | doctor | ...`.
 
 Each sub-command belongs to its package and is imported only when it is called, so that help and a mistyped word cost
 nothing. Knows no options of theirs: everything after the sub-command's name is handed on.
@@ -67,8 +67,14 @@ def rank(context: typer.Context) -> None:
 
 @app.command(context_settings=_HAND_ON)
 def train(context: typer.Context) -> None:
-    """Train the bundled model."""
+    """Train: rounds from the log, the bundled model, verifiers."""
     _forward("trainer.cli", "train", context.args)
+
+
+@app.command(context_settings=_HAND_ON)
+def loop(context: typer.Context) -> None:
+    """Show the whole loop on this machine: traffic, log, round, hot switch."""
+    _forward("trainer.demo.cli", "loop", context.args)
 
 
 @app.command(context_settings=_HAND_ON)

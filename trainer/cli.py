@@ -16,6 +16,7 @@ from engine import InvalidModel, check_id
 from trainer.errors import BadBudget, BadCheckpoints, BadName, OutputExists, TrainerError, TrainingExtraMissing
 from trainer.groups.cli import register as register_groups
 from trainer.promote_cli import register as register_promote
+from trainer.rounds.cli import register as register_rounds
 from trainer.verifier.cli import register
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def problems(
 register(app)
 register_groups(app)
 register_promote(app)
+register_rounds(app)
 
 
 def _refuse_early(out: Path, checkpoints: Path | None) -> None:

@@ -10,6 +10,7 @@ TrainerError
 ├── BadQuestions            a verifier cannot be trained on the questions given
 ├── BadSetting              a key of `[trainer]`, or an option, cannot be used
 ├── BadShapes               tensors given to a loss do not belong together
+├── DemoFailed              the demonstration of the loop could not be carried out
 ├── LayoutUnfit             a model cannot be trained in the layout that was asked for
 ├── NotEnough               there is too little to train or to evaluate on
 ├── NothingToLearn          no group is left to train on
@@ -54,6 +55,10 @@ class BadPlan(TrainerError):
 
 class BadShapes(TrainerError):
     """Tensors given to a loss do not belong together."""
+
+
+class DemoFailed(TrainerError):
+    """The demonstration could not be carried out."""
 
 
 class LayoutUnfit(TrainerError):

@@ -106,6 +106,10 @@ class SqlStore:
         """How many exchanges `exchanges` would give."""
         return await self.read(reads.count, since, purpose)
 
+    async def count_prompts(self, *, since: datetime | None = None) -> int:
+        """How many different prompts users sent at `since` or later."""
+        return await self.read(reads.count_prompts, since)
+
     async def read(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The answer to a question, asked in a read transaction on a reader's thread. Raises `StoreFailed`."""
         if self._closed:

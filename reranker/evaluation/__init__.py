@@ -22,6 +22,7 @@ from reranker.evaluation.errors import (
 from reranker.evaluation.files import Header, RunFile, read_report, report_data, write_json
 from reranker.evaluation.judging import check_supported, judge, task_of
 from reranker.evaluation.measures import Estimate, best_of_k, difference, estimate, pass_at_k
+from reranker.evaluation.page import fill, write_page
 from reranker.evaluation.problem import Problem, StdioCase, Tag
 from reranker.evaluation.record import GREEDY, ORACLE, RANDOM, Record
 from reranker.evaluation.remote import ServerSource, open_server
@@ -80,6 +81,7 @@ __all__ = [
     "difference",
     "estimate",
     "evaluate",
+    "fill",
     "info_of",
     "judge",
     "load_suite",
@@ -94,5 +96,6 @@ __all__ = [
     "this_host",
     "whole_lines",
     "write_json",
+    "write_page",
     "write_problems",
 ]

@@ -147,9 +147,7 @@ async def _answers(work: Work, one: _Asked, engine: Engine, sandbox: Sandbox, gr
     shared.mkdir(exist_ok=True)
     answers = Answers(shared / f"{one.name}-{ask.digest}.jsonl", ask)
     total = sum(1 for _ in _askable(groups))
-    await answers.fill(
-        _askable(groups), sandbox, lambda done: work.told.progress(done, total, f"{one.name} is asked")
-    )
+    await answers.fill(_askable(groups), sandbox, lambda done: work.told.progress(done, total, f"{one.name} is asked"))
     return answers
 
 

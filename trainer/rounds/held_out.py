@@ -51,7 +51,7 @@ def _asserts(suite: CallSuite) -> str:
     """Calls as assertions; those with a tolerance compare within it."""
     lines = []
     for call in suite.calls:
-        arguments = ", ".join([*map(repr, call.args), *(f"{key}={value!r}" for key, value in call.kwargs.items())])
+        arguments = ", ".join([*map(repr, call.args), *(f"{key}={value!r}" for key, value in call.kwargs)])
         got = f"{call.function}({arguments})"
         if call.tolerance:
             lines.append(f"assert abs({got} - {call.expected!r}) <= {call.tolerance!r}")

@@ -120,7 +120,7 @@ async def publish(work: Work, folder: Path) -> None:
             work.store.set_champion(work.parent.id, model.id)
         elif role != "none":
             share = work.config.trainer.share
-            work.store.set_challenger(model.id, mode=role, share=share)
+            work.store.set_challenger(work.parent.id, model.id, mode=role, share=share)
     except ChampionMoved as error:
         role, reason = "none", f"{error}; {model.id} is in the store: touchstone train promote"
         work.told.line(reason)
@@ -167,7 +167,7 @@ def _summary(work: Work) -> dict[str, Any]:
 async def _self_check(work: Work, challenger: Model) -> list[dict[str, Any]]:
     """What the served conversion gives for a few texts; a server that computes something else does not switch to it."""
     path = work.folder.of("samples") / FILE
-    texts = []
+    texts: list[tuple[str, str]] = []
     for group in read_groups(path):
         if group.prompt["kind"] == "text" and group.responses and len(texts) < _CHECKED:
             texts.append((group.prompt["text"], group.responses[0].text))

@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from trainer.rounds.report import write_report
-
 from engine import EngineError, ModelNotFound, ModelStore, check_convertible
 from feedback import FeedbackError
 from reranker import RerankError
@@ -24,6 +22,7 @@ from trainer.rounds.collect import add_samples, collect_groups
 from trainer.rounds.config import Config
 from trainer.rounds.folder import Facts, Result, RoundFolder, Rounds, read_json
 from trainer.rounds.publish import evaluate, gate, publish
+from trainer.rounds.report import write_report
 from trainer.rounds.told import Told
 from trainer.rounds.train import convert, merge, train
 from trainer.rounds.work import Work
@@ -127,9 +126,7 @@ def _end(work: Work, rounds: Rounds) -> Result:
     published = read_json(work.folder.of("publish") / "published.json")
     refused = published["as"] == "nothing"
     write_report(work, rounds)
-    result = Result(
-        ending="refused" if refused else "published", reason=str(published["reason"]), finished_at=_now()
-    )
+    result = Result(ending="refused" if refused else "published", reason=str(published["reason"]), finished_at=_now())
     work.folder.end(result)
     return result
 

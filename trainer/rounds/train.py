@@ -80,10 +80,10 @@ async def _look(work: Work, plan: Plan) -> None:
     """Tell how far it is, from the metrics it writes."""
     while True:
         await asyncio.sleep(_LOOK_EVERY_S)
-        steps = [line for line in read_metrics(plan.metrics) if "step" in line] if plan.metrics.exists() else []
+        lines = read_metrics(plan.metrics)
+        steps = [line for line in lines if line["kind"] == "step"]
         if steps:
-            newest = steps[-1]
-            work.told.progress(int(newest["step"]), int(newest.get("steps", newest["step"])), "steps")
+            work.told.progress(int(steps[-1]["step"]), int(lines[0]["steps"]), "steps")
 
 
 def _has_gpu() -> bool:
