@@ -16,14 +16,13 @@ from typing import IO, Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from feedback import dumps, loads, prompt_hash, replacing
-from sandbox import ProgramClass
 from trainer.errors import BadGroups
 from trainer.groups.split import HELD_OUT_SHARE, split_of
 from trainer.groups.types import Group, Response
 
 VERSION = 1
 HASH_PREFIX = "b2:"
-_GROUP, _RESPONSE = TypeAdapter(Group), TypeAdapter(Response)
+_GROUP = TypeAdapter(Group)
 _GROUP_FIELDS = {field.name for field in fields(Group)}
 _RESPONSE_FIELDS = {field.name for field in fields(Response)}
 
@@ -95,22 +94,14 @@ def _from_line(line: str, path: Path, held_out_share: float) -> Group:
     if not isinstance(group, dict) or not isinstance(group.get("responses"), list):
         raise _Fault("group: is no object with a list of responses")
     _check_names(group, _GROUP_FIELDS, "group.")
-    responses = tuple(_response(row, f"group.responses.{place}.") for place, row in enumerate(group["responses"]))
-    return _GROUP.validate_python({**group, "responses": responses}, strict=True)
-
-
-def _response(row: Any, where: str) -> Response:
-    if not isinstance(row, dict):
-        raise _Fault(f"{where[:-1]}: is not an object")
-    _check_names(row, _RESPONSE_FIELDS, where)
-    value = row.get("program_class")
+    for place, row in enumerate(group["responses"]):
+        if not isinstance(row, dict):
+            raise _Fault(f"group.responses.{place}: is not an object")
+        _check_names(row, _RESPONSE_FIELDS, f"group.responses.{place}.")
     try:
-        found = None if value is None else ProgramClass(value)
-        return _RESPONSE.validate_python({**row, "program_class": found}, strict=True)
+        return _GROUP.validate_python(group)
     except ValidationError as error:
-        raise _Fault(where + _first(error)) from error
-    except ValueError as error:
-        raise _Fault(f"{where}program_class: {error}") from error
+        raise _Fault("group." + _first(error)) from error
 
 
 def _check_names(row: dict[str, Any], known: set[str], where: str) -> None:
