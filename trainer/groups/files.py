@@ -24,6 +24,8 @@ VERSION = 1
 HASH_PREFIX = "b2:"
 _GROUP = TypeAdapter(Group)
 _GROUP_FIELDS = {field.name for field in fields(Group)}
+_GROUP_NAMES = [field.name for field in fields(Group) if field.name != "responses"]
+_DEFAULTS = [(field.name, field.default) for field in fields(Response)]
 _RESPONSE_FIELDS = {field.name for field in fields(Response)}
 
 
@@ -65,13 +67,9 @@ def read_groups(path: Path, *, held_out_share: float = HELD_OUT_SHARE) -> Iterat
 
 def to_line(group: Group) -> str:
     """One line, without its end; fields at their defaults are left out, so hashes outlive new fields."""
-    data = {field.name: getattr(group, field.name) for field in fields(group) if field.name != "responses"}
+    data = {name: getattr(group, name) for name in _GROUP_NAMES}
     responses = [
-        {
-            field.name: value
-            for field in fields(response)
-            if (value := getattr(response, field.name)) != field.default or type(value) is not type(field.default)
-        }
+        {name: value for name, default in _DEFAULTS if (value := getattr(response, name)) is not default}
         for response in group.responses
     ]
     return dumps({"version": VERSION, "group": {**data, "responses": responses}})
