@@ -5,6 +5,7 @@ Of a response's `score` only the users' part is set; the suite's part is added w
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from feedback import Exchange, InvalidExchange, Logged, Signal, StoredCandidate,
 from reranker import Task, extract
 from sandbox import ProgramClass
 from trainer.groups.ladder import DEMONSTRATED
-from trainer.groups.redact import may_hold, redact, redact_all, texts_of
+from trainer.groups.redact import may_hold, redact, redact_all
 from trainer.groups.settings import Settings
 from trainer.groups.types import Response
 from trainer.groups.words import Said, heard
@@ -70,7 +71,7 @@ def draft_of(logged: Logged, settings: Settings, notes: Counter[str]) -> Draft |
 def _draft(logged: Logged, settings: Settings, notes: Counter[str]) -> Draft | str:
     exchange, signals = logged
     prompt, task, suite, redacted, hide = exchange.prompt, exchange.task, exchange.suite, False, _nothing
-    if may_hold("\n".join(_texts(exchange, signals))):
+    if may_hold(_all_text(exchange, signals)):
         hide = redact
         if suite is not None and redact_all(suite["body"]) != suite["body"]:
             return "a secret in the suite"
@@ -114,13 +115,11 @@ def _nothing(text: str) -> str:
     return text
 
 
-def _texts(exchange: Exchange, signals: tuple[Signal, ...]) -> Iterator[str]:
-    """All that may hold a secret."""
-    yield from texts_of([exchange.prompt, exchange.task, exchange.suite and exchange.suite["body"]])
-    for candidate in exchange.candidates:
-        yield candidate.text
-        yield candidate.raw_text
-    yield from (signal.value for signal in signals if isinstance(signal.value, str))
+def _all_text(exchange: Exchange, signals: tuple[Signal, ...]) -> str:
+    """Everything that may hold a secret; escaped as JSON is, which hides none of the marks of one."""
+    suite = exchange.suite and exchange.suite["body"]
+    candidates = [text for candidate in exchange.candidates for text in (candidate.text, candidate.raw_text)]
+    return json.dumps([exchange.prompt, exchange.task, suite, candidates, [signal.value for signal in signals]])
 
 
 def _response(

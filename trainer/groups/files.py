@@ -16,15 +16,16 @@ from typing import IO, Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from feedback import dumps, loads, prompt_hash, replacing
-from sandbox import ProgramClass
 from trainer.errors import BadGroups
 from trainer.groups.split import HELD_OUT_SHARE, split_of
 from trainer.groups.types import Group, Response
 
 VERSION = 1
 HASH_PREFIX = "b2:"
-_GROUP, _RESPONSE = TypeAdapter(Group), TypeAdapter(Response)
+_GROUP = TypeAdapter(Group)
 _GROUP_FIELDS = {field.name for field in fields(Group)}
+_GROUP_NAMES = [field.name for field in fields(Group) if field.name != "responses"]
+_DEFAULTS = [(field.name, field.default) for field in fields(Response)]
 _RESPONSE_FIELDS = {field.name for field in fields(Response)}
 
 
@@ -66,13 +67,9 @@ def read_groups(path: Path, *, held_out_share: float = HELD_OUT_SHARE) -> Iterat
 
 def to_line(group: Group) -> str:
     """One line, without its end; fields at their defaults are left out, so hashes outlive new fields."""
-    data = {field.name: getattr(group, field.name) for field in fields(group) if field.name != "responses"}
+    data = {name: getattr(group, name) for name in _GROUP_NAMES}
     responses = [
-        {
-            field.name: value
-            for field in fields(response)
-            if (value := getattr(response, field.name)) != field.default or type(value) is not type(field.default)
-        }
+        {name: value for name, default in _DEFAULTS if (value := getattr(response, name)) is not default}
         for response in group.responses
     ]
     return dumps({"version": VERSION, "group": {**data, "responses": responses}})
@@ -95,22 +92,14 @@ def _from_line(line: str, path: Path, held_out_share: float) -> Group:
     if not isinstance(group, dict) or not isinstance(group.get("responses"), list):
         raise _Fault("group: is no object with a list of responses")
     _check_names(group, _GROUP_FIELDS, "group.")
-    responses = tuple(_response(row, f"group.responses.{place}.") for place, row in enumerate(group["responses"]))
-    return _GROUP.validate_python({**group, "responses": responses}, strict=True)
-
-
-def _response(row: Any, where: str) -> Response:
-    if not isinstance(row, dict):
-        raise _Fault(f"{where[:-1]}: is not an object")
-    _check_names(row, _RESPONSE_FIELDS, where)
-    value = row.get("program_class")
+    for place, row in enumerate(group["responses"]):
+        if not isinstance(row, dict):
+            raise _Fault(f"group.responses.{place}: is not an object")
+        _check_names(row, _RESPONSE_FIELDS, f"group.responses.{place}.")
     try:
-        found = None if value is None else ProgramClass(value)
-        return _RESPONSE.validate_python({**row, "program_class": found}, strict=True)
+        return _GROUP.validate_python(group)
     except ValidationError as error:
-        raise _Fault(where + _first(error)) from error
-    except ValueError as error:
-        raise _Fault(f"{where}program_class: {error}") from error
+        raise _Fault("group." + _first(error)) from error
 
 
 def _check_names(row: dict[str, Any], known: set[str], where: str) -> None:

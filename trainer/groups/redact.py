@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 PLACEHOLDER = "REDACTED"
@@ -70,15 +70,6 @@ def redact(text: str) -> str:
     text = _BEARER.sub(_if(_has_digit), text)
     text = _QUOTED.sub(_if(_is_dense), text)
     return _BARE.sub(_if(_is_dense), text)
-
-
-def texts_of(data: Any) -> Iterator[str]:
-    """Every text in plain JSON data."""
-    if isinstance(data, str):
-        yield data
-    elif isinstance(data, list | dict):
-        for item in data.values() if isinstance(data, dict) else data:
-            yield from texts_of(item)
 
 
 def redact_all(data: Any) -> Any:

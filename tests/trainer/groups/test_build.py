@@ -369,7 +369,7 @@ async def test_no_more_of_a_class_than_asked_drawn_by_hash() -> None:
 async def test_a_prompt_asked_without_end_does_not_fill_memory() -> None:
     per = 100
     log = [
-        exchange(*[candidate(f"    return x + {n * per + m}", "partial") for m in range(per)], GOOD, number=n)
+        exchange(*[candidate(f"    return x + {2 + n * per + m}", "partial") for m in range(per)], GOOD, number=n)
         for n in range(MAX_TEXTS // per + 3)
     ]
     [group], _ = await made(*log)
