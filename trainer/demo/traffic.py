@@ -24,7 +24,8 @@ async def send(
     async def user() -> None:
         nonlocal done, solved
         for problem in todo:
-            solved += await _ask(client, problem, candidates)
+            passed = await _ask(client, problem, candidates)
+            solved += passed
             done += 1
             told(done, len(problems))
 

@@ -181,5 +181,5 @@ def suites_of(work: Work) -> list[ProblemSuite]:
     path = work.folder.of("groups") / FILE
     problems = problems_of(group for group in read_groups(path) if group.split == "held_out")
     if problems:
-        suites.append(ProblemSuite(name="held-out", problems=problems, source="the log"))
+        suites.append(ProblemSuite(name="log-held-out", problems=problems, source="the log"))
     return suites

@@ -16,6 +16,7 @@ from engine import (
     read_manifest,
 )
 from reranker.evaluation import RANDOM, read_report, report_data
+from reranker.evaluation import write_json as write_report
 from trainer.errors import NotEnough
 from trainer.groups import read_groups
 from trainer.rounds.collect import FILE, suites_of
@@ -48,8 +49,8 @@ async def evaluate(work: Work, folder: Path) -> None:
     for number, (suite, pair) in enumerate(zip(suites, pairs, strict=True)):
         name = f"{number}-{suite.name}"
         names.append({"file": name, "suite": suite.name})
-        for who, report in asdict_reports(pair).items():
-            write_json(folder / f"{name}.{who}.json", report_data(report))
+        for who, report in reports_by_who(pair).items():
+            write_report(folder / f"{name}.{who}.json", report_data(report))
             if who != "unquantised":
                 values = {each.name: each.estimate.value for each in report.measures() if each.k == 1}
                 shown = ", ".join(f"{key} {100 * value:.1f}" for key, value in values.items())
@@ -57,7 +58,7 @@ async def evaluate(work: Work, folder: Path) -> None:
     write_json(folder / "evaluation.json", {"suites": names, "self_check": await _self_check(work, challenger)})
 
 
-def asdict_reports(pair: Pair) -> dict[str, Any]:
+def reports_by_who(pair: Pair) -> dict[str, Any]:
     """The reports that there are, by who was measured."""
     found = {"champion": pair.champion, "challenger": pair.challenger, "unquantised": pair.unquantised}
     return {who: report for who, report in found.items() if report is not None}
