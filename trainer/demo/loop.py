@@ -210,8 +210,8 @@ async def _wait_for(client: httpx.AsyncClient, folder: RoundFolder, say: Say) ->
     began = time.monotonic()
     try:
         async with asyncio.timeout(_SWITCH_S):
-            while not (model := await served_model(client)).endswith(f".r{facts.round}"):
-                await asyncio.sleep(0.2)  # noqa: ASYNC110 - what is waited for is another process
+            while not (model := await served_model(client)).endswith(f".r{facts.round}"):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
     except TimeoutError as error:
         raise DemoFailed(f"the server did not switch to {facts.id} within {_SWITCH_S:.0f} s") from error
     say(f"round {facts.round}: the server answers with {model}, {time.monotonic() - began:.1f} s after the round")

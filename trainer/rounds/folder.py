@@ -125,10 +125,12 @@ class Rounds:
         return ended[-1] if ended else None
 
     def create(self, facts: Facts) -> RoundFolder:
-        """Begin a round; a leftover of the same id that was never begun is replaced."""
+        """Begin a round; one of the same id that was abandoned is replaced."""
         path = self.root / facts.id
-        if (path / "round.json").exists():  # an abandoned or refused one: its number was used
-            raise TrainerError(f"{path} is there already")
+        if (path / "round.json").exists():
+            result = RoundFolder(path).result
+            if result is None or result.ending != "abandoned":  # an abandoned one has not used its number up
+                raise TrainerError(f"{path} is there already")
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
         write_json(path / "round.json", _with_times(asdict(facts)))

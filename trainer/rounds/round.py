@@ -132,7 +132,7 @@ def _end(work: Work, rounds: Rounds) -> Result:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
+    return datetime.now(UTC)
 
 
 def _version() -> str:
