@@ -94,7 +94,7 @@ async def act(switching: Switching, asked: AdminAction) -> None:
             model = await asyncio.to_thread(store.get, model_id)
             if not await asyncio.to_thread(store.clear_challenger, model.id):
                 raise NotFound(f"{model_id} is not the challenger", param="id", code="not_challenger")
-            await switching.look(again=True)
+            await switching.look()
 
 
 def refuse_strangers(scope: Scope, headers: dict[str, str]) -> None:
