@@ -16,7 +16,6 @@ from typing import Any
 
 from engine import (
     Engine,
-    EngineError,
     EngineInfo,
     GenerationRequest,
     Model,
@@ -108,7 +107,7 @@ async def first_model(config: Config) -> First:
         return First(await build_warm_engine(config, store))  # says what to do
     try:
         return First(await _champion(config, store, champion), champion)
-    except EngineError as error:
+    except Exception as error:  # a folder that was written wrongly may fail in any way
         previous = await asyncio.to_thread(store.previous_champion)
         if previous is None:
             raise

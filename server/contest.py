@@ -73,4 +73,4 @@ class Contest:
             _log.warning("the contest of %s ended without a decision: %s", contest.id, error)
         else:
             _log.warning("the contest of %s is decided: %s (%s)", contest.id, verdict.decision, verdict.reason)
-        await self._switching.look(again=True)
+        await self._switching.look()

@@ -53,7 +53,7 @@ class Process:
         self._service = Service(config)
         self._signals = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._watches: tuple[asyncio.Task[None], ...] = ()
+        self._judging: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._url = ""
         app = app_of(self._service, self._lifespan)
@@ -94,8 +94,11 @@ class Process:
         finally:
             # A load that has begun is waited for: threads in the middle of it would outlive the interpreter.
             await asyncio.wait([loading])
-            await cancel(*self._watches)
+            if self._judging is not None:
+                await cancel(self._judging)
             await self._service.aclose()
+            if self._following is not None:
+                await asyncio.wait([self._following])  # told to stop; what it had begun to load was waited for
 
     async def _load(self) -> None:
         try:
@@ -115,10 +118,10 @@ class Process:
     def _watch(self) -> None:
         """Follow the champion and judge its challengers, until the process ends."""
         service = self._service
-        if service.switching is None or service.contest is None or not self._config.server.champion_poll_s:
-            return
-        self._following = asyncio.create_task(service.switching.watch())
-        self._watches = (asyncio.create_task(service.contest.watch()),)
+        if service.contest is not None:
+            self._judging = asyncio.create_task(service.contest.watch())
+        if service.switching is not None and self._config.server.champion_poll_s:
+            self._following = asyncio.create_task(service.switching.watch())
 
     def _announce(self, parts: Parts) -> None:
         model, tier = parts.engine.info.model, parts.isolation.tier

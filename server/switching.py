@@ -76,12 +76,12 @@ class Switching:
             except Exception as error:  # noqa: BLE001 - the watch must outlive whatever one look meets
                 _log.error("looking for a champion failed", exc_info=error)
 
-    async def look(self, *, again: bool = False) -> None:
-        """Follow the store if it was written since the last look, or `again`."""
-        written = await asyncio.to_thread(self.store.written)
-        if written == self._seen and not again and self._roster.champion is not None:
-            return
+    async def look(self) -> None:
+        """Follow the store if it was written since the last look; returns when all that was written is followed."""
         async with self._turn:
+            written = await asyncio.to_thread(self.store.written)
+            if written == self._seen and self._roster.champion is not None:
+                return
             self._seen, self.failure = written, None
             await self._follow_champion()
             if self._roster.champion is not None:
@@ -89,11 +89,14 @@ class Switching:
         self._tell()
 
     async def prepare(self, model_id: str) -> Served:
-        """Load a model beside the others and check it; it answers under its own name. Raises as `_prepared`."""
+        """Load a model beside the others and check it; it answers under its own name.
+
+        Raises `ModelNotFound`, `UnusableModel`.
+        """
         async with self._turn:
             model = await asyncio.to_thread(self.store.get, model_id)
             if not self._fits(model):
-                raise UnusableModel(model.id, "there is no room in memory for it beside what is loaded")
+                raise UnusableModel(model.id, "there is no room for it in memory beside what is loaded (server.switch)")
             served = await self._prepared(model)
             if all(served is not other for _, other in self._roster):
                 self._roster.loaded[model.id] = served
@@ -118,7 +121,7 @@ class Switching:
         async with self._loaded_for(model, needed=self._fits(model)):
             current = await self._expected(expected)
             await asyncio.to_thread(self.store.set_champion, current, model.id)
-        await self.look(again=True)
+        await self.look()
         champion = self._roster.champion
         if champion is None or champion.id != model.id:
             reason = self.failure.reason if self.failure is not None else "another champion was set meanwhile"
@@ -130,7 +133,7 @@ class Switching:
         async with self._loaded_for(model):
             current = await self._expected(expected)
             await asyncio.to_thread(self.store.set_challenger, current, model.id, mode=mode, share=share)
-        await self.look(again=True)
+        await self.look()
 
     async def aclose(self) -> None:
         """Stop looking, then close every model. A load that has begun is waited for: threads outlive no interpreter."""
@@ -203,10 +206,9 @@ class Switching:
         if self._roster.champion is not None or self._fallback is None:
             return
         try:
-            model = await asyncio.to_thread(self.store.get, self._fallback)
-            served = await self._load(self._config, model, None)
+            served = await self._prepared(await asyncio.to_thread(self.store.get, self._fallback))
         except EngineError as error:
-            _log.error("%s cannot be loaded again, so nothing is served: %s", self._fallback, error)
+            _log.error("nothing is served until this is mended: %s", error)
             return
         self._roster.enthrone(served)
 
@@ -215,23 +217,32 @@ class Switching:
         found = self._roster.find(model.id)
         if found is not None:
             return found
-        like = next((served.info for _, served in self._roster), None)
         self.state = "loading"
         try:
-            damage = await asyncio.to_thread(self.store.verify, model)
-            if damage:
-                raise InvalidModel(f"{damage[0].path}: {damage[0].problem}, by the manifest's checksums")
-            served = await self._load(self._config, model, like)
-            try:
-                await selfcheck.check(served.engine, model.manifest.evaluation)
-            except BaseException:
-                await served.aclose()
-                await asyncio.to_thread(give_back)
-                raise
+            return await self._checked(model)
         except EngineError as error:
             raise UnusableModel(model.id, str(error)) from error
+        except (
+            Exception
+        ) as error:  # a folder that was written wrongly may fail in any way, and must not stop the server
+            _log.debug("loading %s failed", model.id, exc_info=error)
+            raise UnusableModel(model.id, f"{type(error).__name__}: {error}") from error
         finally:
             self.state = "idle"
+
+    async def _checked(self, model: Model) -> Served:
+        """Load a model, if its files are what its manifest says, and let it go again if it computes nonsense."""
+        damage = await asyncio.to_thread(self.store.verify, model)
+        if damage:
+            raise InvalidModel(f"{damage[0].path}: {damage[0].problem}, by the manifest's checksums")
+        like = next((served.info for _, served in self._roster), None)
+        served = await self._load(self._config, model, like)
+        try:
+            await selfcheck.check(served.engine, model.manifest.evaluation)
+        except BaseException:
+            await served.aclose()
+            await asyncio.to_thread(give_back)
+            raise
         return served
 
     async def _follow_challenger(self) -> None:
@@ -245,7 +256,9 @@ class Switching:
             if wanted is not None:
                 model = await asyncio.to_thread(self.store.get, wanted.id)
                 if not self._fits(model):
-                    raise UnusableModel(model.id, "there is no room in memory for it beside the champion")
+                    raise UnusableModel(
+                        model.id, "there is no room for it in memory beside the champion (server.switch)"
+                    )
                 served = await self._prepared(model)
             self._let_go(self._roster.challenge(served, wanted))
         except EngineError as error:

@@ -221,7 +221,9 @@ class ModelStore:
             model = self.get(new)
             current = self._expect(expected)
             self._refuse_refused(model.id, "cannot become champion")
-            write_pointer(self._pointer, model.id, current)
+            # The same once more, to have it tried again: what to roll back to stays.
+            previous = read_previous(self._pointer) if current == model.id else current
+            write_pointer(self._pointer, model.id, previous)
             self._challenger.unlink(missing_ok=True)
         return model
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from engine import EngineError, Model, ModelStore
+from engine import Challenger, EngineError, Model, ModelStore, Refusal
 from server.asgi import headers_of, read_body, send_json
 from server.errors import ApiError, NotFound
 from server.service import Service
@@ -94,7 +95,7 @@ async def act(switching: Switching, asked: AdminAction) -> None:
             model = await asyncio.to_thread(store.get, model_id)
             if not await asyncio.to_thread(store.clear_challenger, model.id):
                 raise NotFound(f"{model_id} is not the challenger", param="id", code="not_challenger")
-            await switching.look(again=True)
+            await switching.look()
 
 
 def refuse_strangers(scope: Scope, headers: dict[str, str]) -> None:
@@ -117,26 +118,37 @@ def _is_loopback(peer: str) -> bool:
 
 
 def _store_page(store: ModelStore) -> dict[str, Any]:
-    """What the store says; a model that cannot be read is said to be so, and hides no other."""
-    champion, previous, refused = store.champion_id(), store.previous_champion(), store.refused()
+    """What the store says; what of it cannot be read is left out, and `problem` says why of the first."""
+    read: dict[str, Callable[[], Any]] = {
+        "champion": store.champion_id,
+        "previous": store.previous_champion,
+        "challenger": lambda: _challenger(store.challenger()),
+        "refused": lambda: [_refusal(refusal) for refusal in store.refused()],
+        "data": lambda: [_entry(model) for model in store.list()],
+    }
     found: dict[str, Any] = {}
-    try:
-        found["data"] = [_entry(model) for model in store.list()]
-        challenger = store.challenger()
-    except EngineError as error:
-        found["problem"], challenger = str(error), None
-    found["champion"], found["previous"] = champion, previous
-    found["challenger"] = challenger and {
+    for name, ask in read.items():
+        try:
+            found[name] = ask()
+        except EngineError as error:
+            found.setdefault("problem", str(error))
+    return found
+
+
+def _challenger(challenger: Challenger | None) -> dict[str, Any] | None:
+    if challenger is None:
+        return None
+    return {
         "id": challenger.id,
         "mode": challenger.mode,
         "share": challenger.share,
         "since": challenger.since.isoformat(),
         "champion": challenger.champion,
     }
-    found["refused"] = [
-        {"id": one.id, "round": one.round, "reason": one.reason, "at": one.refused_at.isoformat()} for one in refused
-    ]
-    return found
+
+
+def _refusal(refusal: Refusal) -> dict[str, Any]:
+    return {"id": refusal.id, "round": refusal.round, "reason": refusal.reason, "at": refusal.refused_at.isoformat()}
 
 
 def _entry(model: Model) -> dict[str, Any]:

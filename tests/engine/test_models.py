@@ -248,6 +248,16 @@ class TestChampion:
 
 
 class TestChallenger:
+    def test_the_champion_set_once_more_keeps_what_to_roll_back_to(self, tmp_path: Path) -> None:
+        store = make_store(tmp_path)
+        first, second = add_model(store, 0), add_model(store, 1)
+        store.set_champion(None, first.id)
+        store.set_champion(first.id, second.id)
+        before = store.written()
+        store.set_champion(second.id, second.id)
+        assert store.written() != before
+        assert (store.champion_id(), store.previous_champion()) == (second.id, first.id)
+
     def test_a_contest_is_against_the_champion_and_ends_with_it(self, tmp_path: Path) -> None:
         store = make_store(tmp_path)
         first, second = add_model(store, 0), add_model(store, 1)

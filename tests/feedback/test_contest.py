@@ -3,13 +3,15 @@
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from feedback import ALPHA, Observation, canary_differences, judge_contest, outcome_of, shadow_differences
 from feedback.contest import BETS
-from tests.feedback.records import BEGIN
+from feedback.export import from_line, to_line
+from tests.feedback.records import BEGIN, exchange
 
 OLD, NEW = {"tiny:1-int8.r0"}, {"tiny:1-int8.r1"}
 
@@ -124,6 +126,16 @@ def test_canary_pairs_are_neighbours_in_time_each_used_once() -> None:
         seen(9, "new", 1.0, shadow_of="e2"),
     ]
     assert list(canary_differences(log, champion=OLD, challenger=NEW)) == [1.0, 0.0]
+
+
+def test_a_line_from_before_there_were_shadows_reads_as_none() -> None:
+    line = to_line(exchange(1), ())
+    assert '"shadow_of":null' in line
+    [old] = [line.replace(',"shadow_of":null', "")]
+    assert old != line
+    assert from_line(old)[0].shadow_of is None
+    shadow = replace(exchange(2, purpose="eval"), shadow_of="cmpl-1")
+    assert from_line(to_line(shadow, ()))[0] == shadow
 
 
 def test_an_outcome_is_the_tests_else_the_last_word() -> None:

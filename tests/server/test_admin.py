@@ -31,6 +31,10 @@ async def test_the_page_says_what_there_is(tmp_path: Path) -> None:
         page = (await served.client.get("/admin/models")).json()
         assert "manifest.json" in page["problem"]
         assert page["champion"] == id_of(0)
+        (served.store.root / "champion.json").write_text("{")
+        page = (await served.client.get("/admin/models")).json()
+        assert "champion.json" in page["problem"]
+        assert page["refused"]
 
 
 async def test_switch_and_roll_back(tmp_path: Path) -> None:

@@ -112,6 +112,19 @@ async def test_a_model_that_fails_its_self_check_is_not_switched_to(
         assert closed(served.engines[id_of(1)])
 
 
+def failing() -> ScriptedEngine:
+    raise RuntimeError("bad weights")
+
+
+async def test_a_model_may_fail_in_any_way(tmp_path: Path) -> None:
+    for way in ("beside", "after"):
+        async with fleet(tmp_path / way, switch=way) as served:
+            served.make[id_of(1)] = failing
+            served.store.set_champion(id_of(0), id_of(1))
+            await served.switching.look()
+            await stays(served, "RuntimeError: bad weights")
+
+
 @pytest.mark.parametrize(
     ("recorded", "words"),
     [
