@@ -62,8 +62,9 @@ def main() -> None:
     if args.fill is not None:
         asyncio.run(fill(args.folder / "touchstone.db", args.fill))
         return
+    each = "s | CPU s | MB"
     print(
-        "exchanges | made s | database, export MB | export s | CPU s | MB | groups | groups s | CPU s | MB | direct s | CPU s | MB"
+        f"exchanges | made s | database, export MB | export {each} | groups | grouping {each} | from the database {each}"
     )
     for number in map(int, args.exchanges.split(",")):
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
@@ -132,7 +133,7 @@ async def fill(file: Path, number: int) -> None:
 
 
 def copy(file: Path, times: int) -> None:
-    """Copy all exchanges until there are so many times as many: other names of functions and variables, other hashes."""
+    """Copy all exchanges until there are so many times as many, under other names and hashes."""
     changed = {
         "id": "id || '-{n}'",
         "exchange_id": "exchange_id || '-{n}'",

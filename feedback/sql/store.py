@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from feedback.checks import check_exchange, check_signal
 from feedback.errors import StoreFailed, UnknownExchange
 from feedback.lossless import dumps, loads
-from feedback.sql import reads, sqlite
+from feedback.sql import lines, reads, sqlite
 from feedback.sql.schema import migrate
 from feedback.sql.seam import translated
 from feedback.sql.writer import Writer
@@ -95,6 +95,16 @@ class SqlStore:
                 yield logged
             last = page[-1][0]
             after = (last.created_at, last.id)
+
+    async def lines(self, *, since: datetime | None = None, purpose: Purpose | None = None) -> AsyncIterator[str]:
+        """Of each exchange the line that an export has of it (`feedback.export.to_line`), without making records."""
+        after: reads.Place | None = None
+        while True:
+            page, after = await self.read(lines.page, after, since, purpose)
+            for line in page:
+                yield line
+            if after is None:
+                return
 
     async def count(self, *, since: datetime | None = None, purpose: Purpose | None = None) -> int:
         """How many exchanges `exchanges` would give."""

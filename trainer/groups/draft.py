@@ -116,10 +116,12 @@ def _nothing(text: str) -> str:
 
 
 def _all_text(exchange: Exchange, signals: tuple[Signal, ...]) -> str:
-    """Everything that may hold a secret; escaped as JSON is, which hides none of the marks of one."""
-    suite = exchange.suite and exchange.suite["body"]
-    candidates = [text for candidate in exchange.candidates for text in (candidate.text, candidate.raw_text)]
-    return json.dumps([exchange.prompt, exchange.task, suite, candidates, [signal.value for signal in signals]])
+    """Everything that may hold a secret; some of it as JSON, which hides none of the marks of one."""
+    parts = [exchange.prompt, exchange.task, exchange.suite and exchange.suite["body"], [s.value for s in signals]]
+    texts = [json.dumps(parts)]
+    for candidate in exchange.candidates:
+        texts += (candidate.text, candidate.raw_text)
+    return "\n".join(texts)
 
 
 def _response(

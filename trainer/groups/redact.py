@@ -42,7 +42,7 @@ _SHAPES = tuple((marks, re.compile(shape, re.DOTALL)) for marks, shape in _TOKEN
 
 _BEARER = re.compile(r"\b[Bb]earer\s+([\w.~+/-]{16,}=*)")
 _KEYS = tuple(f"{of}{dash}key" for of in ("api", "access", "auth", "private", "account") for dash in ("", "_", "-"))
-_NAMES = ("passw", "pwd", "secret", "token", "credential", *_KEYS)
+_NAMES = ("passw", "pwd", "secret", "token", "credential")
 _MARKS = ("earer", *(mark for marks, _ in _TOKENS for mark in marks))
 _NAME = r"(?:passwo?r?d|passwd|pwd|secret|token|(?:api|access|auth|private|account)[_-]?key|credentials?)"
 _QUOTED = re.compile(
@@ -57,7 +57,10 @@ def may_hold(text: str) -> bool:
         if mark in text:
             return True
     lower = text.lower()
-    return any(name in lower for name in _NAMES)
+    for name in _NAMES:
+        if name in lower:
+            return True
+    return "key" in lower and any(key in lower for key in _KEYS)
 
 
 def redact(text: str) -> str:
