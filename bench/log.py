@@ -63,9 +63,7 @@ def main() -> None:
         asyncio.run(fill(args.folder / "touchstone.db", args.fill))
         return
     each = "s | CPU s | MB"
-    print(
-        f"exchanges | made s | database, export MB | export {each} | groups | grouping {each} | from the database {each}"
-    )
+    print(f"exchanges | made s | database, export MB | export {each} | groups | made {each} | of the database {each}")
     for number in map(int, args.exchanges.split(",")):
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             measure(Path(folder), number)
