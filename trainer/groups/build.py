@@ -41,7 +41,8 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 Told = Callable[[str, int, int | None], None]
-"""Told of progress: what is done (`reading`, `grouping`), how many exchanges, of how many (None: not known)."""
+"""Told of progress: what is done (`reading` and `grouping` exchanges, `running` programs), how many, and of how many
+(None: not known)."""
 
 
 async def groups_from(
@@ -62,7 +63,13 @@ async def groups_from(
     so that a killed run goes on. Raises `BadGroups`, `InvalidExchange`, what the log raises, and `SandboxError`: where
     something must be run, a sandbox that is absent or broken is an error, never a negative.
     """
-    runs = Runs(sandbox, settings.limits, at_once=settings.at_once, file=runs_file)
+    runs = Runs(
+        sandbox,
+        settings.limits,
+        at_once=settings.at_once,
+        file=runs_file,
+        told=lambda: told("running", runs.ran, None),
+    )
     with Spool(scratch) as spool:
         async for logged in log:
             tally.read += 1

@@ -1,7 +1,7 @@
 """Secrets out of what is trained on: tokens of known shape, private keys, passwords in assignments and addresses.
 
 The shapes are those that the services publish and that secret scanners (detect-secrets, gitleaks) look for. They find
-what looks like a secret and nothing else: a password in a sentence stays. Why no library: docs/decisions/0050.
+what looks like a secret and nothing else: a password in a sentence stays. Why no library: docs/decisions/0051.
 """
 
 from __future__ import annotations
