@@ -1,6 +1,6 @@
 """Export and grouping of a long log: `python -m bench.log --exchanges 10000,100000,1000000`.
 
-Makes a SQLite store of that many exchanges (the first 100,000 by the store's own writer, more as copies of them under
+Makes a SQLite store of that many exchanges (the first 10,000 by the store's own writer, more as copies of them under
 other names, made by SQLite, which is a hundred times faster; 4 candidates of 300 bytes with their outcomes,
 a signal on one in ten, one prompt in twenty asked before), then runs `touchstone feedback export` and `touchstone train
 groups` on it, each a process of its own. Nothing is run in the sandbox, as every outcome is there. Disk: some 11 KB an
@@ -32,9 +32,9 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 WORDS = ("list", "numbers", "text", "longest", "first", "sorted", "even", "sum", "words", "reverse", "index", "values")
 
 
-WRITTEN = 100_000
+WRITTEN = 10_000
 """By the store's own writer; from there on SQLite copies them."""
-DIRECT = 100_000
+DIRECT = 10_000
 """Up to here groups are made of the database too, and must be the same."""
 TOUCHSTONE = ("-m", "touchstone")
 

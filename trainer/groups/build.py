@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from feedback import Logged, suite_from_data, task_from_data
+from feedback import InvalidExchange, Logged, suite_from_data, task_from_data
 from reranker import Task, extract, off_loop
 from sandbox import Sandbox, Suite, UnsupportedLanguage
 from trainer.groups.contaminated import Contamination
@@ -89,7 +89,7 @@ async def groups_from(
             if made.group is not None:
                 yield made.group
     if teachers is not None:
-        tally.responses["solutions whose prompt is not in the log"] += len(teachers.solutions) - len(teachers.used)
+        tally.responses["solutions for no prompt that was taken"] += len(teachers.solutions) - len(teachers.used)
 
 
 @dataclass(slots=True)
@@ -152,6 +152,8 @@ class _Maker:
             made.why = str(why)
         except (FaultySuite, UnsupportedLanguage):
             made.why = "its suite cannot be run"
+        except InvalidExchange as error:
+            raise InvalidExchange(f"exchange {min(gathered.exchanges)}: {error}") from error
         return made
 
     def _gather(self, entry: Entry, made: _Made) -> Gathered | None:

@@ -81,6 +81,8 @@ def _draft(logged: Logged, settings: Settings, notes: Counter[str]) -> Draft | s
     if suite is not None and suite["form"] == "asserts_in_process":
         suite = None
         notes["suites that a candidate could forge"] += 1
+    if suite is not None:
+        suite = {name: suite[name] for name in ("form", "body", "visible", "hash")}
     shown = {c.choice: c.text for c in exchange.candidates if c.choice is not None}
     said, unheard = heard(signals, shown, settings.rating_scale) if signals else ({}, 0)
     notes["signals that say nothing here"] += unheard
