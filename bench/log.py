@@ -152,7 +152,7 @@ def copy(file: Path, times: int) -> None:
 
 def exchange(number: int, chance: random.Random) -> Any:
     """One exchange as the server logs it: a function to complete, three calls to judge it."""
-    from feedback import Exchange, StoredCandidate, TestCounts, prompt_hash, suite_to_data
+    from feedback import Exchange, prompt_hash, suite_to_data
     from sandbox import Call, CallSuite
 
     asked = chance.randrange(number) if number and chance.randrange(REPEATED) == 0 else number
@@ -163,29 +163,7 @@ def exchange(number: int, chance: random.Random) -> Any:
     suite = CallSuite(tuple(Call(function=f"f{asked}", args=([place],), expected=asked) for place in range(TESTS)))
     passes = [chance.randrange(TESTS + 1) for _ in range(CANDIDATES)]
     order = sorted(range(CANDIDATES), key=lambda place: -passes[place])
-    candidates = tuple(
-        StoredCandidate(
-            index=place,
-            rank=order.index(place),
-            choice=0 if order[0] == place else None,
-            text=(body := program(chance)),
-            raw_text=body + "\n\n\ndef",
-            finish_reason="stop",
-            greedy=place == 0,
-            token_count=90,
-            mean_logprob=-chance.random(),
-            sum_logprob=-90 * chance.random(),
-            duplicate_of=None,
-            scores={"examples": passes[place] / TESTS, "likelihood": -0.3},
-            program_class="pass" if passes[place] == TESTS else "partial",
-            run_status="passed" if passes[place] == TESTS else "wrong_answer",
-            tests=TestCounts(passed=passes[place], failed=TESTS - passes[place], errored=0, not_run=0),
-            outcome=outcome(passes[place]),
-            generate_s=0.2,
-            execute_s=0.003,
-        )
-        for place in range(CANDIDATES)
-    )
+    candidates = tuple(sampled(place, passes[place], order.index(place), chance) for place in range(CANDIDATES))
     return Exchange(
         id=f"cmpl-{number:012}",
         created_at=BEGIN + timedelta(seconds=number),
@@ -211,6 +189,33 @@ def exchange(number: int, chance: random.Random) -> Any:
         returned_tokens=90,
         timings_s={"queue": 0.0, "prefill": 0.01, "generate": 0.2, "rerank": 0.01, "total": 0.3, "first_token": 0.02},
         candidates=candidates,
+    )
+
+
+def sampled(place: int, passed: int, rank: int, chance: random.Random) -> Any:
+    """One judged candidate; the best is shown."""
+    from feedback import StoredCandidate, TestCounts
+
+    body = program(chance)
+    return StoredCandidate(
+        index=place,
+        rank=rank,
+        choice=None if rank else 0,
+        text=body,
+        raw_text=body + "\n\n\ndef",
+        finish_reason="stop",
+        greedy=place == 0,
+        token_count=90,
+        mean_logprob=-chance.random(),
+        sum_logprob=-90 * chance.random(),
+        duplicate_of=None,
+        scores={"examples": passed / TESTS, "likelihood": -0.3},
+        program_class="pass" if passed == TESTS else "partial",
+        run_status="passed" if passed == TESTS else "wrong_answer",
+        tests=TestCounts(passed=passed, failed=TESTS - passed, errored=0, not_run=0),
+        outcome=outcome(passed),
+        generate_s=0.2,
+        execute_s=0.003,
     )
 
 
