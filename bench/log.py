@@ -1,6 +1,6 @@
 """Export and grouping of a long log: `python -m bench.log --exchanges 10000,100000,1000000`.
 
-Makes a SQLite store of that many exchanges (the first 100,000 by the store's own writer, more as copies of them under
+Makes a SQLite store of that many exchanges (the first 10,000 by the store's own writer, more as copies of them under
 other names, made by SQLite, which is a hundred times faster; 4 candidates of 300 bytes with their outcomes,
 a signal on one in ten, one prompt in twenty asked before), then runs `touchstone feedback export` and `touchstone train
 groups` on it, each a process of its own. Nothing is run in the sandbox, as every outcome is there. Disk: some 11 KB an
@@ -32,9 +32,9 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 WORDS = ("list", "numbers", "text", "longest", "first", "sorted", "even", "sum", "words", "reverse", "index", "values")
 
 
-WRITTEN = 100_000
+WRITTEN = 10_000
 """By the store's own writer; from there on SQLite copies them."""
-DIRECT = 100_000
+DIRECT = 10_000
 """Up to here groups are made of the database too, and must be the same."""
 TOUCHSTONE = ("-m", "touchstone")
 
@@ -62,9 +62,8 @@ def main() -> None:
     if args.fill is not None:
         asyncio.run(fill(args.folder / "touchstone.db", args.fill))
         return
-    print(
-        "exchanges | made s | database, export MB | export s | CPU s | MB | groups | groups s | CPU s | MB | direct s | CPU s | MB"
-    )
+    each = "s | CPU s | MB"
+    print(f"exchanges | made s | database, export MB | export {each} | groups | made {each} | of the database {each}")
     for number in map(int, args.exchanges.split(",")):
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             measure(Path(folder), number)
@@ -132,7 +131,7 @@ async def fill(file: Path, number: int) -> None:
 
 
 def copy(file: Path, times: int) -> None:
-    """Copy all exchanges until there are so many times as many: other names of functions and variables, other hashes."""
+    """Copy all exchanges until there are so many times as many, under other names and hashes."""
     changed = {
         "id": "id || '-{n}'",
         "exchange_id": "exchange_id || '-{n}'",
@@ -153,7 +152,7 @@ def copy(file: Path, times: int) -> None:
 
 def exchange(number: int, chance: random.Random) -> Any:
     """One exchange as the server logs it: a function to complete, three calls to judge it."""
-    from feedback import Exchange, StoredCandidate, TestCounts, prompt_hash, suite_to_data
+    from feedback import Exchange, prompt_hash, suite_to_data
     from sandbox import Call, CallSuite
 
     asked = chance.randrange(number) if number and chance.randrange(REPEATED) == 0 else number
@@ -164,29 +163,7 @@ def exchange(number: int, chance: random.Random) -> Any:
     suite = CallSuite(tuple(Call(function=f"f{asked}", args=([place],), expected=asked) for place in range(TESTS)))
     passes = [chance.randrange(TESTS + 1) for _ in range(CANDIDATES)]
     order = sorted(range(CANDIDATES), key=lambda place: -passes[place])
-    candidates = tuple(
-        StoredCandidate(
-            index=place,
-            rank=order.index(place),
-            choice=0 if order[0] == place else None,
-            text=(body := program(chance)),
-            raw_text=body + "\n\n\ndef",
-            finish_reason="stop",
-            greedy=place == 0,
-            token_count=90,
-            mean_logprob=-chance.random(),
-            sum_logprob=-90 * chance.random(),
-            duplicate_of=None,
-            scores={"examples": passes[place] / TESTS, "likelihood": -0.3},
-            program_class="pass" if passes[place] == TESTS else "partial",
-            run_status="passed" if passes[place] == TESTS else "wrong_answer",
-            tests=TestCounts(passed=passes[place], failed=TESTS - passes[place], errored=0, not_run=0),
-            outcome=outcome(passes[place]),
-            generate_s=0.2,
-            execute_s=0.003,
-        )
-        for place in range(CANDIDATES)
-    )
+    candidates = tuple(sampled(place, passes[place], order.index(place), chance) for place in range(CANDIDATES))
     return Exchange(
         id=f"cmpl-{number:012}",
         created_at=BEGIN + timedelta(seconds=number),
@@ -212,6 +189,33 @@ def exchange(number: int, chance: random.Random) -> Any:
         returned_tokens=90,
         timings_s={"queue": 0.0, "prefill": 0.01, "generate": 0.2, "rerank": 0.01, "total": 0.3, "first_token": 0.02},
         candidates=candidates,
+    )
+
+
+def sampled(place: int, passed: int, rank: int, chance: random.Random) -> Any:
+    """One judged candidate; the best is shown."""
+    from feedback import StoredCandidate, TestCounts
+
+    body = program(chance)
+    return StoredCandidate(
+        index=place,
+        rank=rank,
+        choice=None if rank else 0,
+        text=body,
+        raw_text=body + "\n\n\ndef",
+        finish_reason="stop",
+        greedy=place == 0,
+        token_count=90,
+        mean_logprob=-chance.random(),
+        sum_logprob=-90 * chance.random(),
+        duplicate_of=None,
+        scores={"examples": passed / TESTS, "likelihood": -0.3},
+        program_class="pass" if passed == TESTS else "partial",
+        run_status="passed" if passed == TESTS else "wrong_answer",
+        tests=TestCounts(passed=passed, failed=TESTS - passed, errored=0, not_run=0),
+        outcome=outcome(passed),
+        generate_s=0.2,
+        execute_s=0.003,
     )
 
 

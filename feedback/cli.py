@@ -68,7 +68,7 @@ def export(
     database: Database = None,
 ) -> None:
     """Write exchanges with their signals as JSON, one a line. The file is replaced only once it is complete."""
-    from feedback.export import write_export
+    from feedback.export import write_lines
 
     first = None if since is None else since.replace(tzinfo=since.tzinfo or UTC)
     which: Purpose | None = None if purpose is None else purpose.value
@@ -76,7 +76,7 @@ def export(
     async def write(store: SqlStore) -> int:
         total = await store.count(since=first, purpose=which)
         with _progress("exporting", total) as advance:
-            return await write_export(store.exchanges(since=first, purpose=which), out, on_line=advance)
+            return await write_lines(store.lines(since=first, purpose=which), out, on_line=advance)
 
     lines = _with_store(state_dir, database, write)
     typer.echo(f"{lines} exchanges in {out}")

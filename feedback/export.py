@@ -36,14 +36,19 @@ async def write_export(log: AsyncIterator[Logged], out: Path, *, on_line: Callab
 
     Holds one exchange at a time. Raises `OSError` where the file cannot be written, and the log's own errors.
     """
-    lines = 0
+    return await write_lines((to_line(*logged) async for logged in log), out, on_line=on_line)
+
+
+async def write_lines(lines: AsyncIterator[str], out: Path, *, on_line: Callable[[], None] | None = None) -> int:
+    """The same of lines, without their ends."""
+    written = 0
     with replacing(out) as file:
-        async for exchange, signals in log:
-            file.write(to_line(exchange, signals) + "\n")
-            lines += 1
+        async for line in lines:
+            file.write(line + "\n")
+            written += 1
             if on_line is not None:
                 on_line()
-    return lines
+    return written
 
 
 def read_export(path: Path) -> Iterator[Logged]:
@@ -58,7 +63,7 @@ def read_export(path: Path) -> Iterator[Logged]:
 
 def to_line(exchange: Exchange, signals: tuple[Signal, ...]) -> str:
     """One line, without its end."""
-    data = {"version": EXPORT_VERSION, "exchange": _to_data(exchange), "signals": [_to_data(s) for s in signals]}
+    data = {"version": EXPORT_VERSION, "exchange": to_data(exchange), "signals": [to_data(s) for s in signals]}
     return dumps(data)
 
 
@@ -75,7 +80,8 @@ def from_line(line: str) -> Logged:
     )
 
 
-def _to_data(record: Exchange | Signal) -> dict[str, Any]:
+def to_data(record: Exchange | Signal) -> dict[str, Any]:
+    """A record as a line has it."""
     # `plain` would turn a NaN inside the record's own JSON into None; here nothing changes but records and times.
     names = _EXCHANGE if isinstance(record, Exchange) else _SIGNAL
     data = {name: getattr(record, name) for name in names}

@@ -13,6 +13,8 @@ import math
 import re
 from typing import Any
 
+from pydantic_core import from_json
+
 MARK = "\ufdd0"
 _UNSAFE = re.compile("[\x00\ud800-\udfff\ufdd0]")
 _WRITTEN = re.compile(MARK + "([0-9a-f]{4})")
@@ -40,7 +42,7 @@ def dumps(data: Any) -> str:
 
 def loads(text: str) -> Any:
     """What `dumps` was given (tuples as lists). Raises `ValueError` for text that is not JSON."""
-    data = json.loads(text)
+    data = from_json(text)
     return _unescape_all(data) if MARK in text or r"\ufdd0" in text else data
 
 

@@ -19,10 +19,7 @@ Place = tuple[datetime, str]
 
 def page(connection: Connection, after: Place | None, since: datetime | None, purpose: Purpose | None) -> list[Logged]:
     """The next exchanges, oldest first; empty at the end of the log."""
-    where = _where(since, purpose)
-    if after is not None:
-        where.append(tuple_(exchanges.c.created_at, exchanges.c.id) > tuple_(*after, types=_PLACE))
-    return _load(connection, where)
+    return _load(connection, where(after, since, purpose))
 
 
 def one(connection: Connection, exchange_id: str) -> Logged | None:
@@ -32,7 +29,9 @@ def one(connection: Connection, exchange_id: str) -> Logged | None:
 
 def count(connection: Connection, since: datetime | None, purpose: Purpose | None) -> int:
     """How many exchanges there are."""
-    return connection.execute(select(func.count()).select_from(exchanges).where(*_where(since, purpose))).scalar_one()
+    return connection.execute(
+        select(func.count()).select_from(exchanges).where(*where(None, since, purpose))
+    ).scalar_one()
 
 
 def count_prompts(connection: Connection, since: datetime | None) -> int:
@@ -44,17 +43,20 @@ def count_prompts(connection: Connection, since: datetime | None) -> int:
 _PLACE = [exchanges.c.created_at.type, exchanges.c.id.type]
 
 
-def _where(since: datetime | None, purpose: Purpose | None) -> list[ColumnElement[bool]]:
-    where: list[ColumnElement[bool]] = []
+def where(after: Place | None, since: datetime | None, purpose: Purpose | None) -> list[ColumnElement[bool]]:
+    """What exchanges behind a place must meet."""
+    all_of: list[ColumnElement[bool]] = []
+    if after is not None:
+        all_of.append(tuple_(exchanges.c.created_at, exchanges.c.id) > tuple_(*after, types=_PLACE))
     if since is not None:
-        where.append(exchanges.c.created_at >= since)
+        all_of.append(exchanges.c.created_at >= since)
     if purpose is not None:
-        where.append(exchanges.c.purpose == purpose)
-    return where
+        all_of.append(exchanges.c.purpose == purpose)
+    return all_of
 
 
-def _load(connection: Connection, where: list[ColumnElement[bool]]) -> list[Logged]:
-    found = select(exchanges).where(*where).order_by(exchanges.c.created_at, exchanges.c.id).limit(PAGE_EXCHANGES)
+def _load(connection: Connection, all_of: list[ColumnElement[bool]]) -> list[Logged]:
+    found = select(exchanges).where(*all_of).order_by(exchanges.c.created_at, exchanges.c.id).limit(PAGE_EXCHANGES)
     rows = connection.execute(found).mappings().all()
     if not rows:
         return []

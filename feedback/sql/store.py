@@ -15,7 +15,7 @@ from feedback.checks import check_exchange, check_signal
 from feedback.contest import Observation
 from feedback.errors import StoreFailed, UnknownExchange
 from feedback.lossless import dumps, loads
-from feedback.sql import reads, sqlite
+from feedback.sql import lines, reads, sqlite
 from feedback.sql.outcomes import outcomes
 from feedback.sql.schema import migrate
 from feedback.sql.seam import translated
@@ -101,6 +101,16 @@ class SqlStore:
     async def outcomes(self, since: datetime) -> list[Observation]:
         """See `ContestLog.outcomes`."""
         return await self.read(outcomes, since)
+
+    async def lines(self, *, since: datetime | None = None, purpose: Purpose | None = None) -> AsyncIterator[str]:
+        """Of each exchange the line that an export has of it (`feedback.export.to_line`), without making records."""
+        after: reads.Place | None = None
+        while True:
+            page, after = await self.read(lines.page, after, since, purpose)
+            for line in page:
+                yield line
+            if after is None:
+                return
 
     async def count(self, *, since: datetime | None = None, purpose: Purpose | None = None) -> int:
         """How many exchanges `exchanges` would give."""

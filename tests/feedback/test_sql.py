@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import URL, Connection, Engine, event, text
 
 from feedback import Exchange, InvalidExchange, Signal, SqlStore, StoreFailed
+from feedback.export import from_line, to_line
 from feedback.sql.writer import MAX_OUTSTANDING
 from tests.feedback.records import exchange, signal
 from tests.feedback.strategies import any_exchange, any_signal
@@ -109,6 +110,9 @@ async def test_pages_join_without_gaps(store: SqlStore) -> None:
     found = [each async for each, _ in store.exchanges()]
     assert found == sorted(asked, key=lambda each: (each.created_at, each.id))
     assert await store.count() == 250
+    assert [from_line(line)[0] async for line in store.lines()] == found
+    assert len([line async for line in store.lines(since=asked[-1].created_at, purpose="traffic")]) == 5
+    assert [line async for line in store.lines(purpose="eval")] == []
 
 
 async def test_every_lookup_uses_an_index(store: SqlStore) -> None:
@@ -131,6 +135,8 @@ async def test_every_lookup_uses_an_index(store: SqlStore) -> None:
         async for _ in store.exchanges(since=asked.created_at, purpose="traffic"):
             pass
         async for _ in store.exchanges():
+            pass
+        async for _ in store.lines(since=asked.created_at, purpose="traffic"):
             pass
     finally:
         event.remove(Engine, "before_cursor_execute", explain)
@@ -188,7 +194,13 @@ def test_anything_comes_back(shared: tuple[asyncio.Runner, SqlStore], data: st.D
             await store.signals(said)
         return await store.get(asked.id)
 
-    assert runner.run(there_and_back()) == (asked, tuple(said))
+    found = runner.run(there_and_back())
+    assert found == (asked, tuple(said))
+
+    async def lines() -> list[str]:
+        return [line async for line in store.lines(since=asked.created_at)]
+
+    assert to_line(*found) in runner.run(lines()), "straight from the rows it is another line"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from feedback import Logged, suite_from_data, task_from_data
+from feedback import InvalidExchange, Logged, suite_from_data, task_from_data
 from reranker import Task, extract, off_loop
 from sandbox import Sandbox, Suite, UnsupportedLanguage
 from trainer.groups.contaminated import Contamination
@@ -41,7 +41,8 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 Told = Callable[[str, int, int | None], None]
-"""Told of progress: what is done (`reading`, `grouping`), how many exchanges, of how many (None: not known)."""
+"""Told of progress: what is done (`reading` and `grouping` exchanges, `running` programs), how many, and of how many
+(None: not known)."""
 
 
 async def groups_from(
@@ -62,7 +63,13 @@ async def groups_from(
     so that a killed run goes on. Raises `BadGroups`, `InvalidExchange`, what the log raises, and `SandboxError`: where
     something must be run, a sandbox that is absent or broken is an error, never a negative.
     """
-    runs = Runs(sandbox, settings.limits, at_once=settings.at_once, file=runs_file)
+    runs = Runs(
+        sandbox,
+        settings.limits,
+        at_once=settings.at_once,
+        file=runs_file,
+        told=lambda: told("running", runs.ran, None),
+    )
     with Spool(scratch) as spool:
         async for logged in log:
             tally.read += 1
@@ -82,7 +89,7 @@ async def groups_from(
             if made.group is not None:
                 yield made.group
     if teachers is not None:
-        tally.responses["solutions whose prompt is not in the log"] += len(teachers.solutions) - len(teachers.used)
+        tally.responses["solutions for no prompt that was taken"] += len(teachers.solutions) - len(teachers.used)
 
 
 @dataclass(slots=True)
@@ -145,6 +152,8 @@ class _Maker:
             made.why = str(why)
         except (FaultySuite, UnsupportedLanguage):
             made.why = "its suite cannot be run"
+        except InvalidExchange as error:
+            raise InvalidExchange(f"exchange {min(gathered.exchanges)}: {error}") from error
         return made
 
     def _gather(self, entry: Entry, made: _Made) -> Gathered | None:

@@ -66,7 +66,7 @@ def groups(
     out: Annotated[Path, typer.Option(help="File to write (.jsonl or .jsonl.gz); replaced only once it is complete.")],
     state_dir: Annotated[
         Path | None,
-        typer.Option(envvar="TOUCHSTONE_STATE_DIR", help="The state folder; its touchstone.db is read by default."),
+        typer.Option(help="The state folder; its touchstone.db is read.  [default: the user's data folder]"),
     ] = None,
     database: Annotated[str | None, typer.Option(metavar="URL", help="A database elsewhere.")] = None,
     log: Annotated[
@@ -77,7 +77,7 @@ def groups(
         list[str] | None,
         typer.Option(help="Evaluation suite (name or file) whose problems are kept out; may be given again."),
     ] = None,
-    share: Annotated[float, typer.Option(help="Of a problem's 13-word runs in a prompt that make it held.")] = 0.5,
+    share: Annotated[float, typer.Option(help="Of a problem's 13-word runs in a prompt that make it held.")] = 0.2,
     teacher: Annotated[list[Path] | None, typer.Option(help="File of teachers' solutions; may be given again.")] = None,
     runs: Annotated[
         Path | None, typer.Option(help="File of what was run, to go on with  [default: beside --out, .runs.jsonl]")
@@ -114,10 +114,10 @@ def _check(asked: Asked) -> None:
         raise BadGroups(f"--out: {asked.out} must end in .jsonl or .jsonl.gz")
     if not asked.out.parent.is_dir():
         raise BadGroups(f"--out: there is no folder {asked.out.parent}")
-    if asked.state_dir is not None and asked.database is not None:
-        raise BadGroups("--database: give it or --state-dir, not both")
-    if asked.log and asked.database is not None:
-        raise BadGroups("--log: give files or --database, not both; the log can be exported")
+    given = {"--state-dir": asked.state_dir, "--database": asked.database, "--log": asked.log or None}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise BadGroups(f"{named[1]}: give it or {named[0]}, not both; a log can be exported")
     if not 0 < asked.share <= 1:
         raise BadGroups("--share: must be above 0 and at most 1")
     for path in asked.log:
@@ -190,12 +190,17 @@ def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("groups", total=None)
+        step, last = 100 if console.is_terminal else 100_000, ("reading", 0)
 
         def told(what: str, done: int, total: int | None) -> None:
-            if done % 100 == 0 or done == total:
-                bar.update(task, completed=done, total=total, description=f"{what}: {done} exchanges")
-            if bar.disable and done % 100_000 == 0:
-                console.print(f"{what}: {done} exchanges")
+            nonlocal last
+            if (what, done // step) == last:
+                return
+            last = what, done // step
+            said = f"{what}: {done} {'programs' if what == 'running' else 'exchanges'}"
+            if not console.is_terminal and done >= step:
+                console.print(said)
+            bar.update(task, completed=done, total=total, description=said)
 
         yield told
 

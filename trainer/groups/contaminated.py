@@ -16,7 +16,7 @@ from typing import Any
 from reranker.evaluation import ProblemSuite
 
 WORDS, FEWEST_WORDS = 13, 8
-SHARE = 0.5
+SHARE = 0.2
 """Of a problem's runs."""
 
 _WORD = re.compile(r"\w+")

@@ -81,6 +81,8 @@ def _draft(logged: Logged, settings: Settings, notes: Counter[str]) -> Draft | s
     if suite is not None and suite["form"] == "asserts_in_process":
         suite = None
         notes["suites that a candidate could forge"] += 1
+    if suite is not None:
+        suite = {name: suite[name] for name in ("form", "body", "visible", "hash")}
     shown = {c.choice: c.text for c in exchange.candidates if c.choice is not None}
     said, unheard = heard(signals, shown, settings.rating_scale) if signals else ({}, 0)
     notes["signals that say nothing here"] += unheard
@@ -116,10 +118,12 @@ def _nothing(text: str) -> str:
 
 
 def _all_text(exchange: Exchange, signals: tuple[Signal, ...]) -> str:
-    """Everything that may hold a secret; escaped as JSON is, which hides none of the marks of one."""
-    suite = exchange.suite and exchange.suite["body"]
-    candidates = [text for candidate in exchange.candidates for text in (candidate.text, candidate.raw_text)]
-    return json.dumps([exchange.prompt, exchange.task, suite, candidates, [signal.value for signal in signals]])
+    """Everything that may hold a secret; some of it as JSON, which hides none of the marks of one."""
+    parts = [exchange.prompt, exchange.task, exchange.suite and exchange.suite["body"], [s.value for s in signals]]
+    texts = [json.dumps(parts)]
+    for candidate in exchange.candidates:
+        texts += (candidate.text, candidate.raw_text)
+    return "\n".join(texts)
 
 
 def _response(

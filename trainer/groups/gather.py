@@ -1,7 +1,8 @@
 """Drafts of one prompt and suite brought together: equal texts, then equal programs, become one response.
 
 Whatever order the drafts come in, the same comes out: what is kept of equals, and what is drawn where there are too
-many, is decided by the responses themselves.
+many, is decided by the responses themselves. (But where a prompt has more than `MAX_TEXTS` of a class, and one text was
+run in one exchange and not in another, which of the two came first may decide whether it is among them.)
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import heappush, heapreplace
 from typing import Any
 
 from reranker import Task, extract, off_loop, program_key
@@ -116,7 +118,8 @@ class Gathered:
         self.exchanges: set[str] = set()
         self.twice = 0
         self._oldest = (first.at, first.exchange_id, first.key_id)
-        self._held: dict[Stratum, set[str]] = {}
+        self._held: dict[Stratum, list[tuple[int, str]]] = {}
+        """The texts held, the last drawn first: heaps."""
 
     @property
     def key_id(self) -> str | None:
@@ -143,14 +146,14 @@ class Gathered:
         if text in self.kept:
             self.kept[text].join(new)
             return
-        held = self._held.setdefault(stratum, set())
-        if len(held) == MAX_TEXTS:
-            last = max(held, key=draw)
-            if draw(text) > draw(last):
-                return
-            held.remove(last)
-            del self.kept[last]
-        held.add(text)
+        held = self._held.setdefault(stratum, [])
+        mine = (-draw(text), text)
+        if len(held) < MAX_TEXTS:
+            heappush(held, mine)
+        elif mine < held[0]:
+            return
+        else:
+            del self.kept[heapreplace(held, mine)[1]]
         self.kept[text] = new
 
     @property

@@ -345,7 +345,7 @@ async def test_a_teachers_own_words_are_matched_by_exchange_too_and_counted_wher
     sandbox = ScriptedSandbox(outcome("pass"))
     [group], tally = await made(exchange(BAD), teachers=teachers, sandbox=sandbox)
     assert scores(group) == {RIGHT: 1.05, WRONG: 0.0}
-    assert tally.responses["solutions whose prompt is not in the log"] == 1
+    assert tally.responses["solutions for no prompt that was taken"] == 1
 
 
 async def test_prompts_that_hold_a_problem_of_a_suite_are_left_out() -> None:
@@ -383,6 +383,10 @@ async def test_a_record_that_cannot_be_read_is_named() -> None:
     broken = exchange(replace(GOOD, program_class="excellent"), BAD)
     with pytest.raises(InvalidExchange, match=r"exchange cmpl-000000: .*excellent"):
         await made(broken)
+    with pytest.raises(InvalidExchange, match=r"exchange cmpl-000000: .*'visible'"):
+        await made(replace(exchange(GOOD, BAD), suite={"form": "asserts", "body": "", "hash": "b2:"}))
+    with pytest.raises(InvalidExchange, match=r"exchange cmpl-000000: prompt.kind: 'song'"):
+        await made(replace(exchange(GOOD, BAD), prompt={"kind": "song"}))
 
 
 @pytest.mark.parametrize(

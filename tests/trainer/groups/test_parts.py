@@ -126,7 +126,7 @@ def test_what_is_no_file_of_groups_is_named(tmp_path: Path) -> None:
     for name, fault in (
         ("a.jsonl", "line 1: is not an object"),
         ("b.jsonl.gz", "read"),
-        ("c.jsonl", "line 1: Expecting"),
+        ("c.jsonl", "line 1: key must be a string"),
         ("d", "read"),
     ):
         with pytest.raises(BadGroups, match=fault):

@@ -190,6 +190,8 @@ def test_the_command_tells_what_it_made_and_left_out(tmp_path: Path) -> None:
     )
     options = ["--suite", str(tmp_path / "held.jsonl"), "--teacher", str(tmp_path / "big.jsonl"), "--held-out", "0"]
     asked = ["groups", "--log", str(exported), "--log", str(exported), "--out", str(tmp_path / "g.jsonl"), *options]
+    missing = CliRunner().invoke(app, [*asked, "--log", "nowhere.jsonl"])
+    assert "--log: there is no file nowhere.jsonl" in missing.output
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
@@ -204,7 +206,8 @@ def test_the_command_tells_what_it_made_and_left_out(tmp_path: Path) -> None:
     [
         (["--out", "groups.txt"], "--out: groups.txt must end in .jsonl"),
         (["--out", "nowhere/groups.jsonl"], "--out: there is no folder nowhere"),
-        (["--log", "nowhere.jsonl"], "--log: there is no file nowhere.jsonl"),
+        (["--log", "nowhere.jsonl"], "--log: give it or --state-dir, not both"),
+        (["--database", "sqlite:///x"], "--database: give it or --state-dir, not both"),
         (["--ratings", "5"], "--ratings: '5' is not two numbers"),
         (["--share", "0"], "--share: must be above 0"),
         (["--suite", "nothing"], "unknown suite 'nothing'"),
