@@ -68,7 +68,9 @@ def _tune(plan: Plan, accelerator: Any, facts: dict[str, Any], say: Say) -> None
     examples, counts = read_examples(plan, model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     model = prepare(model, recipe).to(accelerator.device)
-    choice = choose_layout(model, [each.tokens for each in examples if each.split == "train"], recipe.layout)
+    half = recipe.dtype == "bfloat16"
+    tokens = [each.tokens for each in examples if each.split == "train"]
+    choice = choose_layout(model, tokens, recipe.layout, half=half)
     say(f"layout {choice.name}: {choice.reason}")
     rate = recipe.rate or default_rate(parameters, lora=recipe.lora_rank is not None)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]

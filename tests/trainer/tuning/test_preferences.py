@@ -5,7 +5,6 @@ from typing import Any
 
 import datasets
 import pytest
-import torch
 import trl
 
 from engine import Tokenizer
@@ -107,4 +106,3 @@ def test_trl_is_for_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(BadPlan, match=r"recipe\.loss"):
         tune(read_plan(write_plan(tmp_path, RECIPE)), lambda _: None)
-    assert torch.get_num_threads() == 1
