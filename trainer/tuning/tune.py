@@ -87,7 +87,8 @@ def _tune(plan: Plan, accelerator: Any, facts: dict[str, Any], say: Say) -> None
     if metrics is not None and not done:
         metrics.write(
             "run", step=0, steps=loop.steps, parameters=parameters, rate=rate, layout=choice.name, reason=choice.reason,
-            processes=accelerator.num_processes, counts=counts.to_data(), recipe=facts["recipe"],
+            processes=accelerator.num_processes, distributed=str(accelerator.distributed_type), counts=counts.to_data(),
+            recipe=facts["recipe"],
         )  # fmt: skip
     say(f"{counts.train} prompts, {parameters / 1e6:.1f} M parameters, step {done} of {loop.steps}")
     shown = time.monotonic()
