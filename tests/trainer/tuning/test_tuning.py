@@ -13,10 +13,12 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from tests.trainer.tuning.made import made_groups, write_plan
 from trainer import BadCheckpoints, BadPlan, NothingToLearn, OtherRun, OutputExists
 from trainer.tuning import Recipe, read_metrics, read_plan
+from trainer.tuning.__main__ import app
 from trainer.tuning.model import load_base, merge
 from trainer.tuning.tune import tune
 
@@ -188,7 +190,6 @@ def test_nothing_to_learn_is_said(tmp_path: Path) -> None:
     path = write_plan(tmp_path, Recipe(**SMALL), groups=made_groups(2, held_out=2))
     with pytest.raises(NothingToLearn, match="'train': 0"):
         tune(read_plan(path), said)
-    process = started(path)
-    _, errors = process.communicate()
-    assert process.returncode == 2
-    assert errors.startswith("trainer.tuning: groups: ")
+    found = CliRunner().invoke(app, [str(path)])
+    assert found.exit_code == 2
+    assert found.stderr.startswith("trainer.tuning: groups: ")
