@@ -8,6 +8,7 @@ TrainerError
 ├── BadQuestions            a verifier cannot be trained on the questions given
 ├── BadName                 a name cannot be a model's
 ├── BadShapes               tensors given to a loss do not belong together
+├── Diverged                a loss or its gradient is no longer a number
 ├── LayoutUnfit             a model cannot be trained in the layout that was asked for
 ├── NothingToLearn          no group is left to train on
 ├── OtherRun                a checkpoint was written by a run with other settings
@@ -45,6 +46,10 @@ class BadPlan(TrainerError):
 
 class BadShapes(TrainerError):
     """Tensors given to a loss do not belong together."""
+
+
+class Diverged(TrainerError):
+    """The loss is no longer a number; a lower recipe.rate may help."""
 
 
 class LayoutUnfit(TrainerError):

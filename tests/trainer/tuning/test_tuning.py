@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from tests.trainer.tuning.made import made_groups, write_plan
-from trainer import BadCheckpoints, BadPlan, NothingToLearn, OtherRun, OutputExists
+from trainer import BadCheckpoints, BadPlan, Diverged, NothingToLearn, OtherRun, OutputExists
 from trainer.tuning import Recipe, read_metrics, read_plan
 from trainer.tuning.__main__ import app
 from trainer.tuning.model import load_base, merge
@@ -184,6 +184,13 @@ def test_where_nothing_can_be_written_it_is_said(tmp_path: Path) -> None:
     path.write_text(json.dumps({**plan, "checkpoints": "/dev/full"}))
     with pytest.raises(BadCheckpoints, match="checkpoints: /dev/full"):
         tune(read_plan(path), said)
+
+
+def test_a_rate_too_high_is_said(tmp_path: Path) -> None:
+    plan = read_plan(write_plan(tmp_path, Recipe(**{**SMALL, "rate": 1e30})))
+    with pytest.raises(Diverged, match=r"recipe\.rate"):
+        tune(plan, said)
+    assert not plan.out.exists()
 
 
 def test_nothing_to_learn_is_said(tmp_path: Path) -> None:
