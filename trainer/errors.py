@@ -11,6 +11,7 @@ TrainerError
 ├── BadSetting              a key of `[trainer]`, or an option, cannot be used
 ├── BadShapes               tensors given to a loss do not belong together
 ├── DemoFailed              the demonstration of the loop could not be carried out
+├── Diverged                a loss or its gradient is no longer a number
 ├── LayoutUnfit             a model cannot be trained in the layout that was asked for
 ├── NotEnough               there is too little to train or to evaluate on
 ├── NothingToLearn          no group is left to train on
@@ -59,6 +60,10 @@ class BadShapes(TrainerError):
 
 class DemoFailed(TrainerError):
     """The demonstration could not be carried out."""
+
+
+class Diverged(TrainerError):
+    """The loss is no longer a number; a lower recipe.rate may help."""
 
 
 class LayoutUnfit(TrainerError):

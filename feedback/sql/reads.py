@@ -37,7 +37,7 @@ def count(connection: Connection, since: datetime | None, purpose: Purpose | Non
 def count_prompts(connection: Connection, since: datetime | None) -> int:
     """How many different prompts users sent."""
     different = func.count(exchanges.c.prompt_hash.distinct())
-    return connection.execute(select(different).where(*_where(since, "traffic"))).scalar_one()
+    return connection.execute(select(different).where(*where(None, since, "traffic"))).scalar_one()
 
 
 _PLACE = [exchanges.c.created_at.type, exchanges.c.id.type]

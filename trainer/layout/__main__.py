@@ -18,13 +18,16 @@ from trainer.layout.choose import choose_layout
 from trainer.layout.types import Tokens
 from trainer.losses import Judged, rrtf
 
+VOCABULARY = 4096
+"""The output layer is then 9 % of the weights, as in StarCoderBase-1B; it works as much in either layout."""
+
 
 def main(
     layout: Annotated[str, typer.Option(help="plain or packed.")],
     responses: Annotated[int, typer.Option(min=2, help="K.")] = 8,
     prompt_tokens: Annotated[int, typer.Option(min=1)] = 384,
     response_tokens: Annotated[int, typer.Option(min=1)] = 128,
-    width: Annotated[int, typer.Option(help="Of the Llama; six layers, 8,192 tokens.")] = 384,
+    width: Annotated[int, typer.Option(help="Of the Llama; eight layers.")] = 512,
     steps: Annotated[int, typer.Option(min=1, help="Steps timed, after one on a small group.")] = 1,
     threads: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
@@ -61,12 +64,12 @@ def _model(width: int) -> tuple[Any, Any]:
     untyped: Any = transformers
     torch.manual_seed(0)
     config = untyped.LlamaConfig(
-        vocab_size=8192,
+        vocab_size=VOCABULARY,
         hidden_size=width,
         intermediate_size=width * 8 // 3,
-        num_hidden_layers=6,
+        num_hidden_layers=8,
         num_attention_heads=width // 64,
-        num_key_value_heads=max(1, width // 192),
+        num_key_value_heads=width // 256,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
     )
@@ -75,7 +78,7 @@ def _model(width: int) -> tuple[Any, Any]:
 
 
 def _group(responses: int, prompt_tokens: int, response_tokens: int) -> Tokens:
-    ids = torch.randint(3, 8192, (prompt_tokens + responses * response_tokens,)).tolist()
+    ids = torch.randint(3, VOCABULARY, (prompt_tokens + responses * response_tokens,)).tolist()
     starts = range(prompt_tokens, len(ids), response_tokens)
     return Tokens(tuple(ids[:prompt_tokens]), tuple(tuple(ids[at : at + response_tokens]) for at in starts))
 

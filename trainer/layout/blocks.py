@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import torch
@@ -23,17 +23,35 @@ class Blocks:
     group_of: Tensor
     """(responses,): the group of each."""
     sizes: Tensor
-    """(responses,): tokens of its prompt. Rows of one size share one mask."""
+    """(responses,): tokens of its prompt; (1,) where all prompts are as long, which then share one mask."""
     back: Tensor
     """(tokens,): where each token of the row stands among the outputs of both kinds of block laid end to end."""
+    masks: dict[int | None, Tensor] = field(default_factory=dict)
+    """Those that were asked for, by window: every layer of a model asks for the same."""
+
+    def to(self, device: torch.device) -> Blocks:
+        """The same on another device, without masks."""
+        return Blocks(
+            prompts=self.prompts.to(device),
+            responses=self.responses.to(device),
+            group_of=self.group_of.to(device),
+            sizes=self.sizes.to(device),
+            back=self.back.to(device),
+        )
 
     def response_mask(self, window: int | None) -> Tensor:
+        """What a response sees, see `_response_mask`; made once a window."""
+        if window not in self.masks:
+            self.masks[window] = self._response_mask(window)
+        return self.masks[window]
+
+    def _response_mask(self, window: int | None) -> Tensor:
         """What a response sees: (responses or 1, 1, response tokens, prompt tokens + response tokens) of bool.
 
         Its prompt, and of itself what is not later; of both, where the model has a sliding window, the last `window`
         tokens. Padding of the prompt is seen by nobody; what padding of a response sees is dropped.
         """
-        sizes = self.sizes[:1] if bool((self.sizes == self.sizes[0]).all()) else self.sizes
+        sizes = self.sizes
         length, width = self.responses.shape[1], self.prompts.shape[1]
         own = torch.arange(length, device=sizes.device)
         of_prompt = torch.arange(width, device=sizes.device).expand(len(sizes), width)
@@ -84,11 +102,12 @@ def pack(groups: Sequence[Tokens]) -> Packed:
             ids.extend(response)
             positions.extend(range(len(group.prompt), len(group.prompt) + len(response)))
     group_of = [number for number, group in enumerate(groups) for _ in group.responses]
+    sizes = [len(groups[number].prompt) for number in group_of]
     blocks = Blocks(
         prompts=_table(prompts),
         responses=_table(responses),
         group_of=torch.tensor(group_of),
-        sizes=torch.tensor([len(groups[number].prompt) for number in group_of]),
+        sizes=torch.tensor(sizes[:1] if len(set(sizes)) == 1 else sizes),
         back=_back(groups, max(map(len, prompts)), max(map(len, responses))),
     )
     targets = [token for group in groups for response in group.responses for token in response]

@@ -31,15 +31,17 @@ class Choice:
     reason: str
 
 
-def choose_layout(model: Any, groups: Sequence[Tokens], wanted: Wanted = "auto") -> Choice:
+def choose_layout(model: Any, groups: Sequence[Tokens], wanted: Wanted = "auto", *, half: bool = False) -> Choice:
     """Try both layouts on small parts of two groups and choose; sets the model's attention accordingly.
+
+    They are compared in the model's own type, float32; `half` says that training will compute in bfloat16.
 
     Dropout must be off (`without_dropout`): GPTBigCode's in its attention made equal layouts look unequal.
 
     Raises `LayoutUnfit` where `packed` is wanted and would be wrong.
     """
     if wanted == "plain":
-        return Choice("plain", plain, f"asked for; {_fastest_plain(model)}")
+        return Choice("plain", plain, f"asked for; {_fastest_plain(model, half)}")
     small = [_cut(group) for group in sorted(groups, key=lambda group: group.packed)[:2]]
     before = _inner(model).config._attn_implementation
     try:
@@ -57,7 +59,7 @@ def choose_layout(model: Any, groups: Sequence[Tokens], wanted: Wanted = "auto")
     _set_attention(model, before)
     if wanted == "packed":
         raise LayoutUnfit(f"layout: packed would be wrong for {type(_inner(model)).__name__}: {reason}")
-    return Choice("plain", plain, f"the packed one does not fit this model ({reason}); {_fastest_plain(model)}")
+    return Choice("plain", plain, f"the packed one does not fit this model ({reason}); {_fastest_plain(model, half)}")
 
 
 def without_dropout(model: torch.nn.Module) -> None:
@@ -116,11 +118,10 @@ def _inner(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _fastest_plain(model: Any) -> str:
+def _fastest_plain(model: Any, half: bool) -> str:
     """Flash-attention where it is installed, on a GPU and in half precision; never run here, as no test has a GPU."""
     untyped: Any = transformers
-    parameter = next(model.parameters())
-    if parameter.is_cuda and parameter.dtype != torch.float32 and untyped.utils.is_flash_attn_2_available():
+    if half and next(model.parameters()).is_cuda and untyped.utils.is_flash_attn_2_available():
         _inner(model).set_attn_implementation("flash_attention_2")
         return "flash-attention"
     return f"{_inner(model).config._attn_implementation} attention"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
 
-from trainer.layout.blocks import Blocks, pack
+from trainer.layout.blocks import pack
 from trainer.layout.logits import kept_logits, logprobs_of
 from trainer.layout.types import Logprobs, Tokens, device_of, to_grid
 
@@ -19,13 +18,12 @@ def packed(model: Any, groups: Sequence[Tokens]) -> Logprobs:
     The row has no padding, so all of a model but its attention works on real tokens alone.
     """
     row, device = pack(groups), device_of(model)
-    blocks = Blocks(*(getattr(row.blocks, each.name).to(device) for each in fields(Blocks)))
     inputs = {
         "input_ids": row.ids.to(device),
         "position_ids": row.positions.to(device),
         # Four dimensions: transformers hands it on as it is, and builds no square mask of its own.
         "attention_mask": torch.zeros(1, 1, 1, 1, device=device),
-        "blocks": blocks,
+        "blocks": row.blocks.to(device),
     }
     logits = kept_logits(model, row.keep.to(device), inputs)[0]
     return to_grid(logprobs_of(logits, row.targets.to(device)), groups)

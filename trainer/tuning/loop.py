@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.errors import Diverged
 from trainer.layout import Choice, Logprobs, Tokens
 from trainer.tuning.data import Example
 from trainer.tuning.draw import Pass, share_out, step_examples, steps_an_epoch
@@ -64,7 +66,10 @@ class Loop:
         return tuple(tuple(values[mask].tolist()) for values, mask in rows)
 
     def run(self, states: States, metrics: Metrics | None, done: int) -> Iterator[Stepped]:
-        """Train from step `done` on; lines and checkpoints are written before a step is yielded."""
+        """Train from step `done` on; lines and checkpoints are written before a step is yielded.
+
+        Raises `Diverged`, `BadCheckpoints`.
+        """
         recipe, an_epoch = self._recipe, steps_an_epoch(len(self._train), self._recipe)
         if not done:
             self._measure(0, 0, metrics)
@@ -92,7 +97,9 @@ class Loop:
             last = place == len(passes) - 1
             with nullcontext() if last else accelerator.no_sync(self._model):
                 self._backward(each, len(examples), sums)
-        norm = accelerator.clip_grad_norm_(self._model.parameters(), recipe.clip)
+        norm = float(accelerator.clip_grad_norm_(self._model.parameters(), recipe.clip))
+        if not math.isfinite(norm):
+            raise Diverged(f"step {step + 1}: the gradient's norm is {norm}; a lower recipe.rate may help")
         self._optimizer.step()
         self._optimizer.zero_grad()
         totals = accelerator.reduce(sums, reduction="sum")
@@ -104,7 +111,7 @@ class Loop:
             loss=means.pop("loss"),
             parts=means,
             rate=rate,
-            grad_norm=float(norm),
+            grad_norm=norm,
             tokens_per_s=round(tokens / (time.monotonic() - began), 1),
         )
 

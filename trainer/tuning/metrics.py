@@ -7,11 +7,20 @@ import os
 from pathlib import Path
 from typing import Any
 
+from trainer.errors import BadCheckpoints
+
 
 class Metrics:
     """Appends lines; opened at a step, it forgets what came after it and what was written by halves."""
 
     def __init__(self, path: Path, step: int) -> None:
+        """Open the file as it was after `step` steps. Raises `BadCheckpoints` where it cannot be written."""
+        try:
+            self._open(path, step)
+        except OSError as error:
+            raise BadCheckpoints(f"checkpoints: {path.parent} cannot be written: {error.strerror}") from error
+
+    def _open(self, path: Path, step: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_metrics(path) if step and int(line.get("step", 0)) <= step]
         partial = path.with_name(f".{path.name}.partial")

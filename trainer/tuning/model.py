@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from engine import Tokenizer
@@ -96,11 +97,15 @@ def is_written(out: Path, facts: dict[str, Any]) -> bool:
 def write(model: Any, state: dict[str, Tensor], base: Path, out: Path, facts: dict[str, Any]) -> None:
     """Write an `hf` folder, or an adapter; `out` appears whole or not at all.
 
-    `model` is unwrapped, `state` all its weights. They are written in the type that the base came in.
+    `model` is unwrapped, `state` all its weights. They are written in the type that the base came in. Raises `BadPlan`
+    where the folder cannot be written, as on a full disk.
     """
     dtype = _dtype_of(base)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise BadPlan(f"out: {out} cannot be made: {error.strerror}") from error
     try:
         if hasattr(model, "get_base_model"):
             model.save_pretrained(str(partial), state_dict=state)
@@ -111,6 +116,9 @@ def write(model: Any, state: dict[str, Tensor], base: Path, out: Path, facts: di
                     shutil.copyfile(base / name, partial / name)
         (partial / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         _publish(partial, out)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise BadPlan(f"out: {out} cannot be written: {error}") from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

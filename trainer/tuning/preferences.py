@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -111,21 +112,22 @@ def tune_by_trl(plan: Plan, say: Say) -> None:
         records = with_mismatched(spread(records, recipe.seed), int(arguments["per_device_train_batch_size"]))
         arguments["desirable_weight"], arguments["undesirable_weight"] = balance(records)
     resumed = newest(plan, facts)
-    metrics = Metrics(plan.metrics, int(resumed.name.split("-")[1]) if resumed else 0)
-    if resumed is None:
-        metrics.write("run", step=0, parameters=parameters, rate=rate, layout="plain", reason=f"{recipe.loss} is TRL's",
-                      records=len(records), counts=counts.to_data(), recipe=facts["recipe"])  # fmt: skip
     say(f"{counts.train} prompts, {len(records)} records, {parameters / 1e6:.1f} M parameters, by TRL")
-    trainer = as_given(kind)(
-        model=model,
-        args=settings(**arguments),
-        train_dataset=datasets.Dataset.from_list(records),
-        processing_class=untyped.AutoTokenizer.from_pretrained(str(plan.base), local_files_only=True),
-        callbacks=[reporter(metrics, [each for each in examples if each.split == "held_out"], records, say)],
-    )
-    trainer.remove_callback(untyped.trainer_callback.PrinterCallback)  # it prints what is in our lines
-    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    metrics.close()
+    with closing(Metrics(plan.metrics, int(resumed.name.split("-")[1]) if resumed else 0)) as metrics:
+        if resumed is None:
+            metrics.write(
+                "run", step=0, parameters=parameters, rate=rate, layout="plain", reason=f"{recipe.loss} is TRL's",
+                records=len(records), counts=counts.to_data(), recipe=facts["recipe"],
+            )  # fmt: skip
+        trainer = as_given(kind)(
+            model=model,
+            args=settings(**arguments),
+            train_dataset=datasets.Dataset.from_list(records),
+            processing_class=untyped.AutoTokenizer.from_pretrained(str(plan.base), local_files_only=True),
+            callbacks=[reporter(metrics, [each for each in examples if each.split == "held_out"], records, say)],
+        )
+        trainer.remove_callback(untyped.trainer_callback.PrinterCallback)  # it prints what is in our lines
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     inner = trainer.accelerator.unwrap_model(trainer.model)
     state = trainer.accelerator.get_state_dict(trainer.model)
     if trainer.accelerator.is_main_process:

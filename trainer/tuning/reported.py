@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 
+from trainer.errors import Diverged
 from trainer.layout import plain
 from trainer.tuning.data import Example
 from trainer.tuning.draw import fill
@@ -53,6 +55,8 @@ def reporter(
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if not logs or "loss" not in logs:
                 return  # the summary at the end
+            if not all(math.isfinite(float(logs[name])) for name in ("loss", "grad_norm")):
+                raise Diverged(f"step {state.global_step}: loss {logs['loss']}; a lower recipe.rate may help")
             rows = args.per_device_train_batch_size * args.gradient_accumulation_steps
             speed = rows * tokens / max(time.monotonic() - self.began, 1e-9)
             parts = {name: float(value) for name, value in logs.items() if name.startswith(("rewards/", "kl"))}

@@ -25,7 +25,16 @@ class States:
     accelerator: Any
 
     def save(self, step: int, model: Any, optimizer: Any) -> None:
-        """Keep the state after `step` steps. Every process calls it."""
+        """Keep the state after `step` steps. Every process calls it.
+
+        Raises `BadCheckpoints` where it cannot be written, as on a full disk; the one before stays.
+        """
+        try:
+            self._save(step, model, optimizer)
+        except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+            raise BadCheckpoints(f"checkpoints: {self.folder} cannot be written: {error}") from error
+
+    def _save(self, step: int, model: Any, optimizer: Any) -> None:
         partial, path = self.folder / f".state-{step:07}.partial", self.folder / f"state-{step:07}"
         accelerator = self.accelerator
         if accelerator.is_main_process:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from trainer.errors import NothingToLearn, TrainingExtraMissing
 from trainer.groups import read_groups
 from trainer.layout import choose_layout
 from trainer.tuning.data import Counts, Example, examples_of
-from trainer.tuning.loop import Loop
+from trainer.tuning.loop import Loop, Stepped
 from trainer.tuning.metrics import Metrics
 from trainer.tuning.model import context_of, is_written, load_base, prepare, write
 from trainer.tuning.plan import Plan, fingerprint
@@ -69,7 +70,9 @@ def _tune(plan: Plan, accelerator: Any, facts: dict[str, Any], say: Say) -> None
     examples, counts = read_examples(plan, model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     model = prepare(model, recipe).to(accelerator.device)
-    choice = choose_layout(model, [each.tokens for each in examples if each.split == "train"], recipe.layout)
+    half = recipe.dtype == "bfloat16"
+    tokens = [each.tokens for each in examples if each.split == "train"]
+    choice = choose_layout(model, tokens, recipe.layout, half=half)
     say(f"layout {choice.name}: {choice.reason}")
     rate = recipe.rate or default_rate(parameters, lora=recipe.lora_rank is not None)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -82,24 +85,31 @@ def _tune(plan: Plan, accelerator: Any, facts: dict[str, Any], say: Say) -> None
     loop.remember_old()
     states = States(plan.checkpoints, facts, accelerator)
     done = states.load(model, optimizer)
-    metrics = Metrics(plan.metrics, done) if accelerator.is_main_process else None
-    if metrics is not None and not done:
-        metrics.write(
-            "run", step=0, steps=loop.steps, parameters=parameters, rate=rate, layout=choice.name, reason=choice.reason,
-            processes=accelerator.num_processes, counts=counts.to_data(), recipe=facts["recipe"],
-        )  # fmt: skip
-    say(f"{counts.train} prompts, {parameters / 1e6:.1f} M parameters, step {done} of {loop.steps}")
-    shown = time.monotonic()
-    for now in loop.run(states, metrics, done):
-        if time.monotonic() - shown > 5 or now.step == loop.steps:
-            shown = time.monotonic()
-            speed = f"{now.tokens_per_s:.0f} tokens/s"
-            say(f"step {now.step} of {loop.steps}, epoch {now.epoch}: loss {now.loss:.4f}, {speed}")
-    if metrics is not None:
-        metrics.close()
+    with ExitStack() as stack:
+        metrics = None
+        if accelerator.is_main_process:
+            metrics = stack.enter_context(closing(Metrics(plan.metrics, done)))
+            if not done:
+                metrics.write(
+                    "run", step=0, steps=loop.steps, parameters=parameters, rate=rate, layout=choice.name,
+                    reason=choice.reason, processes=accelerator.num_processes,
+                    distributed=str(accelerator.distributed_type), counts=counts.to_data(), recipe=facts["recipe"],
+                )  # fmt: skip
+        say(f"{counts.train} prompts, {parameters / 1e6:.1f} M parameters, step {done} of {loop.steps}")
+        _follow(loop, loop.run(states, metrics, done), say)
     state = accelerator.get_state_dict(model)
     if accelerator.is_main_process:
         write(accelerator.unwrap_model(model), state, plan.base, plan.out, facts)
         say(f"wrote {plan.out}")
     accelerator.wait_for_everyone()
     accelerator.end_training()
+
+
+def _follow(loop: Loop, steps: Iterator[Stepped], say: Say) -> None:
+    """Go through the steps, saying every few seconds where they are."""
+    shown = time.monotonic()
+    for now in steps:
+        if time.monotonic() - shown > 5 or now.step == loop.steps:
+            shown = time.monotonic()
+            speed = f"{now.tokens_per_s:.0f} tokens/s"
+            say(f"step {now.step} of {loop.steps}, epoch {now.epoch}: loss {now.loss:.4f}, {speed}")

@@ -1,6 +1,7 @@
 """Which responses are learnt from, how they are drawn and shared out, and settings that cannot be."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,10 @@ def test_responses_are_drawn_from_each_kind_in_turn() -> None:
         drawn = draw(many, Recipe(responses=4), when)
         assert sorted(drawn.kinds) == ["a", "b", "c", "p"]
     drawn = draw(many, Recipe(responses=8), "0")
-    assert sorted(drawn.kinds) == ["a", "b", "b", "b", "c", "c", "p", "p"]
+    assert Counter(drawn.kinds)["a"] == 1
+    assert all(2 <= Counter(drawn.kinds)[kind] <= 3 for kind in "bcp")
     places = [many.tokens.responses.index(each) for each in drawn.tokens.responses]
     assert places == sorted(set(places)), "each once, in the group's order"
-    assert {draw(many, Recipe(responses=4), str(when)).tokens for when in range(9)} > {drawn.tokens} - {drawn.tokens}
     assert len({draw(many, Recipe(responses=4), str(when)).tokens for when in range(9)}) > 1, "anew each time"
     assert draw(example("pa"), Recipe(responses=4), "0") == example("pa")
 

@@ -1,17 +1,18 @@
 """DPO and KTO: the records, that TRL trains on our ids and no others, and whole runs."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
-import torch
 import trl
 
 from engine import Tokenizer
 from sandbox import ProgramClass
 from tests.trainer.tuning.made import BUNDLED, made_group, made_groups, made_response, write_plan
-from trainer import BadPlan
+from trainer import BadPlan, OtherRun
 from trainer.tuning import Recipe, read_metrics, read_plan
 from trainer.tuning.data import examples_of
 from trainer.tuning.preferences import as_given, balance, pairs_of, spread, unpaired_of, with_mismatched
@@ -107,4 +108,24 @@ def test_trl_is_for_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(BadPlan, match=r"recipe\.loss"):
         tune(read_plan(write_plan(tmp_path, RECIPE)), lambda _: None)
-    assert torch.get_num_threads() == 1
+
+
+def test_a_tuning_by_trl_goes_on_from_its_newest_whole_checkpoint(tmp_path: Path) -> None:
+    path = write_plan(tmp_path, Recipe(loss="dpo", epochs=2, prompts=3, responses=3, checkpoint_steps=1, rate=2e-3))
+    plan = read_plan(path)
+    tune(plan, lambda _: None)
+    whole = read_metrics(plan.metrics)
+    steps = [line["step"] for line in whole if line["kind"] == "step"]
+    shutil.rmtree(plan.out)
+    newest = plan.checkpoints / "trl" / f"checkpoint-{steps[-1]}"
+    (newest / "trainer_state.json").write_text("{")  # killed while it was written
+    tune(plan, lambda _: None)
+    again = read_metrics(plan.metrics)
+    assert [line["step"] for line in again if line["kind"] == "step"] == steps
+    assert [line["loss"] for line in again if line["kind"] == "step"] == pytest.approx(
+        [line["loss"] for line in whole if line["kind"] == "step"], rel=1e-4
+    )
+    assert (plan.out / "tuning.json").is_file()
+    shutil.rmtree(plan.out)
+    with pytest.raises(OtherRun, match="recipe"):
+        tune(replace(plan, recipe=replace(plan.recipe, seed=1)), lambda _: None)

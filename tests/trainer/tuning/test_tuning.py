@@ -13,10 +13,12 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from tests.trainer.tuning.made import made_groups, write_plan
-from trainer import NothingToLearn, OtherRun, OutputExists
+from trainer import BadCheckpoints, BadPlan, Diverged, NothingToLearn, OtherRun, OutputExists
 from trainer.tuning import Recipe, read_metrics, read_plan
+from trainer.tuning.__main__ import app
 from trainer.tuning.model import load_base, merge
 from trainer.tuning.tune import tune
 
@@ -72,7 +74,7 @@ def test_a_tuning_makes_a_model(settings: dict[str, Any], tmp_path: Path) -> Non
 def test_both_layouts_train_the_same_model(tmp_path: Path) -> None:
     found = {}
     for layout in ("packed", "plain"):
-        recipe = Recipe(**SMALL, layout=layout, pass_tokens=150)  # type: ignore[arg-type]
+        recipe = Recipe(**SMALL, layout=layout, pass_tokens=150)
         path = write_plan(tmp_path, recipe, name=layout)
         tune(read_plan(path), said)
         found[layout] = [line["loss"] for line in lines(path, "step")]
@@ -95,7 +97,7 @@ def started(path: Path, *launcher: str) -> subprocess.Popen[str]:
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path: Path) -> None:
-    recipe = Recipe(**{**SMALL, "epochs": 60}, checkpoint_steps=3)
+    recipe = Recipe(**{**SMALL, "epochs": 30}, checkpoint_steps=3)
     whole, cut = write_plan(tmp_path, recipe, name="whole"), write_plan(tmp_path, recipe, name="cut")
     tune(read_plan(whole), said)
     plan, process = read_plan(cut), started(cut)
@@ -109,9 +111,9 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path: Path) -> None
             process.stderr.close()
     assert not plan.out.exists()
     done = len(lines(cut, "step"))
-    assert 0 < done < 180
+    assert 0 < done < 90
     tune(plan, said)
-    assert [line["step"] for line in lines(cut, "step")] == list(range(1, 181)), "no step twice"
+    assert [line["step"] for line in lines(cut, "step")] == list(range(1, 91)), "no step twice"
     one, other = weights(read_plan(whole).out), weights(plan.out)
     assert all(torch.equal(one[name], other[name]) for name in one)
     written = plan.out.stat().st_mtime_ns
@@ -172,11 +174,29 @@ def test_anothers_work_is_not_taken_over(tmp_path: Path) -> None:
         tune(read_plan(other), said)
 
 
+def test_where_nothing_can_be_written_it_is_said(tmp_path: Path) -> None:
+    path = write_plan(tmp_path, Recipe(**{**SMALL, "epochs": 1}))
+    (tmp_path / "file").write_text("not a folder")
+    plan = json.loads(path.read_text())
+    path.write_text(json.dumps({**plan, "out": str(tmp_path / "file" / "out")}))
+    with pytest.raises(BadPlan, match=r"out: .* cannot be made"):
+        tune(read_plan(path), said)
+    path.write_text(json.dumps({**plan, "checkpoints": "/dev/full"}))
+    with pytest.raises(BadCheckpoints, match="checkpoints: /dev/full"):
+        tune(read_plan(path), said)
+
+
+def test_a_rate_too_high_is_said(tmp_path: Path) -> None:
+    plan = read_plan(write_plan(tmp_path, Recipe(**{**SMALL, "rate": 1e30})))
+    with pytest.raises(Diverged, match=r"recipe\.rate"):
+        tune(plan, said)
+    assert not plan.out.exists()
+
+
 def test_nothing_to_learn_is_said(tmp_path: Path) -> None:
     path = write_plan(tmp_path, Recipe(**SMALL), groups=made_groups(2, held_out=2))
     with pytest.raises(NothingToLearn, match="'train': 0"):
         tune(read_plan(path), said)
-    process = started(path)
-    _, errors = process.communicate()
-    assert process.returncode == 2
-    assert errors.startswith("trainer.tuning: groups: ")
+    found = CliRunner().invoke(app, [str(path)])
+    assert found.exit_code == 2
+    assert found.stderr.startswith("trainer.tuning: groups: ")
