@@ -1,8 +1,6 @@
 """A small model with the bundled tokenizer, and groups for it."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,7 +10,7 @@ import transformers
 
 from feedback import prompt_hash
 from sandbox import ProgramClass
-from trainer.groups import Group, Response
+from trainer.groups import Group, Response, to_line
 from trainer.tuning import Plan, Recipe, plan_to_json
 
 BUNDLED = Path("engine/bundled/touchstone-3.8m/hf")
@@ -76,7 +74,7 @@ def made_groups(count: int, held_out: int = 2) -> list[Group]:
 
 def write_groups(path: Path, groups: Sequence[Group]) -> Path:
     """As a file of JSON lines."""
-    path.write_text("".join(json.dumps(asdict(group)) + "\n" for group in groups))
+    path.write_text("".join(to_line(group) + "\n" for group in groups))
     return path
 
 

@@ -13,16 +13,14 @@ from sandbox import ProgramClass
 from tests.trainer.tuning.made import (
     BUNDLED,
     made_group,
-    made_groups,
     made_response,
-    write_groups,
     write_model,
     write_plan,
 )
 from trainer import BadPlan
 from trainer.layout import Tokens
 from trainer.tuning import Recipe, read_metrics, read_plan
-from trainer.tuning.data import Example, examples_of, read_groups
+from trainer.tuning.data import Example, examples_of
 from trainer.tuning.draw import draw, share_out, step_examples, steps_an_epoch
 from trainer.tuning.metrics import Metrics
 from trainer.tuning.recipe import default_rate, rate_at
@@ -47,14 +45,6 @@ def example(kinds: str, number: int = 0) -> Example:
         split="train",
         prompt_hash=str(number),
     )
-
-
-def test_groups_come_back_from_a_file_as_they_were(tmp_path: Path) -> None:
-    groups = made_groups(4)
-    assert list(read_groups(write_groups(tmp_path / "groups.jsonl", groups))) == groups
-    (tmp_path / "bad.jsonl").write_text('{"prompt": {}}\n')
-    with pytest.raises(BadPlan, match="line 1"):
-        list(read_groups(tmp_path / "bad.jsonl"))
 
 
 def test_tokens_are_the_engines_with_an_end_where_one_belongs(tokenizer: Tokenizer) -> None:
