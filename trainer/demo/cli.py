@@ -22,7 +22,7 @@ def loop(
     samples: Annotated[int, typer.Option(min=1, help="Samples a held-out problem.")] = 8,
     epochs: Annotated[int, typer.Option(min=1, help="Over the groups of a round.")] = 2,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
-    threads: Annotated[int, typer.Option(min=1, help="Cores a round uses.")] = 2,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that train together, a core each.")] = 1,
     teacher: Annotated[bool, typer.Option("--teacher", help="Reference solutions join in as a teacher.")] = False,
 ) -> None:
     """Traffic, log, round, hot switch, evaluation: the loop, printed as it goes, with a picture at its end."""
@@ -53,7 +53,7 @@ def loop(
         samples=samples,
         epochs=epochs,
         rate=rate,
-        threads=threads,
+        processes=processes,
         teacher=teacher,
     )
     try:

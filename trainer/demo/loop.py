@@ -40,7 +40,8 @@ _CONFIG = """# Written by `touchstone loop --demo`.
 champion_poll_s = 1
 
 [trainer]
-threads = {threads}
+threads = 1
+processes = {processes}
 
 [trainer.groups]
 held_out_share = 0.05
@@ -74,7 +75,8 @@ class Demo:
     """A problem, for pass@1."""
     epochs: int = 2
     rate: float = 1e-3
-    threads: int = 2
+    processes: int = 1
+    """That train together, a core each."""
     teacher: bool = False
     """Reference solutions join in as a teacher."""
 
@@ -144,7 +146,9 @@ def _write_config(demo: Demo) -> Path:
         path = demo.out / "held-out.jsonl"
         write_problems(path, load_suite("bundled").problems[: demo.limit])
         suite = json.dumps(str(path.resolve()))
-    text = _CONFIG.format(threads=demo.threads, suite=suite, samples=demo.samples, epochs=demo.epochs, rate=demo.rate)
+    text = _CONFIG.format(
+        processes=demo.processes, suite=suite, samples=demo.samples, epochs=demo.epochs, rate=demo.rate
+    )
     path = demo.out / "touchstone.toml"
     path.write_text(text, encoding="utf-8")
     return path

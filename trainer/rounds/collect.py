@@ -20,6 +20,7 @@ from trainer.groups import (
     Told,
     groups_from,
     has_contrast,
+    is_desirable,
     read_groups,
     read_teachers,
     with_answers,
@@ -71,7 +72,7 @@ async def add_samples(work: Work, folder: Path) -> None:
     """
     source = work.folder.of("groups") / FILE
     sources = [found async for found in _sources(work, folder, source)]
-    settings = work.config.trainer.groups.settings
+    settings, passing = work.config.trainer.groups.settings, work.config.trainer.groups.passing
     before = after = held_out = 0
 
     async def merged() -> AsyncIterator[Group]:
@@ -80,7 +81,7 @@ async def add_samples(work: Work, folder: Path) -> None:
             answers = [response for answered in sources for response in answered.of(group) or ()]
             full = await with_answers(group, answers, settings) if answers else group
             before += group.split == "train"
-            if has_contrast(full):
+            if has_contrast(full) and (not passing or any(is_desirable(each) for each in full.responses)):
                 after += full.split == "train"
                 held_out += full.split == "held_out"
                 yield full

@@ -74,6 +74,9 @@ class GroupsConfig(Section):
     """Of the prompts, kept for evaluation by their hash."""
     least: Count = 32
     """Groups with contrast that a round needs; with fewer it says so and ends."""
+    passing: bool = True
+    """Only prompts with a response that passed or that a user took, beside worse ones: a preference among failures
+    teaches little and costs as much."""
     max_groups_per_key: Count | None = 1000
     """So that nobody's own tests steer the model; those without a key are not counted."""
     train_keys: tuple[str, ...] | None = None
@@ -135,8 +138,9 @@ class TrainerConfig(Section):
     """What a model that passes becomes: the champion at once, a challenger on trial, or only a model in the store."""
     share: Share = 0.1
     """Of the traffic, for a challenger on trial."""
-    threads: Count | None = None
-    """Cores to use; None: all on a machine of its own. Leave serving its own on a shared one."""
+    threads: Count = 1
+    """Of each process, and of evaluation: leave serving its cores. Small models train faster by more processes than by
+    more threads."""
     processes: Count = 1
     """Processes that train together (`accelerate launch`)."""
     nice: Annotated[int, Field(ge=0, le=19)] = 10

@@ -53,7 +53,7 @@ async def _run(work: Work, file: Path, plan: Plan) -> None:
         if not _has_gpu():
             launch += ["--cpu"]
         command = [sys.executable, *launch, *module]
-    threads = {} if config.threads is None else {"OMP_NUM_THREADS": str(config.threads)}
+    threads = {"OMP_NUM_THREADS": str(config.threads)}
     process = await asyncio.create_subprocess_exec(
         *command, env={**os.environ, **threads}, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
