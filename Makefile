@@ -1,4 +1,5 @@
-# Two environments: .venv holds the light serving set (no torch), .venv-dev everything the tests need.
+# Three environments: .venv holds the light serving set (no torch), .venv-train what training needs, .venv-dev everything
+# the tests need.
 # `make help` lists the targets.
 
 PYTHON ?= python3
@@ -37,6 +38,9 @@ test-soak: .venv-dev/installed ## attacks and honest runs mixed, $MINUTES long (
 test-mutants: .venv-dev/installed ## 2,000 solutions with one fault each: the sandbox says what a plain run says
 	$(DEV)/python -m tests.sandbox.mutants --count 2000
 
+loop-demo: .venv-train/installed ## the whole loop on the bundled model: traffic, log, round, hot switch, evaluation, three times
+	.venv-train/bin/touchstone loop --demo
+
 check: .venv-dev/installed ## lint, types, import contract
 	$(DEV)/ruff check .
 	$(DEV)/ruff format --check .
@@ -54,14 +58,22 @@ bench: .venv-dev/installed ## ratios, taken side by side in one run
 
 docs: .venv-dev/installed ## write the generated pages
 	$(DEV)/python -m server.docs
+	$(DEV)/python -m trainer.docs
 
 clean: ## remove the environments and caches
-	rm -rf .venv .venv-dev .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-dev .venv-train .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Touchstone needs Python 3.11 or newer; set PYTHON")'
 	$(PYTHON) -m venv .venv
 	$(SERVE)/python $(PIP) --no-compile --editable .  # 50 MB less; what is imported is compiled at the first start
+	@touch $@
+
+.venv-train/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Touchstone needs Python 3.11 or newer; set PYTHON")'
+	$(PYTHON) -m venv .venv-train
+	.venv-train/bin/python $(PIP) torch==2.13.0
+	.venv-train/bin/python $(PIP) --editable '.[train]'
 	@touch $@
 
 # torch first and by its exact version: a range would let pip choose a build with gigabytes of CUDA libraries.

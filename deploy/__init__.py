@@ -1,1 +1,1 @@
-"""What speaks HTTP to a running server. Nothing yet: containers, manifests and dashboards are to come."""
+"""What runs around Touchstone: a CronJob for rounds. Containers, dashboards and the rest are to come."""

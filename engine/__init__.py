@@ -46,6 +46,7 @@ from engine.models import (
 )
 from engine.registry import engine_names, load_engine
 from engine.scripted import Scripted, ScriptedEngine
+from engine.settings_table import docstrings, settings_table
 from engine.tokens import Tokenizer
 from engine.types import (
     Chat,
@@ -132,6 +133,7 @@ __all__ = [
     "convert_classifier",
     "convert_folder",
     "convert_model",
+    "docstrings",
     "engine_names",
     "find_model",
     "find_verifier",
@@ -144,5 +146,6 @@ __all__ = [
     "render_size",
     "seal",
     "seal_verifier",
+    "settings_table",
     "verifiers_in",
 ]
