@@ -23,6 +23,7 @@ def loop(
     epochs: Annotated[int, typer.Option(min=1, help="Over the groups of a round.")] = 2,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
     processes: Annotated[int, typer.Option(min=1, help="Processes that train together, a core each.")] = 1,
+    least: Annotated[int, typer.Option(min=1, help="Prompts with something to compare, that a round needs.")] = 32,
     teacher: Annotated[bool, typer.Option("--teacher", help="Reference solutions join in as a teacher.")] = False,
 ) -> None:
     """Traffic, log, round, hot switch, evaluation: the loop, printed as it goes, with a picture at its end."""
@@ -54,6 +55,7 @@ def loop(
         epochs=epochs,
         rate=rate,
         processes=processes,
+        least=least,
         teacher=teacher,
     )
     try:

@@ -45,6 +45,7 @@ processes = {processes}
 
 [trainer.groups]
 held_out_share = 0.05
+least = {least}
 
 [trainer.evaluation]
 suites = [{suite}]
@@ -77,6 +78,8 @@ class Demo:
     rate: float = 1e-3
     processes: int = 1
     """That train together, a core each."""
+    least: int = 32
+    """Prompts with something to compare, that a round needs."""
     teacher: bool = False
     """Reference solutions join in as a teacher."""
 
@@ -147,7 +150,12 @@ def _write_config(demo: Demo) -> Path:
         write_problems(path, load_suite("bundled").problems[: demo.limit])
         suite = json.dumps(str(path.resolve()))
     text = _CONFIG.format(
-        processes=demo.processes, suite=suite, samples=demo.samples, epochs=demo.epochs, rate=demo.rate
+        processes=demo.processes,
+        least=demo.least,
+        suite=suite,
+        samples=demo.samples,
+        epochs=demo.epochs,
+        rate=demo.rate,
     )
     path = demo.out / "touchstone.toml"
     path.write_text(text, encoding="utf-8")

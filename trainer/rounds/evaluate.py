@@ -63,6 +63,16 @@ class Measurer:
             for first, second, third in zip(before, after, exact, strict=True)
         ]
 
+    async def report(self, suite: ProblemSuite, model: Model, dtype: str) -> Report:
+        """One model on one suite."""
+        sandbox = LocalSandbox()
+        try:
+            await sandbox.probe()
+            [found] = await self._reports([suite], model, dtype, sandbox)
+        finally:
+            await sandbox.aclose()
+        return found
+
     async def _reports(
         self, suites: Sequence[ProblemSuite], model: Model, dtype: str, sandbox: Sandbox
     ) -> list[Report]:

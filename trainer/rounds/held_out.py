@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 
 from feedback import InvalidExchange
@@ -38,6 +39,8 @@ def _problem(group: Group) -> Problem | None:
             stdio: tuple[StdioCase, ...] = ()
         case CallSuite():
             test, stdio = _asserts(task.suite), ()
+            if test is None:
+                return None
         case StdioSuite():
             test, stdio = None, tuple(StdioCase(input=case.stdin, output=case.expected) for case in task.suite.cases)
         case _:
@@ -47,14 +50,27 @@ def _problem(group: Group) -> Problem | None:
     )
 
 
-def _asserts(suite: CallSuite) -> str:
-    """Calls as assertions; those with a tolerance compare within it."""
+def _asserts(suite: CallSuite) -> str | None:
+    """Calls as assertions; None where a value cannot be written as Python's own literal, or not compared so."""
     lines = []
     for call in suite.calls:
+        values = (*call.args, *(value for _, value in call.kwargs), call.expected)
+        if not all(map(_is_literal, values)):
+            return None
         arguments = ", ".join([*map(repr, call.args), *(f"{key}={value!r}" for key, value in call.kwargs)])
         got = f"{call.function}({arguments})"
-        if call.tolerance:
+        if call.tolerance is None:
+            lines.append(f"assert {got} == {call.expected!r}")
+        elif isinstance(call.expected, int | float):
             lines.append(f"assert abs({got} - {call.expected!r}) <= {call.tolerance!r}")
         else:
-            lines.append(f"assert {got} == {call.expected!r}")
+            return None
     return "\n".join(lines) + "\n"
+
+
+def _is_literal(value: object) -> bool:
+    """Whether its `repr` is the value again: not so for infinities and empty frozen sets."""
+    try:
+        return bool(ast.literal_eval(repr(value)) == value)
+    except (ValueError, SyntaxError, RecursionError):
+        return False

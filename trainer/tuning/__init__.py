@@ -2,6 +2,6 @@
 
 from trainer.tuning.metrics import read_metrics
 from trainer.tuning.plan import Plan, plan_to_json, read_plan
-from trainer.tuning.recipe import Recipe
+from trainer.tuning.recipe import LossName, Recipe
 
-__all__ = ["Plan", "Recipe", "plan_to_json", "read_metrics", "read_plan"]
+__all__ = ["LossName", "Plan", "Recipe", "plan_to_json", "read_metrics", "read_plan"]
