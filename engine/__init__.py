@@ -43,6 +43,7 @@ from engine.models import (
     read_manifest,
     render_size,
     seal,
+    write_json,
 )
 from engine.registry import engine_names, load_engine
 from engine.scripted import Scripted, ScriptedEngine
@@ -148,4 +149,5 @@ __all__ = [
     "seal_verifier",
     "settings_table",
     "verifiers_in",
+    "write_json",
 ]

@@ -9,7 +9,7 @@
 """
 
 from engine.models.checksums import Damage
-from engine.models.manifest import MANIFEST_NAME, Manifest, read_manifest, seal
+from engine.models.manifest import MANIFEST_NAME, Manifest, read_manifest, seal, write_json
 from engine.models.names import ModelName, check_id, render_size
 from engine.models.pointer import Challenger, ContestMode, Refusal
 from engine.models.store import Draft, Model, ModelStore
@@ -29,4 +29,5 @@ __all__ = [
     "read_manifest",
     "render_size",
     "seal",
+    "write_json",
 ]

@@ -17,7 +17,7 @@ from typing import Annotated, cast
 
 import typer
 
-from engine import Model, ModelStore, convert_folder, read_manifest, seal
+from engine import Model, ModelStore, convert_folder, read_manifest, seal, write_json
 from reranker.evaluation import (
     GREEDY,
     ORACLE,
@@ -32,7 +32,7 @@ from trainer.errors import TrainerError
 from trainer.rounds.collect import FILE
 from trainer.rounds.config import EvaluationConfig
 from trainer.rounds.evaluate import Measurer
-from trainer.rounds.folder import RoundFolder, write_json
+from trainer.rounds.folder import RoundFolder
 from trainer.rounds.screen import Screen
 from trainer.rounds.train import link_tree
 from trainer.tuning import LossName, Plan, Recipe, plan_to_json

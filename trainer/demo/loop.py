@@ -19,12 +19,12 @@ from typing import Any
 
 import httpx
 
-from engine import ModelStore, convert_folder
+from engine import ModelStore, convert_folder, write_json
 from reranker.evaluation import GREEDY, RANDOM, Estimate, Problem, write_problems
 from trainer.demo.server import served_model, serving
 from trainer.demo.traffic import send
 from trainer.errors import DemoFailed
-from trainer.rounds.folder import RoundFolder, Rounds, write_json
+from trainer.rounds.folder import RoundFolder, Rounds
 from trainer.rounds.pictures import Line, lines, standalone
 from trainer.rounds.publish import pairs_of
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from engine import Engine, EngineConfig, build_engine
+from engine import Engine, EngineConfig, build_engine, write_json
 from feedback import Exchange, Logged, SqlStore
 from reranker.evaluation import ProblemSuite, load_suite
 from sandbox import LocalSandbox, Sandbox
@@ -27,7 +27,6 @@ from trainer.groups import (
     write_groups,
 )
 from trainer.rounds.asked import Answers, Ask
-from trainer.rounds.folder import write_json
 from trainer.rounds.work import Work
 
 FILE = "groups.jsonl.gz"

@@ -21,6 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from engine import write_json
 from trainer.errors import RoundRunning, TrainerError
 
 SCHEMA_VERSION = 1
@@ -156,18 +157,6 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise TrainerError(f"{path}: {error}") from error
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write JSON, on disk, then rename it into place."""
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync(path.parent)
 
 
 def _with_times(data: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from engine import (
     Text,
     build_engine,
     read_manifest,
+    write_json,
 )
 from reranker.evaluation import RANDOM, read_report, report_data
 from reranker.evaluation import write_json as write_report
@@ -21,7 +22,7 @@ from trainer.errors import NotEnough
 from trainer.groups import read_groups
 from trainer.rounds.collect import FILE, suites_of
 from trainer.rounds.evaluate import Measurer
-from trainer.rounds.folder import read_json, write_json
+from trainer.rounds.folder import read_json
 from trainer.rounds.gate import Pair, decide
 from trainer.rounds.train import link_tree
 from trainer.rounds.work import Work

@@ -1,7 +1,7 @@
 """The steps `train`, `merge` and `convert`: from groups to a model folder that can be served.
 
 Training is a process of its own (`python -m trainer.tuning`): what it held in memory is gone before the next step, and
-it can be several (`accelerate launch`).
+it can be several.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ async def train(work: Work, folder: Path) -> None:
         checkpoints=folder / "checkpoints",
         recipe=config.recipe,
         threads=config.threads,
+        processes=config.processes,
+        orphan=False,
     )
     file = folder / "plan.json"
     file.write_text(plan_to_json(plan), encoding="utf-8")
@@ -45,17 +47,11 @@ async def train(work: Work, folder: Path) -> None:
 
 
 async def _run(work: Work, file: Path, plan: Plan) -> None:
-    config = work.config.trainer
-    module = ["-m", "trainer.tuning", str(file)]
-    command = [sys.executable, *module]
-    if config.processes > 1:
-        launch = ["-m", "accelerate.commands.launch", "--num_processes", str(config.processes), "--num_machines", "1"]
-        if not _has_gpu():
-            launch += ["--cpu"]
-        command = [sys.executable, *launch, *module]
-    threads = {"OMP_NUM_THREADS": str(config.threads)}
     process = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, **threads}, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "trainer.tuning", str(file)),
+        env={**os.environ, "OMP_NUM_THREADS": str(plan.threads)},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
     )
     looking = asyncio.create_task(_look(work, plan))
     last: list[str] = []
@@ -84,12 +80,6 @@ async def _look(work: Work, plan: Plan) -> None:
         steps = [line for line in lines if line["kind"] == "step"]
         if steps:
             work.told.progress(int(steps[-1]["step"]), int(lines[0]["steps"]), "steps")
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return bool(torch.cuda.is_available())
 
 
 async def merge(work: Work, folder: Path) -> None:

@@ -1,11 +1,13 @@
 """`python -m trainer.tuning PLAN.json`, also under `accelerate launch` and `torchrun`."""
 
+import os
 import sys
 from pathlib import Path
 
 import typer
 
 from trainer.errors import TrainerError
+from trainer.tuning.orphan import die_with_parent
 from trainer.tuning.plan import read_plan
 from trainer.tuning.tune import tune
 
@@ -16,7 +18,15 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(plan: Path) -> None:
     """Tune a model as PLAN says; started again after a crash, it goes on from its newest checkpoint."""
     try:
-        tune(read_plan(plan), lambda line: typer.echo(line, err=True))
+        found = read_plan(plan)
+        if not found.orphan:
+            die_with_parent()
+        if found.processes > 1 and "RANK" not in os.environ:
+            from torch.distributed.run import main as torchrun
+
+            torchrun(["--standalone", f"--nproc-per-node={found.processes}", "-m", "trainer.tuning", str(plan)])
+            return
+        tune(found, lambda line: typer.echo(line, err=True))
     except TrainerError as error:
         typer.echo(f"trainer.tuning: {error}", err=True)
         sys.exit(2)

@@ -29,6 +29,10 @@ class Plan:
     recipe: Recipe = field(default_factory=Recipe)
     threads: int | None = None
     """Of torch, a process; None leaves torch's own choice."""
+    processes: int = 1
+    """On this machine; `torchrun` starts them. Those of several machines are started by hand."""
+    orphan: bool = True
+    """Whether it may outlive the process that started it."""
 
     @property
     def metrics(self) -> Path:
@@ -49,8 +53,9 @@ def read_plan(path: Path) -> Plan:
     for name, folder in (("base", plan.base / "config.json"), ("groups", plan.groups)):
         if not folder.is_file():
             raise BadPlan(f"{path}: {name}: {folder} is not there")
-    if plan.threads is not None and plan.threads < 1:
-        raise BadPlan(f"{path}: threads: must be at least 1, not {plan.threads}")
+    for name in ("threads", "processes"):
+        if (value := getattr(plan, name)) is not None and value < 1:
+            raise BadPlan(f"{path}: {name}: must be at least 1, not {value}")
     if plan.checkpoints.resolve().is_relative_to(plan.out.resolve()):
         raise BadPlan(f"{path}: checkpoints: {plan.checkpoints} is inside {plan.out}, which is written at the end")
     return plan

@@ -125,14 +125,43 @@ def test_two_processes_lose_as_one(tmp_path: Path) -> None:
     recipe = Recipe(**SMALL, pass_tokens=100)
     one, two = write_plan(tmp_path, recipe, name="one"), write_plan(tmp_path, recipe, name="two")
     tune(read_plan(one), said)
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    process = started(two, *launcher)
+    two.write_text(json.dumps(json.loads(two.read_text()) | {"processes": 2}))
+    process = started(two)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert lines(two, "run")[0]["processes"] == 2
     for kind, name in (("step", "loss"), ("step", "grad_norm"), ("held_out", "nll"), ("held_out", "pair_accuracy")):
         values = [[line[name] for line in lines(path, kind)] for path in (one, two)]
         assert values[0] == pytest.approx(values[1], rel=1e-5), name
+
+
+def test_a_tuning_of_a_round_ends_with_the_round(tmp_path: Path) -> None:
+    path = write_plan(tmp_path, Recipe(**{**SMALL, "epochs": 1000}), name="orphan")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"orphan": False}))
+    code = "import subprocess, sys, time; p = subprocess.Popen(sys.argv[1:]); print(p.pid, flush=True); time.sleep(600)"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, sys.executable, "-m", "trainer.tuning", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    deadline = time.monotonic() + 120
+    while not lines(path, "step") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    parent.kill()
+    parent.communicate()
+    while _lives(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert time.monotonic() < deadline
+
+
+def _lives(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
 
 
 def test_an_adapter_merges_into_what_it_was(tmp_path: Path) -> None:
