@@ -152,13 +152,14 @@ def _import_converters() -> Any:
     try:
         import ctranslate2
         import torch  # noqa: F401 - the converter fails late and unclearly without it
-        import transformers  # noqa: F401
+        from transformers.utils.logging import disable_progress_bar
     except ImportError as error:
         raise MissingExtra(
             f"conversion needs {error.name}, which is not installed; run: pip install 'touchstone[transformers]'"
         ) from error
     from engine.convert_phi import register
 
+    disable_progress_bar()  # it would break into the lines of whoever converts
     register()
     return ctranslate2.converters
 
