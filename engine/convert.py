@@ -152,14 +152,15 @@ def _import_converters() -> Any:
     try:
         import ctranslate2
         import torch  # noqa: F401 - the converter fails late and unclearly without it
-        from transformers.utils.logging import disable_progress_bar
+        import transformers
     except ImportError as error:
         raise MissingExtra(
             f"conversion needs {error.name}, which is not installed; run: pip install 'touchstone[transformers]'"
         ) from error
     from engine.convert_phi import register
 
-    disable_progress_bar()  # it would break into the lines of whoever converts
+    untyped: Any = transformers
+    untyped.utils.logging.disable_progress_bar()  # it would break into the lines of whoever converts
     register()
     return ctranslate2.converters
 
