@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from reranker.evaluation import GREEDY, RANDOM, Estimate, Report, fill
+from reranker.evaluation import GREEDY, RANDOM, Estimate, EvaluationError, Report, fill
 from sandbox import ProgramClass
 from trainer.errors import TrainerError
 from trainer.rounds.folder import RoundFolder, Rounds, read_json
@@ -125,7 +125,7 @@ def _reports(folder: RoundFolder, suite: str) -> list[tuple[Report, int]]:
     try:
         pairs = [pair for pair in pairs_of(folder.of("evaluate")) if pair.challenger.suite.content_hash == suite]
         passed = folder.is_done("gate") and read_json(folder.of("gate") / "decision.json")["passed"]
-    except TrainerError:
+    except (TrainerError, EvaluationError):  # of an older Touchstone, or damaged: a plot does without it
         return []
     facts = folder.facts
     found = []
