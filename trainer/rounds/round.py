@@ -87,8 +87,8 @@ def _work(config: Config, rounds: Rounds, told: Told, *, discard: bool) -> Work:
     if parent is None:
         raise ModelNotFound(f"there is no champion in {store.root} to begin from")
     check_early(config, parent)
-    if open_round is not None and (discard or open_round.facts.parent != parent.id):
-        why = "given up for another" if discard else f"the champion is {parent.id} now"
+    why = None if open_round is None else _why_given_up(open_round, config, parent, discard=discard)
+    if open_round is not None and why is not None:
         told.line(f"{open_round.facts.id} is given up: {why}")
         open_round.end(Result(ending="abandoned", reason=why, finished_at=_now()))
         open_round = None
@@ -103,6 +103,18 @@ def _work(config: Config, rounds: Rounds, told: Told, *, discard: bool) -> Work:
         )
     told.line(f"round {open_round.facts.round}: {open_round.facts.id} goes on")
     return _go_on(config, open_round, store, told)
+
+
+def _why_given_up(folder: RoundFolder, config: Config, parent: Model, *, discard: bool) -> str | None:
+    """Why a round that was cut short is not gone on with; None: it is."""
+    facts = folder.facts
+    if discard:
+        return "it was discarded"
+    if facts.parent != parent.id:
+        return f"the champion is {parent.id} now"
+    if facts.config_hash != config.digest() and not any(map(folder.is_done, STEPS)):
+        return "it has other settings, and nothing of it was done yet"
+    return None
 
 
 def _go_on(config: Config, folder: RoundFolder, store: ModelStore, told: Told) -> Work:
