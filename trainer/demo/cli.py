@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import signal
 import time
 from pathlib import Path
 from typing import Annotated
@@ -37,9 +38,11 @@ def loop(
         )
         raise typer.Exit(2)
     from engine import EngineError
+    from reranker.evaluation import EvaluationError
     from trainer.demo.loop import Demo, run
     from trainer.errors import TrainerError
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server started here is to end with it
     began = time.monotonic()
 
     def say(line: str) -> None:
@@ -60,6 +63,6 @@ def loop(
     )
     try:
         asyncio.run(run(plan, say))
-    except (TrainerError, EngineError, OSError) as error:
+    except (TrainerError, EngineError, EvaluationError, OSError) as error:
         typer.echo(f"touchstone loop: {error}", err=True)
         raise typer.Exit(2) from error

@@ -124,10 +124,14 @@ class Rounds:
         """The round to go on with."""
         return next((each for each in self.all() if each.result is None), None)
 
+    def ended(self) -> tuple[RoundFolder, ...]:
+        """Those that were published or refused, oldest first."""
+        results = [(each, each.result) for each in self.all()]
+        return tuple(each for each, result in results if result is not None and result.ending != "abandoned")
+
     def last(self) -> RoundFolder | None:
-        """The newest that has ended and was not abandoned."""
-        ended = [each for each in self.all() if each.result is not None and each.result.ending != "abandoned"]
-        return ended[-1] if ended else None
+        """The newest of those that have ended."""
+        return next(reversed(self.ended()), None)
 
     def next_round(self, family: str, size: str) -> int:
         """The lowest number behind those of this family and size; abandoned rounds have not used theirs up."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine import ModelStore, UnsupportedDtype, seal, write_json
-from tests.trainer.rounds.made import CHAMPION, EARLY, ROUND, config_of
 from reranker.evaluation import UnknownSuite
+from tests.trainer.rounds.made import CHAMPION, EARLY, ROUND, config_of
 from trainer import BadGroups, RoundFailed
 from trainer.groups import Tally
 from trainer.rounds.config import Config, load
