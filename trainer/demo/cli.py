@@ -19,7 +19,9 @@ def loop(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of training.")] = 3,
     problems: Annotated[int, typer.Option(min=20, help="Problems asked before each round.")] = 400,
     candidates: Annotated[int, typer.Option(min=2, max=64, help="Candidates sampled a problem.")] = 16,
-    limit: Annotated[int | None, typer.Option(min=20, max=200, help="Held-out problems.  [default: all 200]")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=20, max=200, help="Held-out problems.", show_default="all 200")
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples a held-out problem.")] = 8,
     epochs: Annotated[int, typer.Option(min=1, help="Over the groups of a round.")] = 2,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
