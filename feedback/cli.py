@@ -30,7 +30,8 @@ app = typer.Typer(
 )
 
 StateDir = Annotated[
-    Path | None, typer.Option(help="The state folder; its touchstone.db is read.  [default: the user's data folder]")
+    Path | None,
+    typer.Option(help="The state folder; its touchstone.db is read.", show_default="the user's data folder"),
 ]
 Database = Annotated[str | None, typer.Option(metavar="URL", help="A database elsewhere, instead of --state-dir.")]
 

@@ -36,11 +36,13 @@ def measure(
     context: typer.Context,
     suite: Suite = "bundled",
     limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
-    n: Annotated[int | None, typer.Option("--n", help="Samples a problem.  [default: 16]")] = None,
-    k: Annotated[str | None, typer.Option("--k", help="Sizes to measure at.  [default: 1,4,16,... up to n]")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Of the samples.  [default: 0.8]")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Of the samples.  [default: 0.95]")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="A sample.  [default: 256; 128 to fill a gap]")] = None,
+    n: Annotated[int | None, typer.Option("--n", help="Samples a problem.", show_default="16")] = None,
+    k: Annotated[
+        str | None, typer.Option("--k", help="Sizes to measure at.", show_default="1,4,16,... up to n")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="Of the samples.", show_default="0.8")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Of the samples.", show_default="0.95")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="A sample.", show_default="256; 128 to fill a gap")] = None,
     greedy: Annotated[
         bool | None, typer.Option("--greedy/--no-greedy", help="One more at temperature 0, or not.")
     ] = None,
@@ -48,16 +50,20 @@ def measure(
     samples: Annotated[str | None, typer.Option(help="Judge these: a file of completions, or 'canonical'.")] = None,
     url: Annotated[str | None, typer.Option(help="Measure a running server: http://host:port/v1.")] = None,
     api_key: Annotated[str | None, typer.Option(help="For --url; or set TOUCHSTONE_API_KEY.")] = None,
-    method: Annotated[str | None, typer.Option(help="For --url: how the server chooses.  [default: auto]")] = None,
+    method: Annotated[str | None, typer.Option(help="For --url: how the server chooses.", show_default="auto")] = None,
     model: Annotated[str | None, typer.Option(help="Model to measure; the champion if not given.")] = None,
     engine: Annotated[str | None, typer.Option(help="Engine: ctranslate2, transformers, openai, scripted.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Type to compute in.")] = None,
     threads: Annotated[int | None, typer.Option(help="Cores to compute with.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Its [engine] counts; ./touchstone.toml if it is there.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Its section engine counts; ./touchstone.toml if it is there.")
+    ] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of models.")] = None,
-    test_cpu_s: Annotated[float | None, typer.Option(help="CPU seconds a hidden test may take.  [default: 10]")] = None,
+    test_cpu_s: Annotated[
+        float | None, typer.Option(help="CPU seconds a hidden test may take.", show_default="10")
+    ] = None,
     concurrency: Annotated[
-        int | None, typer.Option(help="Problems at a time.  [default: one a core, at least 2]")
+        int | None, typer.Option(help="Problems at a time.", show_default="one a core, at least 2")
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Keep each finished problem here; go on where it stopped.")] = None,
     pool: PoolFile = None,

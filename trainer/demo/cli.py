@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import signal
 import time
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,9 @@ def loop(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of training.")] = 3,
     problems: Annotated[int, typer.Option(min=20, help="Problems asked before each round.")] = 400,
     candidates: Annotated[int, typer.Option(min=2, max=64, help="Candidates sampled a problem.")] = 16,
-    limit: Annotated[int | None, typer.Option(min=20, max=200, help="Held-out problems.  [default: all 200]")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=20, max=200, help="Held-out problems.", show_default="all 200")
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples a held-out problem.")] = 8,
     epochs: Annotated[int, typer.Option(min=1, help="Over the groups of a round.")] = 2,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
@@ -37,9 +40,11 @@ def loop(
         )
         raise typer.Exit(2)
     from engine import EngineError
+    from reranker.evaluation import EvaluationError
     from trainer.demo.loop import Demo, run
     from trainer.errors import TrainerError
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server started here is to end with it
     began = time.monotonic()
 
     def say(line: str) -> None:
@@ -60,6 +65,6 @@ def loop(
     )
     try:
         asyncio.run(run(plan, say))
-    except (TrainerError, EngineError, OSError) as error:
+    except (TrainerError, EngineError, EvaluationError, OSError) as error:
         typer.echo(f"touchstone loop: {error}", err=True)
         raise typer.Exit(2) from error

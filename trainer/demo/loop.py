@@ -15,16 +15,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from engine import ModelStore, convert_folder, write_json
-from reranker.evaluation import GREEDY, RANDOM, Estimate, Problem, write_problems
+from reranker.evaluation import GREEDY, RANDOM, Estimate, Problem, Report, write_problems
 from trainer.demo.server import served_model, serving
 from trainer.demo.traffic import send
 from trainer.errors import DemoFailed
-from trainer.rounds.folder import RoundFolder, Rounds
+from trainer.rounds.folder import RoundFolder, Rounds, read_json
 from trainer.rounds.pictures import Line, lines, standalone
 from trainer.rounds.publish import pairs_of
 
@@ -94,6 +93,7 @@ class Stage:
     greedy: Estimate
     groups: int
     minutes: float
+    """From the beginning of the round to its end, without the traffic before it."""
 
 
 async def run(demo: Demo, say: Say) -> list[Stage]:
@@ -104,7 +104,6 @@ async def run(demo: Demo, say: Say) -> list[Stage]:
     await asyncio.to_thread(_begin, state, say)
     traffic = await asyncio.to_thread(_problems, demo)
     config = _write_config(demo)
-    stages: list[Stage] = []
     async with (
         serving(state, config, demo.out / "server.log") as url,
         httpx.AsyncClient(base_url=url, timeout=300) as client,
@@ -115,8 +114,9 @@ async def run(demo: Demo, say: Say) -> list[Stage]:
             await _traffic(client, demo, number, some, say)
             folder = await _round(demo, state, config, number, some, say)
             await _wait_for(client, folder, say)
-            stages = _stages(Rounds(state / "rounds"), time.monotonic() - began)
+    stages = _stages(Rounds(state / "rounds"))
     _tell(stages, demo, say)
+    say(f"{(time.monotonic() - began) / 60:.1f} minutes")
     return stages
 
 
@@ -184,8 +184,7 @@ async def _traffic(client: httpx.AsyncClient, demo: Demo, number: int, some: Seq
 
 async def _round(demo: Demo, state: Path, config: Path, number: int, some: Sequence[Problem], say: Say) -> RoundFolder:
     rounds = Rounds(state / "rounds")
-    ended = [each for each in rounds.all() if each.result is not None and each.result.ending != "abandoned"]
-    if len(ended) < number:
+    if len(rounds.ended()) < number:
         command = [sys.executable, "-m", "touchstone", "train", "round"]
         command += ["--config", str(config), "--state-dir", str(state)]
         if demo.teacher:
@@ -194,15 +193,15 @@ async def _round(demo: Demo, state: Path, config: Path, number: int, some: Seque
         try:
             status = await process.wait()
         except BaseException:
-            process.terminate()
+            if process.returncode is None:
+                process.terminate()
             await process.wait()
             raise
-        if status not in (0, 1):
+        if len(rounds.ended()) < number:
             raise DemoFailed(f"round {number} ended with {status}; the same command goes on from there")
-        ended = [each for each in rounds.all() if each.result is not None and each.result.ending != "abandoned"]
     else:
         say(f"round {number}: made already")
-    return ended[number - 1]
+    return rounds.ended()[number - 1]
 
 
 def _solutions(demo: Demo, number: int, some: Sequence[Problem]) -> Path:
@@ -229,43 +228,43 @@ async def _wait_for(client: httpx.AsyncClient, folder: RoundFolder, say: Say) ->
     say(f"round {facts.round}: the server answers with {model}, {time.monotonic() - began:.1f} s after the round")
 
 
-def _stages(rounds: Rounds, seconds: float) -> list[Stage]:
+def _stages(rounds: Rounds) -> list[Stage]:
     """pass@1 of the first champion and of every round's model."""
-    found: dict[int, Stage] = {}
-    for folder in rounds.all():
-        result = folder.result
-        if result is None or not folder.is_done("evaluate"):
-            continue
-        facts = folder.facts
-        groups: dict[str, Any] = json.loads((folder.of("samples") / "groups.json").read_text("utf-8"))
+    found: list[Stage] = []
+    for folder in rounds.ended():
+        facts, result = folder.facts, folder.result
         pair = pairs_of(folder.of("evaluate"))[0]
-        for report, number, trained in ((pair.champion, None, 0), (pair.challenger, facts.round, groups["train"])):
-            if number is None and found:
-                continue
-            if number is not None and result.ending != "published":
-                continue
-            measures = {each.name: each.estimate for each in report.measures() if each.k == 1}
-            found[number or 0] = Stage(
-                round=number or 0,
-                model=report.source.model,
-                sampled=measures[RANDOM],
-                greedy=measures[GREEDY],
-                groups=trained,
-                minutes=seconds / 60,
-            )
-    return [found[number] for number in sorted(found)]
+        if not found:
+            found.append(_stage(0, pair.champion, 0, 0.0))
+        if result is not None and result.ending == "published":
+            minutes = (result.finished_at - facts.created_at).total_seconds() / 60
+            groups = read_json(folder.of("samples") / "groups.json")["train"]
+            found.append(_stage(facts.round, pair.challenger, groups, minutes))
+    return found
+
+
+def _stage(number: int, report: Report, groups: int, minutes: float) -> Stage:
+    of = {each.name: each.estimate for each in report.measures() if each.k == 1}
+    return Stage(
+        round=number,
+        model=report.source.model,
+        sampled=of[RANDOM],
+        greedy=of[GREEDY],
+        groups=groups,
+        minutes=minutes,
+    )
 
 
 def _tell(stages: Sequence[Stage], demo: Demo, say: Say) -> None:
     say("")
-    say("round  groups  pass@1 sampled        greedy")
+    say("round  groups  minutes  pass@1 sampled        greedy")
     for each in stages:
-        say(f"{each.round:5}  {each.groups:6}  {_percent(each.sampled):20}  {_percent(each.greedy)}")
+        said = f"{each.round:5}  {each.groups:6}  {each.minutes:7.1f}  {_percent(each.sampled):20}"
+        say(f"{said}  {_percent(each.greedy)}")
     write_json(demo.out / "loop.json", [asdict(each) for each in stages])
     path = demo.out / PICTURE
     path.write_text(picture(stages), encoding="utf-8")
-    if stages:
-        say(f"{stages[-1].minutes:.1f} minutes; the picture is {path}, the rounds' pages are in {demo.out / 'state'}")
+    say(f"the picture is {path}, the rounds' pages are in {demo.out / 'state' / 'rounds'}")
 
 
 def picture(stages: Sequence[Stage]) -> str:
@@ -278,7 +277,7 @@ def picture(stages: Sequence[Stage]) -> str:
         line("one sample", "method0", lambda stage: stage.sampled),
         line("greedy", "method1", lambda stage: stage.greedy),
     ]
-    svg = lines(drawn, name="Held-out pass@1 by round", across="round", whole=True, percent=True)
+    svg = lines(drawn, name="Held-out pass@1 by round", across="round", percent=True)
     return standalone(svg, drawn)
 
 

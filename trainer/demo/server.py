@@ -52,8 +52,11 @@ async def _address(process: asyncio.subprocess.Process, log: Path) -> str:
 
 
 async def served_model(client: httpx.AsyncClient) -> str:
-    """Name of the model that answers now."""
-    reply = await client.get("/ready")
+    """Name of the model that answers now. Raises `DemoFailed`."""
+    try:
+        reply = await client.get("/ready")
+    except httpx.HTTPError as error:
+        raise DemoFailed(f"the server does not answer: {error!r}") from error
     return str(reply.json().get("model", ""))
 
 

@@ -29,9 +29,12 @@ async def send(
             done += 1
             told(done, len(problems))
 
-    async with asyncio.TaskGroup() as users:
-        for _ in range(USERS):
-            users.create_task(user())
+    try:
+        async with asyncio.TaskGroup() as users:
+            for _ in range(USERS):
+                users.create_task(user())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     return solved
 
 
@@ -46,7 +49,10 @@ async def _ask(client: httpx.AsyncClient, problem: Problem, candidates: int) -> 
             "tests": {"code": problem.test, "entry_point": problem.entry_point, "timeout_ms": 4000, "visible": False},
         },
     }
-    reply = await client.post("/v1/completions", json=body)
+    try:
+        reply = await client.post("/v1/completions", json=body)
+    except httpx.HTTPError as error:
+        raise DemoFailed(f"{problem.task_id}: the server gave no answer: {error!r}") from error
     if reply.status_code != 200:
         raise DemoFailed(f"{problem.task_id}: {reply.status_code}: {reply.text[:500]}")
     return bool(reply.json()["choices"][0]["rerank"]["class"] == "pass")

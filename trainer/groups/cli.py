@@ -66,7 +66,7 @@ def groups(
     out: Annotated[Path, typer.Option(help="File to write (.jsonl or .jsonl.gz); replaced only once it is complete.")],
     state_dir: Annotated[
         Path | None,
-        typer.Option(help="The state folder; its touchstone.db is read.  [default: the user's data folder]"),
+        typer.Option(help="The state folder; its touchstone.db is read.", show_default="the user's data folder"),
     ] = None,
     database: Annotated[str | None, typer.Option(metavar="URL", help="A database elsewhere.")] = None,
     log: Annotated[
@@ -80,7 +80,7 @@ def groups(
     share: Annotated[float, typer.Option(help="Of a problem's 13-word runs in a prompt that make it held.")] = 0.2,
     teacher: Annotated[list[Path] | None, typer.Option(help="File of teachers' solutions; may be given again.")] = None,
     runs: Annotated[
-        Path | None, typer.Option(help="File of what was run, to go on with  [default: beside --out, .runs.jsonl]")
+        Path | None, typer.Option(help="File of what was run, to go on with", show_default="beside --out, .runs.jsonl")
     ] = None,
     held_out: Annotated[float, typer.Option(help="Share of prompts that are held out, by hash.")] = 0.1,
     key: Annotated[list[str] | None, typer.Option(help="Train on this key only ('local': no key); again.")] = None,

@@ -58,7 +58,7 @@ class Ask:
 
 
 class Answers:
-    """The file of what one source answered: responses by prompt and suite."""
+    """The file of what one source answered: responses by prompt, suite and task."""
 
     def __init__(self, path: Path, ask: Ask) -> None:
         """Raises `DifferentRun` for a file begun by another ask, `TrainerError` for one that cannot be read."""
@@ -155,7 +155,9 @@ def _round(model: str) -> int | None:
 
 
 def _name(group: Group) -> str:
-    return f"{group.prompt_hash} {group.suite['hash']}" if group.suite else group.prompt_hash
+    """The same text asked for another function, or judged by other tests, is another question."""
+    rest = json.dumps([group.suite and group.suite["hash"], group.task], sort_keys=True)
+    return f"{group.prompt_hash} {hashlib.blake2b(rest.encode(), digest_size=8).hexdigest()}"
 
 
 def _read(path: Path) -> Iterator[tuple[str, tuple[Response, ...]]]:

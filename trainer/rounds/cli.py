@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 NOT_ENOUGH, BUSY = 3, 4
 """Exit codes that a scheduler may take for "come again later"."""
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Its [trainer] counts; ./touchstone.toml if there.")]
-StateDir = Annotated[Path | None, typer.Option(help="Models, log and rounds.  [default: the user's data folder]")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Its section trainer counts.", show_default="./touchstone.toml if there")
+]
+StateDir = Annotated[Path | None, typer.Option(help="Models, log and rounds.", show_default="the user's data folder")]
 Suite = Annotated[list[str] | None, typer.Option(help="Evaluate on this suite; may be given several times.")]
 
 
@@ -37,12 +39,16 @@ def round_(
     config: ConfigFile = None,
     state_dir: StateDir = None,
     suite: Suite = None,
-    loss: Annotated[str | None, typer.Option(help="rrtf, rank, sft, rrhf, oreal, dpo or kto.  [default: rrtf]")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Over the groups.  [default: 3]")] = None,
-    rate: Annotated[float | None, typer.Option(help="Highest learning rate.  [default: by the model's size]")] = None,
-    samples: Annotated[int | None, typer.Option(help="Fresh samples a prompt.  [default: 0]")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="rrtf, rank, sft, rrhf, oreal, dpo or kto.", show_default="rrtf")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Over the groups.", show_default="3")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Highest learning rate.", show_default="by the model's size")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Fresh samples a prompt.", show_default="0")] = None,
     teacher: Annotated[list[Path] | None, typer.Option(help="A file of solutions; may be given several times.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Cores to use.  [default: all]")] = None,
+    threads: Annotated[int | None, typer.Option(help="Cores to use, a process.", show_default="1")] = None,
     discard: Annotated[bool, typer.Option("--discard", help="Give up a round that was cut short.")] = False,
 ) -> None:
     """Make a round: groups from the log, train, convert, evaluate, gate, publish. Goes on where it was cut short."""
@@ -52,7 +58,9 @@ def round_(
             "evaluation": {"suites": suite},
             "recipe": {"loss": loss, "epochs": epochs, "rate": rate},
             "samples": {"n": samples},
-            "teachers": [{"name": path.stem, "file": str(path)} for path in teacher] if teacher else None,
+            "teachers": [{"name": f"file{at}", "file": str(path)} for at, path in enumerate(teacher)]
+            if teacher
+            else None,
             "threads": threads,
         },
     }

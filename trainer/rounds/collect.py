@@ -68,8 +68,11 @@ async def collect_groups(work: Work, folder: Path) -> None:
 async def add_samples(work: Work, folder: Path) -> None:
     """The groups to train on: with what champion and teachers answer now, and with contrast.
 
-    Raises `NotEnough` where they are fewer than `groups.least`.
+    Raises `NotEnough` where they are fewer than `groups.least`, and where there is nothing to evaluate on: before an
+    hour of training, not behind it.
     """
+    if not suites_of(work):
+        raise NotEnough("there is nothing to evaluate on: name trainer.evaluation.suites, or hold more prompts out")
     source = work.folder.of("groups") / FILE
     sources = [found async for found in _sources(work, folder, source)]
     config = work.config.trainer

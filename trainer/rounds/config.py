@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from engine import EngineConfig
 from trainer.errors import BadPlan, BadSetting
 from trainer.groups import HELD_OUT_SHARE, Settings
-from trainer.tuning import Recipe
+from trainer.tuning import BY_TRL, Recipe
 
 DEFAULT_PATH = Path("touchstone.toml")
 _PREFIX = "TOUCHSTONE_TRAINER__"
@@ -41,18 +41,18 @@ class SamplesConfig(Section):
     temperatures: tuple[Annotated[float, Field(gt=0, le=2)], ...] = (0.8,)
     """Each is sampled `n` times."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    """Of the likeliest tokens, those that hold so much."""
+    """Of the likeliest tokens, those that hold so much; of teachers too."""
     max_tokens: Count = 256
-    """A sample."""
+    """A sample; of teachers too."""
 
 
 class TeacherConfig(Section):
     """One of `[[trainer.teachers]]`: an engine to sample, or a file of solutions."""
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$")]
-    """How groups and reports call it."""
+    """How progress and the files of its answers call it; groups and reports name its model."""
     file: Path | None = None
-    """JSON lines of `prompt` or `task_id`, and `completion`."""
+    """JSON lines of `prompt` (or `exchange`, or `task_id`), `completion` and `model`."""
     engine: EngineConfig | None = None
     """As `[engine]`; `type = "openai"` for a model elsewhere."""
     n: Count = 4
@@ -64,6 +64,8 @@ class TeacherConfig(Section):
     def _one(self) -> TeacherConfig:
         if (self.file is None) == (self.engine is None):
             raise ValueError("give file or engine, one of them")
+        if self.file is not None and self.model_fields_set & {"n", "temperatures"}:
+            raise ValueError("n and temperatures are an engine's; of a file every solution is taken")
         return self
 
 
@@ -136,7 +138,7 @@ class TrainerConfig(Section):
     gate: GateConfig = GateConfig()
     publish: Literal["champion", "shadow", "canary", "none"] = "champion"
     """What a model that passes becomes: the champion at once, a challenger on trial, or only a model in the store."""
-    share: Share = 0.1
+    share: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Of the traffic, for a challenger on trial."""
     threads: Count = 1
     """Of each process, and of evaluation: leave serving its cores. Small models train faster by more processes than by
@@ -147,12 +149,19 @@ class TrainerConfig(Section):
     """How far behind other processes the round stands."""
 
     @model_validator(mode="after")
-    def _convertible(self) -> TrainerConfig:
+    def _consistent(self) -> TrainerConfig:
         if not self.dtypes:
             raise ValueError("dtypes: name at least the type to serve")
-        names = [teacher.name for teacher in self.teachers]
-        if len(set(names)) < len(names):
-            raise ValueError("teachers: two have the same name")
+        named = {
+            "dtypes": self.dtypes,
+            "teachers": [teacher.name for teacher in self.teachers],
+            "evaluation.suites": self.evaluation.suites,
+        }
+        for field, names in named.items():
+            if len(set(names)) < len(names):
+                raise ValueError(f"{field}: one is named twice")
+        if self.recipe.loss in BY_TRL and self.processes > 1:
+            raise ValueError(f"processes: {self.recipe.loss} trains in one process")
         return self
 
 
@@ -179,11 +188,7 @@ def load(path: Path | None = None, flags: dict[str, Any] | None = None) -> Confi
     flags = flags or {}
     state_dir = _first(flags.get("state_dir"), os.environ.get("TOUCHSTONE_STATE_DIR"), file.get("state_dir"))
     folder = Path(state_dir or user_data_dir("touchstone", appauthor=False))
-    url = _first(
-        flags.get("database_url"),
-        os.environ.get("TOUCHSTONE_FEEDBACK__DATABASE_URL"),
-        _table(file, "feedback").get("database_url"),
-    )
+    url = _first(os.environ.get("TOUCHSTONE_FEEDBACK__DATABASE_URL"), _table(file, "feedback").get("database_url"))
     section = _merged(_merged(_table(file, "trainer"), _environment()), flags.get("trainer") or {})
     try:
         trainer = TrainerConfig.model_validate(section)
@@ -221,6 +226,8 @@ def _environment() -> dict[str, Any]:
         place = found
         for table in tables:
             place = place.setdefault(table, {})
+            if not isinstance(place, dict):
+                raise BadSetting(f"{name}: another variable gives {table} a value, which is no table then")
         try:
             place[key] = json.loads(text)
         except ValueError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -117,10 +118,5 @@ def _served(model: Model, dtype: str) -> str:
 
 def _name(header: Header) -> str:
     """A file a run: what tells runs apart, hashed."""
-    identity = [
-        header.suite.content_hash,
-        header.source.weights,
-        header.source.dtype,
-        dict(header.settings.identity()),
-    ]
+    identity = [header.suite.content_hash, asdict(header.source), dict(header.settings.identity())]
     return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=12).hexdigest() + ".jsonl"

@@ -84,18 +84,22 @@ class RoundFolder:
     @property
     def facts(self) -> Facts:
         """What it is made of. Raises `TrainerError` where `round.json` cannot be read."""
-        data = read_json(self.path / "round.json")
-        if data.get("schema_version") != SCHEMA_VERSION:
-            raise TrainerError(f"{self.path}: written by another version of Touchstone")
-        return Facts(**{**data, "created_at": datetime.fromisoformat(data["created_at"])})
+        path = self.path / "round.json"
+        data = read_json(path)
+        if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION:
+            raise TrainerError(f"{path}: written by another version of Touchstone")
+        with _faults_named(path):
+            return Facts(**{**data, "created_at": datetime.fromisoformat(data["created_at"])})
 
     @property
     def result(self) -> Result | None:
-        """How it ended; None while it has not."""
-        if not (self.path / "result.json").exists():
+        """How it ended; None while it has not. Raises `TrainerError` where `result.json` cannot be read."""
+        path = self.path / "result.json"
+        if not path.exists():
             return None
-        data = read_json(self.path / "result.json")
-        return Result(**{**data, "finished_at": datetime.fromisoformat(data["finished_at"])})
+        data = read_json(path)
+        with _faults_named(path):
+            return Result(**{**data, "finished_at": datetime.fromisoformat(data["finished_at"])})
 
     def end(self, result: Result) -> None:
         """Write how it ended, and remove what only a running round needs."""
@@ -120,18 +124,23 @@ class Rounds:
         """The round to go on with."""
         return next((each for each in self.all() if each.result is None), None)
 
+    def ended(self) -> tuple[RoundFolder, ...]:
+        """Those that were published or refused, oldest first."""
+        results = [(each, each.result) for each in self.all()]
+        return tuple(each for each, result in results if result is not None and result.ending != "abandoned")
+
     def last(self) -> RoundFolder | None:
-        """The newest that has ended and was not abandoned."""
-        ended = [each for each in self.all() if each.result is not None and each.result.ending != "abandoned"]
-        return ended[-1] if ended else None
+        """The newest of those that have ended."""
+        return next(reversed(self.ended()), None)
+
+    def next_round(self, family: str, size: str) -> int:
+        """The lowest number behind those of this family and size; abandoned rounds have not used theirs up."""
+        own = [each.facts for each in self.all() if each.result is None or each.result.ending != "abandoned"]
+        return 1 + max((facts.round for facts in own if (facts.family, facts.size) == (family, size)), default=0)
 
     def create(self, facts: Facts) -> RoundFolder:
-        """Begin a round; one of the same id that was abandoned is replaced."""
+        """Begin a round under a number that is free; an abandoned one of the same id is replaced."""
         path = self.root / facts.id
-        if (path / "round.json").exists():
-            result = RoundFolder(path).result
-            if result is None or result.ending != "abandoned":  # an abandoned one has not used its number up
-                raise TrainerError(f"{path} is there already")
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
         write_json(path / "round.json", _with_times(asdict(facts)))
@@ -157,6 +166,14 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise TrainerError(f"{path}: {error}") from error
+
+
+@contextmanager
+def _faults_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainerError(f"{path}: {error!r}") from error
 
 
 def _with_times(data: dict[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 480, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 12, 40
 _TICKS = 5
+_MOST_ACROSS = 8
+"""Numbers on the axis, less one, that stand apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +25,15 @@ class Line:
     points: tuple[tuple[float, ...], ...]
 
 
-def lines(drawn: Sequence[Line], *, name: str, across: str, whole: bool = False, percent: bool = False) -> Markup:
-    """Lines over a common axis. `across` names it; `whole`: it has ticks at whole numbers alone."""
-    points = [point for line in drawn for point in line.points]
-    if not points:
+def lines(drawn: Sequence[Line], *, name: str, across: str, percent: bool = False) -> Markup:
+    """Lines over a common axis of whole numbers, which `across` names."""
+    drawn = [line for line in drawn if line.points]
+    if not drawn:
         return Markup("")
+    points = [point for line in drawn for point in line.points]
     xs, ys = [point[0] for point in points], [value for point in points for value in point[1:]]
     frame = _Frame(min(xs), max(xs), *_reach(ys, percent=percent))
-    parts = [_axes(frame, across, whole=whole, percent=percent)]
+    parts = [_axes(frame, across, percent=percent)]
     for line in drawn:
         parts += [_band(line, frame), _path(line, frame)]
     return _svg(parts, name)
@@ -36,8 +41,8 @@ def lines(drawn: Sequence[Line], *, name: str, across: str, whole: bool = False,
 
 def bars(shares: Mapping[str, Sequence[float]], labels: Sequence[str], *, name: str) -> Markup:
     """A group of bars a key, one bar a label; shares from 0 to 1."""
-    highest = max((share for group in shares.values() for share in group), default=1.0) or 1.0
-    frame = _Frame(0.0, float(max(1, len(shares))), 0.0, highest)
+    reach = _reach([0.0, *(share for group in shares.values() for share in group)], percent=True)
+    frame = _Frame(0.0, float(max(1, len(shares))), *reach)
     parts = [_rules(frame, percent=True)]
     width = 0.8 / max(1, len(labels))
     for place, (key, group) in enumerate(shares.items()):
@@ -73,22 +78,20 @@ class _Frame:
 
 def _reach(values: Sequence[float], *, percent: bool) -> tuple[float, float]:
     low, high = min(values), max(values)
-    if percent:  # shares are shown from nothing, so that a rise looks as large as it is
-        return 0.0, min(1.0, high * 1.05) or 1.0
+    if percent:  # from nothing, so that a rise looks as large as it is, to where every tick is a whole percent
+        step = 0.01 * (_TICKS - 1)
+        return 0.0, min(1.0, step * math.ceil(round(high / step, 6))) or 1.0
     margin = 0.05 * (high - low) or 0.1
     return low - margin, high + margin
 
 
-def _axes(frame: _Frame, across: str, *, whole: bool, percent: bool) -> str:
+def _axes(frame: _Frame, across: str, *, percent: bool) -> str:
     parts = [_rules(frame, percent=percent)]
-    if whole:
-        ticks: list[float] = [float(number) for number in range(round(frame.left), round(frame.right) + 1)]
-    else:
-        ticks = [frame.left + (frame.right - frame.left) * place / (_TICKS - 1) for place in range(_TICKS)]
-    for tick in ticks:
-        text = f"{tick:.0f}" if whole or frame.right > _TICKS else f"{tick:.2g}"
+    least = (frame.right - frame.left) / _MOST_ACROSS
+    apart = next(digit * 10**power for power in count() for digit in (1, 2, 5) if digit * 10**power >= least)
+    for tick in range(apart * math.ceil(frame.left / apart), round(frame.right) + 1, apart):
         parts.append(
-            f'<text class="tick" x="{frame.x(tick):.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle">{text}</text>'
+            f'<text class="tick" x="{frame.x(tick):.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle">{tick}</text>'
         )
     middle = (_LEFT + WIDTH - _RIGHT) / 2
     parts.append(f'<text class="tick" x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{escape(across)}</text>')

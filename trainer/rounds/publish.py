@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from engine import (
 )
 from reranker.evaluation import RANDOM, read_report, report_data
 from reranker.evaluation import write_json as write_report
-from trainer.errors import NotEnough
 from trainer.groups import read_groups
 from trainer.rounds.collect import FILE, suites_of
 from trainer.rounds.evaluate import Measurer
@@ -34,8 +34,6 @@ _CHECKED = 4
 async def evaluate(work: Work, folder: Path) -> None:
     """Champion and challenger on every suite; the reports as files, `<suite>.<who>.json`."""
     suites = suites_of(work)
-    if not suites:
-        raise NotEnough("there is nothing to evaluate on: name trainer.evaluation.suites, or hold more prompts out")
     config = work.config.trainer
     challenger = challenger_of(work)
     measurer = Measurer(
@@ -72,19 +70,17 @@ def challenger_of(work: Work) -> Model:
 
 
 def pairs_of(folder: Path) -> list[Pair]:
-    """The evaluation's reports, read back."""
+    """The evaluation's reports, read back. Raises `EvaluationError` for one that is missing or damaged."""
     found = []
     for each in read_json(folder / "evaluation.json")["suites"]:
-        reports = {
-            who: read_report(path)
-            for who in ("champion", "challenger", "unquantised")
-            if (path := folder / f"{each['file']}.{who}.json").exists()
-        }
+        champion, challenger, exact = (
+            folder / f"{each['file']}.{who}.json" for who in ("champion", "challenger", "unquantised")
+        )
         found.append(
             Pair(
-                champion=reports["champion"],
-                challenger=reports["challenger"],
-                unquantised=reports.get("unquantised"),
+                champion=read_report(champion),
+                challenger=read_report(challenger),
+                unquantised=read_report(exact) if exact.exists() else None,
             )
         )
     return found
@@ -118,7 +114,9 @@ async def publish(work: Work, folder: Path) -> None:
     model = await asyncio.to_thread(_put, work)
     role, reason = work.config.trainer.publish, "; ".join(decision["reasons"])
     try:
-        if role == "champion":
+        if work.store.champion_id() == model.id:
+            role = "champion"  # so it was made when the round was cut short just behind this, or by a contest since
+        elif role == "champion":
             work.store.set_champion(work.parent.id, model.id)
         elif role != "none":
             share = work.config.trainer.share
@@ -169,10 +167,8 @@ def _summary(work: Work) -> dict[str, Any]:
 async def _self_check(work: Work, challenger: Model) -> list[dict[str, Any]]:
     """What the served conversion gives for a few texts; a server that computes something else does not switch to it."""
     path = work.folder.of("samples") / FILE
-    texts: list[tuple[str, str]] = []
-    for group in read_groups(path):
-        if group.prompt["kind"] == "text" and group.responses and len(texts) < _CHECKED:
-            texts.append((group.prompt["text"], group.responses[0].text))
+    completed = (group for group in read_groups(path) if group.prompt["kind"] == "text" and group.responses)
+    texts = [(group.prompt["text"], group.responses[0].text) for group in islice(completed, _CHECKED)]
     config = work.config.trainer
     engine = await build_engine(
         EngineConfig(model=str(challenger.folder), dtype=config.dtypes[0], threads=config.threads), work.store

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from reranker.evaluation import GREEDY, RANDOM, Estimate, Report, fill
+from reranker.evaluation import GREEDY, RANDOM, Estimate, EvaluationError, Report, fill
 from sandbox import ProgramClass
 from trainer.errors import TrainerError
 from trainer.rounds.folder import RoundFolder, Rounds, read_json
@@ -44,7 +45,7 @@ def write_report(work: Work, rounds: Rounds) -> Path:
         "published": read_json(folder.of("publish") / "published.json"),
         "tally": read_json(folder.of("groups") / "groups.json")["tally"],
         "samples": read_json(folder.of("samples") / "groups.json"),
-        "losses": _losses(metrics),
+        "losses": losses_of(metrics),
         "held_out": _held_out(metrics),
         "suites": [_suite(pair, _history(rounds, pair.challenger.suite.content_hash)) for pair in pairs],
         "config": work.facts.config,
@@ -55,13 +56,18 @@ def write_report(work: Work, rounds: Rounds) -> Path:
     return path
 
 
-def _losses(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def losses_of(metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The loss and its parts, by step."""
     steps = [{"loss": line["loss"], **line["parts"], "step": line["step"]} for line in metrics if _is(line, "step")]
-    names = [name for name in (steps[0] if steps else {}) if name != "step"]
+    names = [name for name in dict.fromkeys(name for step in steps for name in step) if name != "step"]
     styles = {name: f"method{number % COLOURS}" for number, name in enumerate(names)}
-    drawn = [Line(name, styles[name], tuple((step["step"], float(step[name])) for step in steps)) for name in names]
+    drawn = [Line(name, styles[name], _points(steps, name)) for name in names]
     return {"plot": lines(drawn, name="Losses by step", across="step"), "names": list(styles.items())}
+
+
+def _points(steps: Sequence[dict[str, Any]], name: str) -> tuple[tuple[float, ...], ...]:
+    """A part of the loss, at the steps that have it."""
+    return tuple((step["step"], float(step[name])) for step in steps if math.isfinite(step.get(name, math.nan)))
 
 
 def _held_out(metrics: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -125,7 +131,7 @@ def _reports(folder: RoundFolder, suite: str) -> list[tuple[Report, int]]:
     try:
         pairs = [pair for pair in pairs_of(folder.of("evaluate")) if pair.challenger.suite.content_hash == suite]
         passed = folder.is_done("gate") and read_json(folder.of("gate") / "decision.json")["passed"]
-    except TrainerError:
+    except (TrainerError, EvaluationError):  # of an older Touchstone, or damaged: a plot does without it
         return []
     facts = folder.facts
     found = []
@@ -151,6 +157,4 @@ def _by_round(history: Sequence[Point]) -> Any:
         )
         for name in styles
     ]
-    return lines(
-        [line for line in drawn if line.points], name="pass@1 by round", across="round", whole=True, percent=True
-    )
+    return lines(drawn, name="pass@1 by round", across="round", percent=True)

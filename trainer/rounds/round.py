@@ -12,14 +12,15 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from engine import EngineError, ModelNotFound, ModelStore, check_convertible
+from engine import EngineError, Model, ModelNotFound, ModelStore
 from feedback import FeedbackError
 from reranker import RerankError
 from reranker.evaluation import EvaluationError
 from sandbox import SandboxError
-from trainer.errors import BadSetting, NotEnough, OtherRun, RoundFailed, TrainerError
+from trainer.errors import NotEnough, OtherRun, RoundFailed, TrainerError
 from trainer.rounds.collect import add_samples, collect_groups
 from trainer.rounds.config import Config
+from trainer.rounds.early import check_early
 from trainer.rounds.folder import Facts, Result, RoundFolder, Rounds, read_json
 from trainer.rounds.publish import evaluate, gate, publish
 from trainer.rounds.report import write_report
@@ -45,9 +46,9 @@ STEPS: dict[str, Step] = {
 async def run_round(config: Config, told: Told, *, discard: bool = False) -> tuple[RoundFolder, Result]:
     """Begin a round, or go on with the one that was cut short, and bring it to its end.
 
-    `discard` gives up one that was cut short and begins anew. Raises `RoundRunning`, `BadSetting`, `NotEnough` where
-    the log holds too little, `OtherRun` where the round that was cut short has other settings, and `RoundFailed`
-    naming the step.
+    `discard` gives up one that was cut short and begins anew; one whose model is published already is ended all the
+    same. Raises `RoundRunning`, what `check_early` does, `NotEnough` where the log holds too little, `OtherRun` where
+    the round that was cut short has other settings, and `RoundFailed` naming the step.
     """
     rounds = Rounds(config.state_dir / "rounds")
     with rounds.locked():
@@ -69,7 +70,8 @@ async def _carry_out(work: Work, name: str, step: Step) -> None:
         raise
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        raise RoundFailed(name, f"{error.strerror or error}{where}; the champion is untouched") from error
+        champion = "" if name == "publish" else "; the champion is untouched"
+        raise RoundFailed(name, f"{error.strerror or error}{where}{champion}") from error
     except (TrainerError, EngineError, FeedbackError, RerankError, EvaluationError, SandboxError) as error:
         raise RoundFailed(name, str(error)) from error
 
@@ -77,38 +79,57 @@ async def _carry_out(work: Work, name: str, step: Step) -> None:
 def _work(config: Config, rounds: Rounds, told: Told, *, discard: bool) -> Work:
     """The round to work on. What would stop it at its end is found before it begins."""
     store = ModelStore(config.state_dir)
+    open_round = rounds.unfinished()
+    if open_round is not None and _is_published(open_round, store):
+        told.line(f"{open_round.facts.id} was cut short behind its last word, and is brought to its end")
+        return _go_on(config, open_round, store, told)
     parent = store.champion()
     if parent is None:
         raise ModelNotFound(f"there is no champion in {store.root} to begin from")
-    if not (parent.hf / "config.json").exists():
-        raise BadSetting(f"{parent.id} has no hf/ folder, which training begins from")
-    for dtype in config.trainer.dtypes:
-        check_convertible(parent.hf, dtype)
-    open_round = rounds.unfinished()
-    if open_round is not None and (discard or open_round.facts.parent != parent.id):
-        why = "given up for another" if discard else f"the champion is {parent.id} now"
+    check_early(config, parent)
+    why = None if open_round is None else _why_given_up(open_round, config, parent, discard=discard)
+    if open_round is not None and why is not None:
         told.line(f"{open_round.facts.id} is given up: {why}")
         open_round.end(Result(ending="abandoned", reason=why, finished_at=_now()))
         open_round = None
     if open_round is None:
-        facts = _facts(config, rounds, store)
-        open_round = rounds.create(facts)
-        told.line(f"round {facts.round}: {facts.id} from {facts.parent}")
-    else:
-        facts = open_round.facts
-        if facts.config_hash != config.digest():
-            raise OtherRun(
-                f"{facts.id} was cut short with other settings; give the same ones to go on, or --discard to begin anew"
-            )
-        told.line(f"round {facts.round}: {facts.id} goes on")
-    return Work(config=config, facts=facts, folder=open_round, store=store, parent=parent, told=told)
+        open_round = rounds.create(_facts(config, rounds, store, parent))
+        told.line(f"round {open_round.facts.round}: {open_round.facts.id} from {parent.id}")
+        return _go_on(config, open_round, store, told)
+    if open_round.facts.config_hash != config.digest():
+        raise OtherRun(
+            f"{open_round.facts.id} was cut short with other settings; "
+            "give the same ones to go on, or --discard to begin anew"
+        )
+    told.line(f"round {open_round.facts.round}: {open_round.facts.id} goes on")
+    return _go_on(config, open_round, store, told)
 
 
-def _facts(config: Config, rounds: Rounds, store: ModelStore) -> Facts:
-    parent = store.champion()
-    assert parent is not None  # noqa: S101 - looked at before
+def _why_given_up(folder: RoundFolder, config: Config, parent: Model, *, discard: bool) -> str | None:
+    """Why a round that was cut short is not gone on with; None: it is."""
+    facts = folder.facts
+    if discard:
+        return "it was discarded"
+    if facts.parent != parent.id:
+        return f"the champion is {parent.id} now"
+    if facts.config_hash != config.digest() and not any(map(folder.is_done, STEPS)):
+        return "it has other settings, and nothing of it was done yet"
+    return None
+
+
+def _go_on(config: Config, folder: RoundFolder, store: ModelStore, told: Told) -> Work:
+    facts = folder.facts
+    return Work(config=config, facts=facts, folder=folder, store=store, parent=store.get(facts.parent), told=told)
+
+
+def _is_published(folder: RoundFolder, store: ModelStore) -> bool:
+    """Whether a round was cut short behind its last word: its model serves, or nothing is left but to say so."""
+    return folder.is_done("publish") or store.champion_id() == folder.facts.id
+
+
+def _facts(config: Config, rounds: Rounds, store: ModelStore, parent: Model) -> Facts:
     family, size = parent.manifest.family, parent.manifest.size
-    number = store.next_round(family, size)
+    number = max(store.next_round(family, size), rounds.next_round(family, size))
     return Facts(
         id=f"{family}-{size}.r{number}",
         round=number,

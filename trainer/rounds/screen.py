@@ -26,7 +26,7 @@ class Screen:
         )
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
         self._task = self._bar.add_task("", total=None, visible=False)
-        self._step, self._began, self._said = "", time.monotonic(), 0.0
+        self._began, self._said = time.monotonic(), 0.0
 
     def __enter__(self) -> Screen:
         self._bar.start()
@@ -39,8 +39,8 @@ class Screen:
 
     def begin(self, step: str) -> None:
         """See `Told`."""
-        self._step, self._said = step, time.monotonic()
-        self._bar.update(self._task, visible=False)
+        self._said = time.monotonic()
+        self._bar.reset(self._task, visible=False)  # its clock too: what is left of this step is told by this step
         self._bar.console.print(f"[bold]{step}[/bold] [dim]at {time.monotonic() - self._began:.0f} s[/dim]")
 
     def progress(self, done: int, total: int, what: str) -> None:

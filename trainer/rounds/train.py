@@ -20,30 +20,31 @@ from trainer.tuning import Plan, plan_to_json, read_metrics
 
 _LOOK_EVERY_S = 2.0
 _LAST_LINES = 12
+_LONGEST = 2000
+"""Characters kept of a line: a progress bar is one long one."""
+_LIMIT_BYTES = 1 << 24
+"""Of a line, behind which asyncio gives up reading."""
 
 
 async def train(work: Work, folder: Path) -> None:
     """Tune the champion on the groups; goes on from its checkpoints. Raises `TrainerError` with its last lines."""
     config = work.config.trainer
-    groups = folder / "groups.jsonl.gz"
-    if not groups.exists():
-        os.link(work.folder.of("samples") / FILE, groups)
     plan = Plan(
         base=work.parent.hf,
-        groups=groups,
+        groups=work.folder.of("samples") / FILE,
         out=folder / "weights",
         checkpoints=folder / "checkpoints",
         recipe=config.recipe,
         threads=config.threads,
         processes=config.processes,
-        orphan=False,
+        starter=os.getpid(),
     )
     file = folder / "plan.json"
     file.write_text(plan_to_json(plan), encoding="utf-8")
     await _run(work, file, plan)
     if plan.metrics.exists():
         shutil.copyfile(plan.metrics, folder / "metrics.jsonl")
-    shutil.rmtree(plan.checkpoints)
+    shutil.rmtree(plan.checkpoints, ignore_errors=True)  # gone already where a round was cut short just behind this
 
 
 async def _run(work: Work, file: Path, plan: Plan) -> None:
@@ -52,18 +53,20 @@ async def _run(work: Work, file: Path, plan: Plan) -> None:
         env={**os.environ, "OMP_NUM_THREADS": str(plan.threads)},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
+        limit=_LIMIT_BYTES,
     )
     looking = asyncio.create_task(_look(work, plan))
     last: list[str] = []
     try:
         assert process.stderr is not None  # noqa: S101 - it was asked for
         async for line in process.stderr:
-            last = [*last, line.decode("utf-8", "replace").rstrip()][-_LAST_LINES:]
+            last = [*last, line.decode("utf-8", "replace").rstrip()[-_LONGEST:]][-_LAST_LINES:]
             if last[-1].startswith("layout "):
                 work.told.line(last[-1])
         status = await process.wait()
     except BaseException:
-        process.kill()
+        if process.returncode is None:
+            process.kill()
         await process.wait()
         raise
     finally:
@@ -77,9 +80,9 @@ async def _look(work: Work, plan: Plan) -> None:
     while True:
         await asyncio.sleep(_LOOK_EVERY_S)
         lines = read_metrics(plan.metrics)
-        steps = [line for line in lines if line["kind"] == "step"]
-        if steps:
-            work.told.progress(int(steps[-1]["step"]), int(lines[0]["steps"]), "steps")
+        steps = [line["step"] for line in lines if line["kind"] == "step"]
+        if steps and "steps" in lines[0]:  # TRL does not say beforehand how many there will be
+            work.told.progress(int(steps[-1]), int(lines[0]["steps"]), "steps")
 
 
 async def merge(work: Work, folder: Path) -> None:

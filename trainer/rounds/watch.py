@@ -7,8 +7,10 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from feedback import SqlStore, StoreFailed
-from trainer.errors import BadSetting, NotEnough, RoundFailed, RoundRunning
+from engine import EngineError
+from feedback import FeedbackError, SqlStore, StoreFailed
+from reranker.evaluation import EvaluationError
+from trainer.errors import BadSetting, NotEnough, RoundRunning, TrainerError
 from trainer.rounds.config import Config
 from trainer.rounds.folder import Rounds
 from trainer.rounds.round import run_round
@@ -33,37 +35,38 @@ class Watch:
 
     every_s: float
     min_groups: int
-    """Prompts with tests or words that the log must have gained since the last round."""
+    """Different prompts that the log must have gained since the last round."""
     idle_s: float
     """Nothing may have been logged for so long; 0: no matter."""
 
     async def run(self, config: Config, told: Told, *, once: bool = False) -> None:
         """Look, make a round where it is worth one, wait; for ever, or `once`.
 
-        A round that fails or finds too little is told of, and tried again at the next look. A round that was cut short
-        is gone on with, whatever the log has gained.
+        What goes wrong is told of, and tried again at the next look; with `once` it is raised, but for `NotEnough` and
+        `RoundRunning`: those are no fault. A round that was cut short is gone on with, whatever the log has gained.
         """
         while True:
             wait_s = self.every_s
-            reason = await self._why_not(config)
-            if reason is None:
-                await self._round(config, told, once=once)
-            else:
-                told.line(reason)
-                if reason.startswith("busy"):
-                    wait_s = min(self.every_s, max(_LOOK_AGAIN_S, self.idle_s / 2))
+            try:
+                wait_s = await self._look(config, told)
+            except (NotEnough, RoundRunning) as error:
+                told.line(str(error))
+            except (TrainerError, EngineError, FeedbackError, EvaluationError, OSError) as error:
+                if once:
+                    raise
+                told.line(str(error))
             if once:
                 return
             await asyncio.sleep(wait_s)
 
-    async def _round(self, config: Config, told: Told, *, once: bool) -> None:
-        try:
+    async def _look(self, config: Config, told: Told) -> float:
+        """Seconds until the next look."""
+        reason = await self._why_not(config)
+        if reason is None:
             _, result = await run_round(config, told)
-            told.line(f"{result.ending}: {result.reason}")
-        except (NotEnough, RoundFailed, RoundRunning) as error:
-            if once:
-                raise
-            told.line(str(error))
+            reason = f"{result.ending}: {result.reason}"
+        told.line(reason)
+        return min(self.every_s, max(_LOOK_AGAIN_S, self.idle_s / 2)) if reason.startswith("busy") else self.every_s
 
     async def _why_not(self, config: Config) -> str | None:
         """Why there is no round now; None: there is one."""

@@ -2,6 +2,6 @@
 
 from trainer.tuning.metrics import read_metrics
 from trainer.tuning.plan import Plan, plan_to_json, read_plan
-from trainer.tuning.recipe import LossName, Recipe
+from trainer.tuning.recipe import BY_TRL, LossName, Recipe
 
-__all__ = ["LossName", "Plan", "Recipe", "plan_to_json", "read_metrics", "read_plan"]
+__all__ = ["BY_TRL", "LossName", "Plan", "Recipe", "plan_to_json", "read_metrics", "read_plan"]

@@ -19,9 +19,10 @@ def main(plan: Path) -> None:
     """Tune a model as PLAN says; started again after a crash, it goes on from its newest checkpoint."""
     try:
         found = read_plan(plan)
-        if not found.orphan:
-            die_with_parent()
-        if found.processes > 1 and "RANK" not in os.environ:
+        one_of_several = "RANK" in os.environ
+        if found.starter is not None:
+            die_with_parent(None if one_of_several else found.starter)
+        if found.processes > 1 and not one_of_several:
             from torch.distributed.run import main as torchrun
 
             torchrun(["--standalone", f"--nproc-per-node={found.processes}", "-m", "trainer.tuning", str(plan)])

@@ -31,8 +31,8 @@ class Plan:
     """Of torch, a process; None leaves torch's own choice."""
     processes: int = 1
     """On this machine; `torchrun` starts them. Those of several machines are started by hand."""
-    orphan: bool = True
-    """Whether it may outlive the process that started it."""
+    starter: int | None = None
+    """Process that starts it, with which it ends; None: it may outlive whoever started it."""
 
     @property
     def metrics(self) -> Path:

@@ -1,6 +1,7 @@
 """Parts of a round by themselves: the gate, held-out prompts as problems, fresh answers, pictures."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -27,6 +28,7 @@ from trainer.rounds.config import GateConfig
 from trainer.rounds.gate import Pair, decide
 from trainer.rounds.held_out import problems_of
 from trainer.rounds.pictures import Line, bars, lines, standalone
+from trainer.rounds.report import losses_of
 
 PROMPT = "def double(x):\n"
 RIGHT, WRONG, BROKEN = "    return 2 * x\n", "    return x\n", "    return (\n"
@@ -216,11 +218,34 @@ async def test_a_teacher_is_asked_once_and_what_it_answers_is_run(tmp_path: Path
 
 def test_pictures_are_well_formed_and_hold_what_they_draw() -> None:
     drawn = [Line("one <sample>", "method0", ((0, 0.1, 0.05, 0.15), (1, 0.2, 0.15, 0.25)))]
-    text = standalone(lines(drawn, name="a & b", across="round", whole=True, percent=True), drawn)
+    text = standalone(lines(drawn, name="a & b", across="round", percent=True), drawn)
     root = ElementTree.fromstring(text)
     assert root.tag.endswith("svg")
     assert "one <sample>" in "".join(root.itertext())
     assert len([each for each in root.iter() if each.tag.endswith("circle")]) == 3
     histogram = ElementTree.fromstring(str(bars({"pass": [0.1, 0.4]}, ("before", "after"), name="classes")))
+    assert _texts(histogram)[:5] == ["0 %", "10 %", "20 %", "30 %", "40 %"]
     heights = [float(each.attrib["height"]) for each in histogram.iter() if each.tag.endswith("rect")]
     assert heights[1] == pytest.approx(4 * heights[0], rel=0.01)
+
+
+def test_an_axis_has_whole_numbers_that_stand_apart() -> None:
+    def across(*xs: int) -> list[str]:
+        line = Line("loss", "method0", tuple((x, 0.5) for x in xs))
+        return _texts(ElementTree.fromstring(str(lines([line], name="n", across="step"))))[5:-1]
+
+    assert across(1, 2, 3, 4, 5, 6) == ["1", "2", "3", "4", "5", "6"]
+    assert across(1, 300) == ["50", "100", "150", "200", "250", "300"]
+    assert across(3) == ["3"]
+
+
+def test_losses_are_drawn_where_they_are() -> None:
+    parts: list[dict[str, float]] = [{"rank": 1.0}, {"rank": math.nan, "kl": 0.5}, {"rank": 0.5}]
+    metrics = [{"kind": "step", "step": at, "loss": 1.0, "parts": each} for at, each in enumerate(parts, 1)]
+    plot = ElementTree.fromstring(str(losses_of(metrics)["plot"]))
+    assert [name for name, _ in losses_of(metrics)["names"]] == ["loss", "rank", "kl"]
+    assert len([each for each in plot.iter() if each.tag.endswith("circle")]) == 3 + 2 + 1
+
+
+def _texts(root: ElementTree.Element) -> list[str]:
+    return [each.text or "" for each in root.iter() if each.tag.endswith("text")]

@@ -210,7 +210,10 @@ def _mount(disk: Path, size: int) -> None:
         ("recipe__epochs", 0, r"trainer\.recipe\.epochs"),
         ("recipe__loss", "ppo", r"trainer\.recipe\.loss"),
         ("dtypes", [], "dtypes"),
+        ("dtypes", ["int8", "int8"], "dtypes: one is named twice"),
+        ("evaluation__suites", ["bundled", "bundled"], r"evaluation\.suites: one is named twice"),
         ("evaluation__n", 0, r"trainer\.evaluation\.n"),
+        ("share", 0, r"trainer\.share"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(tmp_path: Path, name: str, value: object, message: str) -> None:
@@ -226,14 +229,29 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path, m
     assert load(path, {"state_dir": tmp_path, "trainer": {"groups": {"least": 7}}}).trainer.groups.least == 7
 
 
+def test_what_would_be_passed_over_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = settings(tmp_path)
+    teacher = {"name": "t", "file": "solutions.jsonl", "n": 2}
+    for trainer, message in (
+        ({"teachers": [teacher]}, "n and temperatures"),
+        ({"recipe": {"loss": "dpo"}, "processes": 2}, "processes: dpo"),
+    ):
+        with pytest.raises(BadSetting, match=message):
+            load(path, {"state_dir": tmp_path, "trainer": trainer})
+    monkeypatch.setenv("TOUCHSTONE_TRAINER__GROUPS", "5")
+    monkeypatch.setenv("TOUCHSTONE_TRAINER__GROUPS__LEAST", "6")
+    with pytest.raises(BadSetting, match="TOUCHSTONE_TRAINER__GROUPS"):
+        load(path, {"state_dir": tmp_path})
+
+
 async def test_watch_waits_for_enough_and_for_a_quiet_log(state: Path) -> None:
     told = _Lines()
     await Watch(every_s=1, min_groups=1000, idle_s=0).run(config_of(state), told, once=True)
     assert "16 new prompts in the log, a round is made of 1000" in told.lines[-1]
     await Watch(every_s=1, min_groups=1, idle_s=3600).run(config_of(state), told, once=True)
     assert told.lines[-1].startswith("busy")
-    with pytest.raises(NotEnough):
-        await Watch(every_s=1, min_groups=16, idle_s=0).run(config_of(state, groups__least=500), told, once=True)
+    await Watch(every_s=1, min_groups=16, idle_s=0).run(config_of(state, groups__least=500), told, once=True)
+    assert told.lines[-1].endswith("trainer.groups.least is 500")
 
 
 async def test_watch_goes_on_with_a_round_cut_short_and_then_waits_for_more(evaluated: Path) -> None:

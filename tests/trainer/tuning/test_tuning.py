@@ -137,8 +137,13 @@ def test_two_processes_lose_as_one(tmp_path: Path) -> None:
 
 def test_a_tuning_of_a_round_ends_with_the_round(tmp_path: Path) -> None:
     path = write_plan(tmp_path, Recipe(**{**SMALL, "epochs": 1000}), name="orphan")
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"orphan": False}))
-    code = "import subprocess, sys, time; p = subprocess.Popen(sys.argv[1:]); print(p.pid, flush=True); time.sleep(600)"
+    code = """
+import json, os, pathlib, subprocess, sys, time
+plan = pathlib.Path(sys.argv[-1])
+plan.write_text(json.dumps(json.loads(plan.read_text()) | {"starter": os.getpid()}))
+print(subprocess.Popen(sys.argv[1:]).pid, flush=True)
+time.sleep(600)
+"""
     parent = subprocess.Popen(
         [sys.executable, "-c", code, sys.executable, "-m", "trainer.tuning", str(path)],
         stdout=subprocess.PIPE,
@@ -155,6 +160,15 @@ def test_a_tuning_of_a_round_ends_with_the_round(tmp_path: Path) -> None:
     while _lives(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert time.monotonic() < deadline
+
+
+def test_a_tuning_whose_starter_is_gone_ends_at_once() -> None:
+    code = "import os, sys; from trainer.tuning.orphan import die_with_parent; die_with_parent(eval(sys.argv[1]))"
+    ended = [
+        subprocess.run([sys.executable, "-c", code, parent], check=False).returncode
+        for parent in ("os.getppid()", "os.getpid()", "None")
+    ]
+    assert ended == [0, -signal.SIGKILL, 0]
 
 
 def _lives(process: int) -> bool:
