@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from engine import ModelStore, UnsupportedDtype, seal, write_json
+from feedback import SqlStore, StoreFailed
 from reranker.evaluation import UnknownSuite
 from tests.trainer.rounds.made import CHAMPION, EARLY, ROUND, config_of
-from trainer import BadGroups, RoundFailed
+from trainer import BadGroups
 from trainer.groups import Tally
 from trainer.rounds.config import Config, load
 from trainer.rounds.folder import Facts, RoundFolder, Rounds
@@ -18,8 +19,9 @@ from trainer.rounds.told import Silent
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
-    """A state folder whose champion is not the bundled model."""
+async def config(tmp_path: Path) -> Config:
+    """A state folder with an empty log, whose champion is not the bundled model."""
+    await SqlStore.open(tmp_path / "touchstone.db").aclose()
     store = ModelStore(tmp_path)
     with store.add(family="touchstone", size="3.8m", id=CHAMPION) as draft:
         shutil.copytree(EARLY / "hf", draft.folder / "hf")
@@ -97,13 +99,25 @@ async def test_what_would_stop_a_round_at_its_end_leaves_none_behind(config: Con
     flags = {"state_dir": tmp_path, "trainer": {"teachers": [{"name": "t", "file": str(tmp_path / "nosuch.jsonl")}]}}
     with pytest.raises(BadGroups, match="nosuch"):
         await run_round(load(tmp_path / "touchstone.toml", flags), Silent())
+    (tmp_path / "touchstone.db").unlink()
+    with pytest.raises(StoreFailed, match="no database"):
+        await run_round(config_of(tmp_path, evaluation__suites=[]), Silent())
     assert rounds.all() == ()
+
+
+class _CutShort(Exception):
+    pass
+
+
+class _Cut(Silent):
+    def begin(self, step: str) -> None:
+        raise _CutShort
 
 
 async def test_other_settings_are_free_while_nothing_is_done(config: Config, tmp_path: Path) -> None:
     for least in (2, 3):
-        with pytest.raises(RoundFailed, match="groups: "):  # there is no log
-            await run_round(config_of(tmp_path, evaluation__suites=[], groups__least=least), Silent())
+        with pytest.raises(_CutShort):
+            await run_round(config_of(tmp_path, evaluation__suites=[], groups__least=least), _Cut())
     [only] = Rounds(config.state_dir / "rounds").all()
     assert only.facts.config["groups"]["least"] == 3
 
