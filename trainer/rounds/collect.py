@@ -28,6 +28,7 @@ from trainer.groups import (
 )
 from trainer.rounds.asked import Answers, Ask
 from trainer.rounds.work import Work
+from trainer.tuning import LossName
 
 FILE = "groups.jsonl.gz"
 _TOLD_EVERY = 200
@@ -74,7 +75,8 @@ async def add_samples(work: Work, folder: Path) -> None:
         raise NotEnough("there is nothing to evaluate on: name trainer.evaluation.suites, or hold more prompts out")
     source = work.folder.of("groups") / FILE
     sources = [found async for found in _sources(work, folder, source)]
-    settings, passing = work.config.trainer.groups.settings, work.config.trainer.groups.passing
+    config = work.config.trainer
+    settings = config.groups.settings
     before = after = held_out = 0
 
     async def merged() -> AsyncIterator[Group]:
@@ -83,7 +85,7 @@ async def add_samples(work: Work, folder: Path) -> None:
             answers = [response for answered in sources for response in answered.of(group) or ()]
             full = await with_answers(group, answers, settings) if answers else group
             before += group.split == "train"
-            if has_contrast(full) and (not passing or any(is_desirable(each) for each in full.responses)):
+            if teaches(full, config.recipe.loss, passing=config.groups.passing):
                 after += full.split == "train"
                 held_out += full.split == "held_out"
                 yield full
@@ -91,10 +93,19 @@ async def add_samples(work: Work, folder: Path) -> None:
     digest = await write_groups(merged(), folder / FILE)
     counts = {"hash": digest, "prompts": before, "train": after, "held_out": held_out}
     write_json(folder / "groups.json", counts)
-    work.told.line(f"{after} of {before} prompts have something to compare; {held_out} held out")
-    least = work.config.trainer.groups.least
-    if after < least:
-        raise NotEnough(f"{after} prompts with something to compare, trainer.groups.least is {least}")
+    work.told.line(f"{after} of {before} prompts are learnt from; {held_out} held out")
+    if after < config.groups.least:
+        raise NotEnough(f"{after} prompts to learn from, trainer.groups.least is {config.groups.least}")
+
+
+def teaches(group: Group, loss: LossName, *, passing: bool) -> bool:
+    """Whether a loss can learn from a group: KTO from any judged response, `sft` from a good one, the others from a
+    difference, and with `passing` only from one between good and bad.
+    """
+    good = any(is_desirable(each) for each in group.responses)
+    if loss == "kto":
+        return bool(group.responses)
+    return good if loss == "sft" else has_contrast(group) and (good or not passing)
 
 
 @dataclass(frozen=True, slots=True)

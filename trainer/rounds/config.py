@@ -75,7 +75,7 @@ class GroupsConfig(Section):
     held_out_share: Annotated[float, Field(ge=0, lt=1)] = HELD_OUT_SHARE
     """Of the prompts, kept for evaluation by their hash."""
     least: Count = 32
-    """Groups with contrast that a round needs; with fewer it says so and ends."""
+    """Prompts to learn from that a round needs; with fewer it says so and ends."""
     passing: bool = True
     """Only prompts with a response that passed or that a user took, beside worse ones: a preference among failures
     teaches little and costs as much."""

@@ -94,6 +94,7 @@ def settings(state: Path, **changes: Any) -> Path:
         "nice": 0,
         "dtypes": ["int8", "float32"],
         "groups.least": 2,
+        "groups.passing": False,
         "groups.held_out_share": 0.0,
         "evaluation.suites": [str(state / "suite.jsonl")],
         "evaluation.n": 1,

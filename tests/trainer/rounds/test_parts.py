@@ -20,9 +20,10 @@ from reranker.evaluation import (
     make_report,
 )
 from sandbox import AssertSuite, Call, CallSuite, LocalSandbox, ProgramClass, StdioCase, StdioSuite, Suite
-from trainer.groups import LIMITS, Group, Response, has_contrast, with_answers
+from trainer.groups import LIMITS, Group, Response, has_contrast, judged, with_answers
 from trainer.groups import Settings as GroupSettings
 from trainer.rounds.asked import Answers, Ask
+from trainer.rounds.collect import teaches
 from trainer.rounds.config import GateConfig
 from trainer.rounds.gate import Pair, decide
 from trainer.rounds.held_out import problems_of
@@ -162,6 +163,24 @@ async def test_answers_join_a_group_by_its_own_rules() -> None:
     assert has_contrast(full)
     assert [(each.text, each.score, each.count) for each in full.responses] == [(RIGHT, 1.0, 1), (WRONG, 0.0, 2)]
     assert full.responses[1].exchange_id == "cmpl-1"
+
+
+@pytest.mark.parametrize(
+    ("classes", "learning"),
+    [
+        ([ProgramClass.PASS], {"kto", "sft"}),
+        ([ProgramClass.PARTIAL], {"kto"}),
+        ([ProgramClass.PASS, ProgramClass.PARTIAL], {"kto", "sft", "rrtf", "dpo"}),
+        ([ProgramClass.PARTIAL, ProgramClass.SYNTAX_ERROR], {"kto"}),
+        ([], set()),
+    ],
+)
+def test_which_losses_learn_from_a_group(classes: list[ProgramClass], learning: set[str]) -> None:
+    made = [response(f"    return {cls}\n", cls, judged(cls, 0.5)) for cls in classes]
+    found = {loss for loss in ("kto", "sft", "rrtf", "dpo") if teaches(group(TESTS, *made), loss, passing=True)}
+    assert found == learning
+    if len(made) == 2:
+        assert teaches(group(TESTS, *made), "rrtf", passing=False)
 
 
 # Asking

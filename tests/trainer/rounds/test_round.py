@@ -22,6 +22,7 @@ from trainer.rounds.folder import Rounds
 from trainer.rounds.round import STEPS, run_round
 from trainer.rounds.told import Silent
 from trainer.rounds.watch import Watch, seconds_of
+from trainer.tuning import read_metrics
 
 
 def command(state: Path, *more: str) -> list[str]:
@@ -117,6 +118,22 @@ class _Switching(Silent):
 
 
 @pytest.mark.slow
+async def test_an_adapter_trained_by_two_processes_becomes_a_whole_model(evaluated: Path) -> None:
+    for step in ("samples", "train", "merge", "convert", "evaluate"):
+        shutil.rmtree(evaluated / "rounds" / ROUND / step)
+    config = changed(evaluated, recipe__lora_rank=4, recipe__rate=1e-3, processes=2, samples__n=2)
+    folder, result = await run_round(config, Silent())
+    assert result.ending == "published"
+    weights = folder.of("train") / "weights"
+    assert (weights / "adapter_model.safetensors").exists()
+    assert _size(weights) < _size(folder.of("merge") / "hf") / 2
+    [run] = [line for line in read_metrics(folder.of("train") / "metrics.jsonl") if line["kind"] == "run"]
+    assert run["processes"] == 2
+    asked = (folder.path.parent / "samples").glob("champion-*.jsonl")
+    assert sum(len(path.read_text().splitlines()) for path in asked) == 16
+
+
+@pytest.mark.slow
 def test_killed_in_every_step_it_goes_on_and_nothing_half_made_is_ever_listed(state: Path) -> None:
     chance = random.Random(3)
     for step in STEPS:
@@ -134,6 +151,10 @@ def test_killed_in_every_step_it_goes_on_and_nothing_half_made_is_ever_listed(st
     assert champion.id == ROUND
     [only] = Rounds(state / "rounds").all()
     assert only.result is not None
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def _kill_in(state: Path, step: str, after_s: float) -> None:
