@@ -6,13 +6,21 @@ loaders would pass over in silence and so compute another model.
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.errors import InvalidModel, MissingExtra, ModelNotConverted, UnsupportedDtype, UnsupportedModel
+from engine.errors import (
+    EngineFailed,
+    InvalidModel,
+    MissingExtra,
+    ModelNotConverted,
+    UnsupportedDtype,
+    UnsupportedModel,
+)
 from engine.models import Model, ModelStore
 
 DTYPES = ("int8", "int8_float16", "int8_bfloat16", "float16", "bfloat16", "float32")
@@ -49,7 +57,8 @@ _SWISH_ONLY = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qw
 def convert_folder(hf_folder: Path, target: Path, dtype: str) -> None:
     """Write the conversion of `hf_folder` into `target`, which is empty or not there.
 
-    Raises `UnsupportedDtype`, `UnsupportedModel`, `InvalidModel` or `MissingExtra` before work starts.
+    Raises `UnsupportedDtype`, `UnsupportedModel`, `InvalidModel` or `MissingExtra` before work starts, `EngineFailed`
+    where the disk is full.
     """
     check_convertible(hf_folder, dtype)
     converters = _import_converters()
@@ -59,6 +68,8 @@ def convert_folder(hf_folder: Path, target: Path, dtype: str) -> None:
         converter = converters.TransformersConverter(str(hf_folder), low_cpu_mem_usage=True)
         converter.convert(str(target), quantization=dtype)
     except _weight_errors() as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise EngineFailed(f"{target} cannot be written: {error.strerror}") from error
         raise InvalidModel(f"{hf_folder}: its weights cannot be read: {error}") from error
     except (
         NotImplementedError,

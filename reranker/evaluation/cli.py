@@ -37,9 +37,7 @@ def measure(
     suite: Suite = "bundled",
     limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
     n: Annotated[int | None, typer.Option("--n", help="Samples a problem.", show_default="16")] = None,
-    k: Annotated[
-        str | None, typer.Option("--k", help="Sizes to measure at.", show_default="1,4,16,... up to n")
-    ] = None,
+    k: Annotated[str | None, typer.Option("--k", help="Sizes to measure at.", show_default="1,4,... up to n")] = None,
     temperature: Annotated[float | None, typer.Option(help="Of the samples.", show_default="0.8")] = None,
     top_p: Annotated[float | None, typer.Option(help="Of the samples.", show_default="0.95")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="A sample.", show_default="256; 128 to fill a gap")] = None,
@@ -55,13 +53,9 @@ def measure(
     engine: Annotated[str | None, typer.Option(help="Engine: ctranslate2, transformers, openai, scripted.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Type to compute in.")] = None,
     threads: Annotated[int | None, typer.Option(help="Cores to compute with.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Its section engine counts; ./touchstone.toml if it is there.")
-    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Its section engine counts; ./touchstone.toml if there.")] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of models.")] = None,
-    test_cpu_s: Annotated[
-        float | None, typer.Option(help="CPU seconds a hidden test may take.", show_default="10")
-    ] = None,
+    test_cpu_s: Annotated[float | None, typer.Option(help="CPU seconds a test may take.", show_default="10")] = None,
     concurrency: Annotated[
         int | None, typer.Option(help="Problems at a time.", show_default="one a core, at least 2")
     ] = None,

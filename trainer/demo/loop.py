@@ -23,6 +23,7 @@ from reranker.evaluation import GREEDY, RANDOM, Estimate, Problem, Report, write
 from trainer.demo.server import served_model, serving
 from trainer.demo.traffic import send
 from trainer.errors import DemoFailed
+from trainer.rounds.cli import NOT_ENOUGH
 from trainer.rounds.folder import RoundFolder, Rounds, read_json
 from trainer.rounds.pictures import Line, lines, standalone
 from trainer.rounds.publish import pairs_of
@@ -197,6 +198,10 @@ async def _round(demo: Demo, state: Path, config: Path, number: int, some: Seque
                 process.terminate()
             await process.wait()
             raise
+        if status == NOT_ENOUGH:
+            raise DemoFailed(
+                f"round {number} had too little to learn from; more --problems or --candidates, another --out"
+            )
         if len(rounds.ended()) < number:
             raise DemoFailed(f"round {number} ended with {status}; the same command goes on from there")
     else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 
 from engine import Model, check_convertible
+from feedback import SqlStore
 from reranker.evaluation import load_suite
 from trainer.errors import BadSetting, TrainingExtraMissing
 from trainer.groups import read_teachers
@@ -12,8 +14,8 @@ from trainer.rounds.config import Config
 from trainer.tuning import BY_TRL
 
 
-def check_early(config: Config, parent: Model) -> None:
-    """Raises `TrainingExtraMissing`, `BadSetting`, `BadGroups` for a teacher's file, and what the engine and the suites
+async def check_early(config: Config, parent: Model) -> None:
+    """Raises `TrainingExtraMissing`, `BadSetting`, `BadGroups` for a teacher's file, and what engine, log and suites
     raise.
     """
     trainer = config.trainer
@@ -29,3 +31,5 @@ def check_early(config: Config, parent: Model) -> None:
     for name in trainer.evaluation.suites:
         load_suite(name)
     read_teachers([teacher.file for teacher in trainer.teachers if teacher.file is not None])
+    log = await asyncio.to_thread(SqlStore.open, config.database_url, create=False)
+    await log.aclose()

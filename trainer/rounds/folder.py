@@ -102,11 +102,13 @@ class RoundFolder:
             return Result(**{**data, "finished_at": datetime.fromisoformat(data["finished_at"])})
 
     def end(self, result: Result) -> None:
-        """Write how it ended, and remove what only a running round needs."""
-        for step in self.path.glob(".*"):
-            if step.is_dir():
-                shutil.rmtree(step)
+        """Write how it ended, then remove what only a running round needs: steps under way, and weights, which the
+        store has where they were published, and which nightly refusals would fill a disk with.
+        """
         write_json(self.path / "result.json", _with_times(asdict(result)))
+        for pattern in (".*/", "train/weights", "merge/hf", "convert/*"):
+            for folder in self.path.glob(pattern):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)

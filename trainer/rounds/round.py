@@ -52,7 +52,7 @@ async def run_round(config: Config, told: Told, *, discard: bool = False) -> tup
     """
     rounds = Rounds(config.state_dir / "rounds")
     with rounds.locked():
-        work = _work(config, rounds, told, discard=discard)
+        work = await _work(config, rounds, told, discard=discard)
         for name, step in STEPS.items():
             if work.folder.is_done(name):
                 continue
@@ -76,7 +76,7 @@ async def _carry_out(work: Work, name: str, step: Step) -> None:
         raise RoundFailed(name, str(error)) from error
 
 
-def _work(config: Config, rounds: Rounds, told: Told, *, discard: bool) -> Work:
+async def _work(config: Config, rounds: Rounds, told: Told, *, discard: bool) -> Work:
     """The round to work on. What would stop it at its end is found before it begins."""
     store = ModelStore(config.state_dir)
     open_round = rounds.unfinished()
@@ -86,7 +86,7 @@ def _work(config: Config, rounds: Rounds, told: Told, *, discard: bool) -> Work:
     parent = store.champion()
     if parent is None:
         raise ModelNotFound(f"there is no champion in {store.root} to begin from")
-    check_early(config, parent)
+    await check_early(config, parent)
     why = None if open_round is None else _why_given_up(open_round, config, parent, discard=discard)
     if open_round is not None and why is not None:
         told.line(f"{open_round.facts.id} is given up: {why}")

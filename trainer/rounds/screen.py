@@ -53,4 +53,4 @@ class Screen:
 
     def line(self, text: str) -> None:
         """See `Told`."""
-        self._bar.console.print("  " + text, markup=False, highlight=False)
+        self._bar.console.print("  " + text, markup=False, highlight=False, soft_wrap=True)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from engine import ModelStore, UnsupportedDtype, seal, write_json
+from feedback import SqlStore, StoreFailed
 from reranker.evaluation import UnknownSuite
 from tests.trainer.rounds.made import CHAMPION, EARLY, ROUND, config_of
-from trainer import BadGroups, RoundFailed
+from trainer import BadGroups
 from trainer.groups import Tally
 from trainer.rounds.config import Config, load
 from trainer.rounds.folder import Facts, RoundFolder, Rounds
@@ -17,9 +18,28 @@ from trainer.rounds.round import run_round
 from trainer.rounds.told import Silent
 
 
+class _CutShort(Exception):
+    pass
+
+
+class _Cut(Silent):
+    """Stands for a kill, where a round says `where`, or begins its step."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def begin(self, step: str) -> None:
+        self.line(step)
+
+    def line(self, text: str) -> None:
+        if text == self._where:
+            raise _CutShort
+
+
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
-    """A state folder whose champion is not the bundled model."""
+async def config(tmp_path: Path) -> Config:
+    """A state folder with an empty log, whose champion is not the bundled model."""
+    await SqlStore.open(tmp_path / "touchstone.db").aclose()
     store = ModelStore(tmp_path)
     with store.add(family="touchstone", size="3.8m", id=CHAMPION) as draft:
         shutil.copytree(EARLY / "hf", draft.folder / "hf")
@@ -65,13 +85,16 @@ def champions(config: Config) -> tuple[str | None, str | None]:
 @pytest.mark.parametrize("discard", [False, True])
 async def test_behind_the_champions_pointer_it_is_published_and_not_given_up(config: Config, *, discard: bool) -> None:
     folder = passed_the_gate(config)
-    await run_round(config, Silent())
+    with pytest.raises(_CutShort):
+        await run_round(config, _Cut(f"{ROUND}: champion"))
     assert champions(config) == (ROUND, CHAMPION)
-    (folder.path / "result.json").unlink()
-    shutil.rmtree(folder.of("publish"))
+    assert not folder.is_done("publish")
     _, result = await run_round(config, Silent(), discard=discard)
     assert (result.ending, result.reason) == ("published", "more is solved")
     assert champions(config) == (ROUND, CHAMPION)
+    store = ModelStore(config.state_dir)
+    assert store.verify(store.get(ROUND)) == ()
+    assert not list(folder.path.rglob("*.safetensors"))
     assert len(Rounds(config.state_dir / "rounds").all()) == 1
 
 
@@ -97,13 +120,16 @@ async def test_what_would_stop_a_round_at_its_end_leaves_none_behind(config: Con
     flags = {"state_dir": tmp_path, "trainer": {"teachers": [{"name": "t", "file": str(tmp_path / "nosuch.jsonl")}]}}
     with pytest.raises(BadGroups, match="nosuch"):
         await run_round(load(tmp_path / "touchstone.toml", flags), Silent())
+    (tmp_path / "touchstone.db").unlink()
+    with pytest.raises(StoreFailed, match="no database"):
+        await run_round(config_of(tmp_path, evaluation__suites=[]), Silent())
     assert rounds.all() == ()
 
 
 async def test_other_settings_are_free_while_nothing_is_done(config: Config, tmp_path: Path) -> None:
     for least in (2, 3):
-        with pytest.raises(RoundFailed, match="groups: "):  # there is no log
-            await run_round(config_of(tmp_path, evaluation__suites=[], groups__least=least), Silent())
+        with pytest.raises(_CutShort):
+            await run_round(config_of(tmp_path, evaluation__suites=[], groups__least=least), _Cut("groups"))
     [only] = Rounds(config.state_dir / "rounds").all()
     assert only.facts.config["groups"]["least"] == 3
 

@@ -1,5 +1,6 @@
 """A round from the log to the champion, with real parts; killed, short of disk, refused, too early."""
 
+import asyncio
 import errno
 import json
 import os
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from engine import ModelStore
+from feedback import SqlStore
 from tests.trainer.rounds.made import CHAMPION, ROUND, changed, config_of, settings
-from trainer import BadSetting, NotEnough, OtherRun, RoundFailed, RoundRunning
+from trainer import BadSetting, NotEnough, OtherRun, RoundFailed, RoundRunning, TrainerError
 from trainer.rounds.config import load
 from trainer.rounds.folder import Rounds
 from trainer.rounds.round import STEPS, run_round
@@ -260,6 +262,20 @@ async def test_watch_goes_on_with_a_round_cut_short_and_then_waits_for_more(eval
     assert told.lines[-1].startswith("published")
     await watch.run(config_of(evaluated), told, once=True)
     assert told.lines[-1].startswith("0 new prompts")
+
+
+async def test_watch_outlives_what_goes_wrong_and_once_raises_it(tmp_path: Path) -> None:
+    await SqlStore.open(tmp_path / "touchstone.db").aclose()
+    config = load(settings(tmp_path), {"state_dir": tmp_path})
+    (tmp_path / "rounds" / "x").mkdir(parents=True)
+    (tmp_path / "rounds" / "x" / "round.json").write_text('{"schema_version": 1, "created_at": "today"}')
+    told, watch = _Lines(), Watch(every_s=0.01, min_groups=1, idle_s=0)
+    with pytest.raises(TrainerError, match=r"round\.json"):
+        await watch.run(config, told, once=True)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2):
+            await watch.run(config, told)
+    assert len([line for line in told.lines if "round.json" in line]) > 1
 
 
 class _Lines(Silent):
