@@ -157,14 +157,15 @@ def _size(folder: Path) -> int:
 
 
 def _kill_in(state: Path, step: str, after_s: float) -> None:
-    """Start the command and kill it, and what it started, a moment after a step has begun."""
-    running = state / "rounds" / ROUND / f".{step}"
+    """Start the command and kill it, and what it started, a moment after a step has begun; some last no time at all."""
+    folder = state / "rounds" / ROUND
     process = subprocess.Popen(
         command(state), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     deadline = time.monotonic() + 240
-    while not running.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
+    while not (folder / f".{step}").exists() and not (folder / step).exists() and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.001)
     time.sleep(after_s if step in ("train", "convert", "evaluate") else after_s / 20)
     process.kill()
     process.wait()
