@@ -40,6 +40,8 @@ BATCH = 32
 T = TypeVar("T")
 U = TypeVar("U")
 
+_ENCODE = json.JSONEncoder(sort_keys=True).encode
+
 Told = Callable[[str, int, int | None], None]
 """Told of progress: what is done (`reading` and `grouping` exchanges, `running` programs), how many, and of how many
 (None: not known)."""
@@ -188,7 +190,7 @@ class _Maker:
         made.notes["judged one way and another"] += len(kept) - len(stable)
         made.notes["a teacher below the student"] += len(some) - len(good)
         made.notes["more of its class than are taken"] += len(stable) - len(some) + len(good) - len(chosen)
-        return self._grouped(gathered, [self._scored(each) for each in chosen], made)
+        return self._grouped(gathered, [each.scored(self._score(each)) for each in chosen], made)
 
     def _teach(self, gathered: Gathered, task: Task) -> None:
         for solution in self._teachers.of(gathered.prompt_hash, gathered.exchanges):
@@ -209,8 +211,13 @@ class _Maker:
     def _may_differ(self, gathered: Gathered) -> bool:
         if gathered.suite is not None and any(not kept.classes for kept in gathered.kept.values()):
             return True
-        scores = [score for kept in gathered.kept.values() if (score := self._score(kept)) is not None]
-        return len(set(scores)) > 1 if self._settings.contrast else bool(scores)
+        scores = set()
+        for kept in gathered.kept.values():
+            if (score := self._score(kept)) is not None:
+                scores.add(score)
+            if len(scores) > self._settings.contrast:
+                return True
+        return False
 
     async def _complete(self, kept: list[Kept], task: Task, data: dict[str, Any] | None) -> None:
         """Run what was not run."""
@@ -239,16 +246,6 @@ class _Maker:
             said=kept.word,
             words=kept.words,
             bump=self._settings.teacher_bump,
-        )
-
-    def _scored(self, kept: Kept) -> Response:
-        return replace(
-            kept.response,
-            program_class=kept.program_class,
-            fraction=kept.fraction,
-            score=self._score(kept),
-            count=kept.count,
-            said=kept.word,
         )
 
     def _grouped(self, gathered: Gathered, responses: list[Response], made: _Made) -> Group:
@@ -295,7 +292,7 @@ def _key(draft: Draft) -> bytes:
 
     The task belongs to it: the same text asked for another function is another program.
     """
-    rest = json.dumps([draft.suite and draft.suite["hash"], draft.task], sort_keys=True)
+    rest = _ENCODE([draft.suite and draft.suite["hash"], draft.task])
     return _eight(draft.prompt_hash) + _eight(rest)
 
 
