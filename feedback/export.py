@@ -55,10 +55,21 @@ def read_export(path: Path) -> Iterator[Logged]:
     """What `write_export` wrote, line by line. Raises `InvalidExchange`, naming the line."""
     with _open(path, "r", packed=path.suffix == ".gz") as file:
         for number, line in enumerate(file, start=1):
-            try:
-                yield from_line(line)
-            except (ValueError, TypeError, KeyError) as error:
-                raise InvalidExchange(f"{path}, line {number}: {error!r}") from error
+            yield logged_from(line, f"{path}, line {number}")
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The same lines as they stand there: `logged_from` makes records of them, maybe elsewhere."""
+    with _open(path, "r", packed=path.suffix == ".gz") as file:
+        yield from file
+
+
+def logged_from(line: str, where: str) -> Logged:
+    """The records of a line. Raises `InvalidExchange`, with `where` in front."""
+    try:
+        return from_line(line)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidExchange(f"{where}: {error!r}") from error
 
 
 def to_line(exchange: Exchange, signals: tuple[Signal, ...]) -> str:

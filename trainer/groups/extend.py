@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from trainer.groups.build import without_worse_teachers
+from trainer.groups.making import without_worse_teachers
 from trainer.groups.gather import Kept, distinct_of, drawn, provenance
 from trainer.groups.ladder import score_of
 from trainer.groups.settings import Settings
