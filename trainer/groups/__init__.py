@@ -3,10 +3,10 @@
 `groups_from` (build.py) is the story of those from the log.
 """
 
-from trainer.groups.build import Told, groups_from
+from trainer.groups.build import Told, groups_from, lines_from
 from trainer.groups.contaminated import Contamination
 from trainer.groups.extend import has_contrast, with_answers
-from trainer.groups.files import content_hash, read_groups, to_line, write_groups
+from trainer.groups.files import content_hash, read_groups, to_line, write_groups, write_lines
 from trainer.groups.ladder import TEACHER_BUMP, is_desirable, judged, place, score_of
 from trainer.groups.pairs import Render, preferences, unpaired
 from trainer.groups.reading import LINES, Lines
@@ -46,6 +46,7 @@ __all__ = [
     "has_contrast",
     "is_desirable",
     "judged",
+    "lines_from",
     "place",
     "preferences",
     "read_groups",
@@ -60,4 +61,5 @@ __all__ = [
     "verdict_of",
     "with_answers",
     "write_groups",
+    "write_lines",
 ]

@@ -39,10 +39,10 @@ class Batches:
         while batch := [*again, *[each async for each in _first(ahead, BATCH - len(again))]]:
             again = []
             for (entry, _), made in zip(batch, await self._all(batch), strict=True):
-                if made.group is not None and made.keys & self._full:
+                if made.taken is not None and made.keys & self._full:
                     again.append((entry, None))  # one of this batch took the last of a key's share: without that key
                     continue
-                if made.group is not None:
+                if made.taken is not None:
                     self._took(made.keys)
                 yield len(entry), made
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +34,31 @@ Told = Callable[[str, int, int | None], None]
 
 
 async def groups_from(
-    log: AsyncIterator[Logged] | AsyncIterator[Lines],
+    log: AsyncIterator[Logged],
+    settings: Settings,
+    *,
+    tally: Tally,
+    scratch: Path,
+    sandbox: Sandbox | None = None,
+    runs_file: Path | None = None,
+    teachers: Teachers | None = None,
+    contamination: Contamination | None = None,
+    told: Told = lambda what, done, total: None,
+) -> AsyncIterator[Group]:
+    """The groups of a log, in the order of their prompts' hashes; `tally` counts as they come.
+
+    `scratch` is a folder on a disk with room for the log's text (nothing stays there). `runs_file` keeps what was run,
+    so that a killed run goes on. Raises `BadGroups`, `InvalidExchange`, what the log raises, and `SandboxError`: where
+    something must be run, a sandbox that is absent or broken is an error, never a negative.
+    """
+    asked = _Asked(settings, scratch, sandbox, runs_file, teachers or Teachers(), contamination, told)
+    async for made in _made_of(log, asked, tally):
+        if made.group is not None:
+            yield made.group
+
+
+async def lines_from(
+    log: AsyncIterator[Lines],
     settings: Settings,
     *,
     tally: Tally,
@@ -44,25 +69,47 @@ async def groups_from(
     contamination: Contamination | None = None,
     told: Told = lambda what, done, total: None,
     processes: int = 1,
-) -> AsyncIterator[Group]:
-    """The groups of a log, in the order of their prompts' hashes; `tally` counts as they come.
+) -> AsyncIterator[str]:
+    """The same from lines of an export to lines of a file. So many processes share the work if the log is long."""
+    asked = _Asked(settings, scratch, sandbox, runs_file, teachers or Teachers(), contamination, told, processes, True)
+    async for made in _made_of(log, asked, tally):
+        if made.line is not None:
+            yield made.line
 
-    `scratch` is a folder on a disk with room for the log's text (nothing stays there). `runs_file` keeps what was run,
-    so that a killed run goes on. Raises `BadGroups`, `InvalidExchange`, what the log raises, and `SandboxError`: where
-    something must be run, a sandbox that is absent or broken is an error, never a negative. `processes` share the work
-    on a log of `Lines` that is long; the groups are the same.
-    """
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What `groups_from` and `lines_from` are given."""
+
+    settings: Settings
+    scratch: Path
+    sandbox: Sandbox | None
+    runs_file: Path | None
+    teachers: Teachers
+    contamination: Contamination | None
+    told: Told
+    processes: int = 1
+    lines: bool = False
+
+    @property
+    def maker(self) -> Callable[..., Maker]:
+        return partial(Maker, self.settings, self.teachers, self.contamination, lines=self.lines)
+
+
+async def _made_of(
+    log: AsyncIterator[Logged] | AsyncIterator[Lines], asked: _Asked, tally: Tally
+) -> AsyncIterator[Made]:
+    told, settings = asked.told, asked.settings
     runs = Runs(
-        sandbox,
+        asked.sandbox,
         settings.limits,
         at_once=settings.at_once,
-        file=runs_file,
+        file=asked.runs_file,
         told=lambda: told("running", runs.ran, None),
     )
-    teachers = teachers or Teachers()
     with ExitStack() as stack:
-        crew = stack.enter_context(Crew(processes, partial(Maker, settings, teachers, contamination)))
-        spool = stack.enter_context(Spool(scratch))
+        crew = stack.enter_context(Crew(asked.processes, asked.maker))
+        spool = stack.enter_context(Spool(asked.scratch))
         async for some in crew.map(drafted, log):
             tally.read += some.read
             tally.left_out.update(some.left_out)
@@ -70,17 +117,16 @@ async def groups_from(
             for key, record in some.records:
                 spool.add(key, record)
             told("reading", tally.read, None)
-        batches = Batches(Maker(settings, teachers, contamination, runs), settings.max_groups_per_key, crew)
-        done, taught = 0, set()
+        batches = Batches(asked.maker(runs=runs), settings.max_groups_per_key, crew)
+        done, taught = 0, set[int]()
         async for records, made in batches.made_of(iter(spool)):
             done += records
             told("grouping", done, spool.records)
             _count(tally, made)
             tally.ran = runs.ran
             taught.update(made.taught)
-            if made.group is not None:
-                yield made.group
-    tally.responses["solutions for no prompt that was taken"] += len(teachers.solutions) - len(taught)
+            yield made
+    tally.responses["solutions for no prompt that was taken"] += len(asked.teachers.solutions) - len(taught)
 
 
 def _count(tally: Tally, made: Made) -> None:
@@ -89,8 +135,8 @@ def _count(tally: Tally, made: Made) -> None:
     tally.responses.update(made.notes)
     if made.suite_held is not None:
         tally.contaminated[made.suite_held] += 1
-    elif made.group is None:
+    elif made.taken is None:
         tally.prompts[made.why] += 1
     else:
-        tally.took(made.group)
+        tally.took(made.taken)
         tally.keys.update(made.keys or {LOCAL})

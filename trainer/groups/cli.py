@@ -139,7 +139,7 @@ def _scale(text: str | None) -> tuple[float, float] | None:
 
 
 async def _work(asked: Asked, settings: Settings) -> tuple[Tally, str]:
-    from trainer.groups import Contamination, Tally, groups_from, read_teachers, write_groups
+    from trainer.groups import Contamination, Tally, lines_from, read_teachers, write_lines
 
     teachers = read_teachers(asked.teacher) if asked.teacher else None
     contamination = Contamination([load_suite(name) for name in asked.suite], asked.share) if asked.suite else None
@@ -149,7 +149,7 @@ async def _work(asked: Asked, settings: Settings) -> tuple[Tally, str]:
         sandbox = LocalSandbox()
         stack.push_async_callback(sandbox.aclose)
         told = stack.enter_context(_progress())
-        made = groups_from(
+        made = lines_from(
             _lines(asked),
             settings,
             tally=tally,
@@ -161,7 +161,7 @@ async def _work(asked: Asked, settings: Settings) -> tuple[Tally, str]:
             told=told,
             processes=available_cores(),
         )
-        data_hash = await write_groups(made, asked.out)
+        data_hash = await write_lines(made, asked.out)
     return tally, data_hash
 
 

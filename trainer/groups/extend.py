@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from trainer.groups.making import without_worse_teachers
 from trainer.groups.gather import Kept, distinct_of, drawn, provenance
 from trainer.groups.ladder import score_of
+from trainer.groups.making import without_worse_teachers
 from trainer.groups.settings import Settings
 from trainer.groups.task import task_of
 from trainer.groups.types import Group, Response

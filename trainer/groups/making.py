@@ -13,12 +13,14 @@ from reranker import Task, extract, off_loop
 from sandbox import Suite, UnsupportedLanguage
 from trainer.groups.contaminated import Contamination
 from trainer.groups.draft import from_bytes
+from trainer.groups.files import to_line
 from trainer.groups.gather import Gathered, Kept, distinct, drawn, provenance
 from trainer.groups.ladder import place, score_of
 from trainer.groups.redact import redact
 from trainer.groups.runs import FaultySuite, Runs
 from trainer.groups.settings import Settings
 from trainer.groups.split import split_of
+from trainer.groups.tally import Taken, taken
 from trainer.groups.teachers import Teachers
 from trainer.groups.types import Group, Response
 
@@ -31,6 +33,10 @@ class Made:
     """What became of one prompt and suite."""
 
     group: Group | None = None
+    line: str | None = None
+    """The same as a line of the file, where that is asked for instead."""
+    taken: Taken | None = None
+    """Where there is a group."""
     why: str = ""
     """Why there is no group."""
     keys: set[str] = field(default_factory=set)
@@ -58,9 +64,17 @@ class Maker:
     """Makes a group of what is on disk."""
 
     def __init__(
-        self, settings: Settings, teachers: Teachers, contamination: Contamination | None, runs: Runs | None = None
+        self,
+        settings: Settings,
+        teachers: Teachers,
+        contamination: Contamination | None,
+        runs: Runs | None = None,
+        *,
+        lines: bool = False,
     ) -> None:
+        """`lines`: wanted are lines of a file, not groups."""
         self.settings, self._runs, self._teachers, self._contamination = settings, runs, teachers, contamination
+        self._lines = lines
 
     async def make(self, entry: Iterable[bytes], full: Collection[str]) -> Made:
         """`entry`: drafts as bytes, all of one prompt and suite; `full`: keys that have their share.
@@ -73,7 +87,9 @@ class Maker:
             made.why = "its key has its share"
             return made
         try:
-            made.group = await self._group(gathered, made)
+            group = await self._group(gathered, made)
+            made.taken = taken(group)
+            made.group, made.line = (None, to_line(group)) if self._lines else (group, None)
         except _LeftOut as why:
             made.why = str(why)
         except (FaultySuite, UnsupportedLanguage):
@@ -111,7 +127,7 @@ class Maker:
         return self._grouped(gathered, [each.scored(self._score(each)) for each in chosen], made)
 
     def _teach(self, gathered: Gathered, task: Task, places: list[int]) -> None:
-        for solution in (self._teachers.solutions[place] for place in places):
+        for solution in (self._teachers.solutions[each] for each in places):
             text = redact(solution.completion)
             if gathered.suite is not None and task.shape != "chat":
                 text = extract(task, text).text
