@@ -96,9 +96,7 @@ class _Asked:
         return partial(Maker, self.settings, self.teachers, self.contamination, lines=self.lines)
 
 
-async def _made_of(
-    log: AsyncIterator[Logged] | AsyncIterator[Lines], asked: _Asked, tally: Tally
-) -> AsyncIterator[Made]:
+async def _made_of(log: AsyncIterator[Logged | Lines], asked: _Asked, tally: Tally) -> AsyncIterator[Made]:
     told, settings = asked.told, asked.settings
     runs = Runs(
         asked.sandbox,
