@@ -14,9 +14,11 @@ from trainer.groups.spool import Entry
 
 BATCH = 32
 """Prompts in work at a time, so that the sandbox has something to do while others are parsed."""
+MOST = 100
+"""Records of a prompt that are sent to a helper. What was asked more often is made here, of one record at a time."""
 
 Chunk = tuple[frozenset[str], list[list[bytes]]]
-"""Keys that have their share by then, and the records of some prompts."""
+"""Keys that have their share by then, and the records of some prompts; none of those that are not for a helper."""
 
 
 class Batches:
@@ -67,7 +69,7 @@ class Batches:
         async def chunks() -> AsyncIterator[Chunk]:
             while chunk := list(islice(entries, BATCH)):
                 sent.append(chunk)
-                yield self._full, [list(entry) for entry in chunk]
+                yield self._full, [list(entry) if len(entry) <= MOST else [] for entry in chunk]
 
         async for made in self._crew.map(make_ahead, chunks()):
             for pair in zip(sent.popleft(), made, strict=True):
@@ -75,7 +77,7 @@ class Batches:
 
 
 def make_ahead(maker: Maker, chunk: Chunk) -> list[Made | None]:
-    """None where it is not for a helper: something must be run, or is wrong and must be told in its turn."""
+    """None where it is not for a helper: also where something must be run, or is wrong and must be told in its turn."""
     full, entries = chunk
 
     async def make() -> list[Made | None]:
@@ -83,7 +85,7 @@ def make_ahead(maker: Maker, chunk: Chunk) -> list[Made | None]:
 
     async def one(entry: list[bytes]) -> Made | None:
         try:
-            return await maker.make(entry, full)
+            return await maker.make(entry, full) if entry else None
         except (MustRun, InvalidExchange):
             return None
 

@@ -187,7 +187,8 @@ async def _lines(asked: Asked) -> AsyncIterator[Lines]:
             if len(page) == LINES:
                 yield Lines("the log", read + 1, page)
                 read, page = read + len(page), []
-        yield Lines("the log", read + 1, page)
+        if page:
+            yield Lines("the log", read + 1, page)
     finally:
         await store.aclose()
 

@@ -115,10 +115,10 @@ def test_no_process_outlives_the_first(how: Signals, tmp_path: Path) -> None:
 
 
 def log_of(number: int) -> list[str]:
-    """Lines of an export: most judged, some of several keys, some that must be run, prompts that come again."""
+    """Lines of an export: most judged, of several keys, some to be run, one prompt very often and others twice."""
     lines = []
     for place in range(number):
-        prompt = f"def f{place % (number * 9 // 10)}(x):\n"
+        prompt = "def f(x):\n" if place % 20 == 7 else f"def f{place % (number * 9 // 10)}(x):\n"
         unrun = place % 50 == 0
         asked = exchange(
             GOOD, candidate("    return 2" if unrun else WRONG, None if unrun else "partial"), prompt=prompt
