@@ -76,6 +76,14 @@ class Crew(Generic[S]):
         if self._pool is None:
             # Not forked: there are threads, and one of them may hold a lock.
             self._pool = ProcessPoolExecutor(self._size, get_context("spawn"), _begin, (self._setup,))
+            before = signal.pthread_sigmask(
+                signal.SIG_BLOCK, {signal.SIGINT}
+            )  # they begin with it blocked, see `_begin`
+            try:
+                for _ in range(self._size):
+                    self._pool.submit(_nothing)  # each starts a process
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self._pool
 
 
@@ -88,6 +96,10 @@ def _begin(setup: Callable[[], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the whole group: the first process ends the others
     Thread(target=_end_with_parent, daemon=True).start()
     _crew = setup()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _work(function: Callable[[Any, Any], Any], item: Any) -> Any:

@@ -104,7 +104,8 @@ class Maker:
             if made.suite_held is not None:
                 raise _LeftOut
         task = task_from_data(gathered.prompt_hash, gathered.prompt, gathered.task)
-        task = replace(task, whole=gathered.suite is not None and gathered.suite["form"] == "stdio")
+        if gathered.suite is not None and gathered.suite["form"] == "stdio":
+            task = replace(task, whole=True)
         made.taught = self._teachers.places(gathered.prompt_hash, gathered.exchanges)
         self._teach(gathered, task, made.taught)
         if not self._may_differ(gathered):  # before anything is parsed: most prompts end here
