@@ -23,7 +23,7 @@ from trainer.errors import BadGroups
 FILES = 64
 """Divides 256. Of a million records each holds some sixteen thousand, whose keys take 2 MB while they are sorted."""
 BUFFER_BYTES = 2**16
-"""Of each file: a write takes as long as twenty records."""
+"""Of each file: some thirty records a write."""
 KEY_BYTES = 16
 _HEAD = Struct(f"<{KEY_BYTES}sI")
 """Key and length, before every record."""
