@@ -3,8 +3,8 @@
 Makes a SQLite store of that many exchanges (the first 10,000 by the store's own writer, more as copies of them under
 other names, made by SQLite, which is a hundred times faster; 4 candidates of 300 bytes with their outcomes,
 a signal on one in ten, one prompt in twenty asked before), then runs `touchstone feedback export` and `touchstone train
-groups` on it, each a process of its own. Nothing is run in the sandbox, as every outcome is there. Disk: some 11 KB an
-exchange, in --folder.
+groups` on it, each by itself. Nothing is run in the sandbox, as every outcome is there. CPU seconds are those of all
+its processes, MB of the largest. Disk: some 11 KB an exchange, in --folder.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from feedback.errors import (
     UnknownChoice,
     UnknownExchange,
 )
-from feedback.export import Logged, read_export, replacing
+from feedback.export import Logged, logged_from, read_export, read_lines, replacing
 from feedback.lossless import dumps, loads
 from feedback.memory import InMemoryStore
 from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
@@ -79,11 +79,13 @@ __all__ = [
     "exchange_from",
     "judge_contest",
     "loads",
+    "logged_from",
     "outcome_of",
     "prompt_from_data",
     "prompt_hash",
     "prompt_to_data",
     "read_export",
+    "read_lines",
     "replacing",
     "shadow_differences",
     "suite_from_data",

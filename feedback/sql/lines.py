@@ -13,7 +13,7 @@ from json.encoder import encode_basestring_ascii
 from math import isfinite
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, Text, cast, select, type_coerce
+from sqlalchemy import Boolean, Column, ColumnElement, Connection, Integer, Table, Text, cast, select, type_coerce
 from sqlalchemy.types import JSON
 
 from feedback.export import EXPORT_VERSION, to_data
@@ -65,12 +65,13 @@ class _Record:
         self._other = f'"{other}":'
         found = [(name, table.c[renamed.get(name, name)]) for name in names if name != other]
         self.columns = [_raw(column) for _, column in found]
-        self._writes = [(f'"{name}":', _write(column)) for name, column in found]
+        self._heads = [f'"{name}":' for name, _ in found]
+        self._writes = [_write(column) for _, column in found]
 
     def write(self, row: Sequence[Any], other: str) -> str:
         parts = [
             head + ("null" if value is None else write(value))
-            for (head, write), value in zip(self._writes, row, strict=True)
+            for head, write, value in zip(self._heads, self._writes, row, strict=True)
         ]
         parts.insert(self._place, self._other + other)
         return "{" + ",".join(parts) + "}"
@@ -92,13 +93,15 @@ def _write(column: Column[Any]) -> Callable[[Any], str]:
             return str
         case UtcTime():
             return lambda value: f'"{value.astimezone(UTC).isoformat()}"'
-    return _plain
+        case Boolean():
+            return lambda value: "true" if value else "false"
+        case Integer():
+            return int.__repr__
+    return _number
 
 
-def _plain(value: float | bool) -> str:
-    """As `json.dumps` writes numbers, true and false; it need not be asked for each."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
+def _number(value: float) -> str:
+    """As `json.dumps` writes it, which need not be asked for each."""
     return repr(value) if isfinite(value) else dumps(value)
 
 

@@ -103,14 +103,26 @@ class SqlStore:
         return await self.read(outcomes, since)
 
     async def lines(self, *, since: datetime | None = None, purpose: Purpose | None = None) -> AsyncIterator[str]:
-        """Of each exchange the line that an export has of it (`feedback.export.to_line`), without making records."""
-        after: reads.Place | None = None
-        while True:
-            page, after = await self.read(lines.page, after, since, purpose)
-            for line in page:
-                yield line
-            if after is None:
-                return
+        """Of each exchange the line that an export has of it (`feedback.export.to_line`), without making records.
+
+        While a page of 100 is used the next one is read.
+        """
+
+        def read(after: reads.Place | None) -> asyncio.Future[tuple[list[str], reads.Place | None]]:
+            return asyncio.ensure_future(self.read(lines.page, after, since, purpose))
+
+        coming = read(None)
+        try:
+            while True:
+                page, after = await coming
+                if after is None:
+                    return
+                coming = read(after)
+                for line in page:
+                    yield line
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
 
     async def count(self, *, since: datetime | None = None, purpose: Purpose | None = None) -> int:
         """How many exchanges `exchanges` would give."""

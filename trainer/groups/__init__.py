@@ -3,12 +3,13 @@
 `groups_from` (build.py) is the story of those from the log.
 """
 
-from trainer.groups.build import Told, groups_from
+from trainer.groups.build import Told, groups_from, lines_from
 from trainer.groups.contaminated import Contamination
 from trainer.groups.extend import has_contrast, with_answers
-from trainer.groups.files import content_hash, read_groups, to_line, write_groups
+from trainer.groups.files import content_hash, read_groups, to_line, write_groups, write_lines
 from trainer.groups.ladder import TEACHER_BUMP, is_desirable, judged, place, score_of
 from trainer.groups.pairs import Render, preferences, unpaired
+from trainer.groups.reading import LINES, Lines
 from trainer.groups.redact import redact, redact_all
 from trainer.groups.runs import Runs, Verdict, verdict_of
 from trainer.groups.settings import LIMITS, LOCAL, Settings
@@ -21,10 +22,12 @@ from trainer.groups.types import Group, Response, Source, Split, Word
 __all__ = [
     "HELD_OUT_SHARE",
     "LIMITS",
+    "LINES",
     "LOCAL",
     "TEACHER_BUMP",
     "Contamination",
     "Group",
+    "Lines",
     "Render",
     "Response",
     "Runs",
@@ -43,6 +46,7 @@ __all__ = [
     "has_contrast",
     "is_desirable",
     "judged",
+    "lines_from",
     "place",
     "preferences",
     "read_groups",
@@ -57,4 +61,5 @@ __all__ = [
     "verdict_of",
     "with_answers",
     "write_groups",
+    "write_lines",
 ]

@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from platformdirs import user_data_dir
 
-from feedback import FeedbackError, Logged, read_export
+from engine import available_cores
+from feedback import FeedbackError, read_lines
 from reranker import RerankError
 from reranker.evaluation import EvaluationError, load_suite
 from sandbox import LocalSandbox, SandboxError
@@ -22,6 +24,7 @@ from trainer.errors import BadGroups, TrainerError
 from trainer.groups.settings import Settings
 
 if TYPE_CHECKING:
+    from trainer.groups.reading import Lines
     from trainer.groups.tally import Tally
 
 
@@ -136,7 +139,7 @@ def _scale(text: str | None) -> tuple[float, float] | None:
 
 
 async def _work(asked: Asked, settings: Settings) -> tuple[Tally, str]:
-    from trainer.groups import Contamination, Tally, groups_from, read_teachers, write_groups
+    from trainer.groups import Contamination, Tally, lines_from, read_teachers, write_lines
 
     teachers = read_teachers(asked.teacher) if asked.teacher else None
     contamination = Contamination([load_suite(name) for name in asked.suite], asked.share) if asked.suite else None
@@ -146,8 +149,8 @@ async def _work(asked: Asked, settings: Settings) -> tuple[Tally, str]:
         sandbox = LocalSandbox()
         stack.push_async_callback(sandbox.aclose)
         told = stack.enter_context(_progress())
-        made = groups_from(
-            _logged(asked),
+        made = lines_from(
+            _lines(asked),
             settings,
             tally=tally,
             scratch=asked.out.parent,
@@ -156,26 +159,36 @@ async def _work(asked: Asked, settings: Settings) -> tuple[Tally, str]:
             teachers=teachers,
             contamination=contamination,
             told=told,
+            processes=available_cores(),
         )
-        data_hash = await write_groups(made, asked.out)
+        data_hash = await write_lines(made, asked.out)
     return tally, data_hash
 
 
-async def _logged(asked: Asked) -> AsyncIterator[Logged]:
+async def _lines(asked: Asked) -> AsyncIterator[Lines]:
+    from trainer.groups import LINES, Lines
+
     first = None if asked.since is None else asked.since.replace(tzinfo=asked.since.tzinfo or UTC)
+    for path in asked.log:
+        lines, read = read_lines(path), 0
+        while some := list(islice(lines, LINES)):
+            yield Lines(str(path), read + 1, some, first)
+            read += len(some)
     if asked.log:
-        for path in asked.log:
-            for logged in read_export(path):
-                if first is None or logged[0].created_at >= first:
-                    yield logged
         return
     from feedback import SqlStore
 
     file = (asked.state_dir or Path(user_data_dir("touchstone", appauthor=False))) / "touchstone.db"
     store = SqlStore.open(asked.database or file, create=False)
     try:
-        async for logged in store.exchanges(since=first, purpose="traffic"):
-            yield logged
+        read, page = 0, []
+        async for line in store.lines(since=first, purpose="traffic"):
+            page.append(line)
+            if len(page) == LINES:
+                yield Lines("the log", read + 1, page)
+                read, page = read + len(page), []
+        if page:
+            yield Lines("the log", read + 1, page)
     finally:
         await store.aclose()
 

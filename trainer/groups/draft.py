@@ -122,7 +122,9 @@ def _all_text(exchange: Exchange, signals: tuple[Signal, ...]) -> str:
     parts = [exchange.prompt, exchange.task, exchange.suite and exchange.suite["body"], [s.value for s in signals]]
     texts = [json.dumps(parts)]
     for candidate in exchange.candidates:
-        texts += (candidate.text, candidate.raw_text)
+        texts.append(candidate.raw_text)
+        if candidate.text not in candidate.raw_text:
+            texts.append(candidate.text)
     return "\n".join(texts)
 
 

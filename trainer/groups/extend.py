@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from trainer.groups.build import without_worse_teachers
 from trainer.groups.gather import Kept, distinct_of, drawn, provenance
 from trainer.groups.ladder import score_of
+from trainer.groups.making import without_worse_teachers
 from trainer.groups.settings import Settings
 from trainer.groups.task import task_of
 from trainer.groups.types import Group, Response
@@ -30,7 +30,7 @@ async def with_answers(group: Group, answers: Iterable[Response], settings: Sett
     scored = [(_score(each, settings), each) for each in chosen]
     known = [(score, each) for score, each in scored if score is not None]
     known.sort(key=lambda pair: (-pair[0], provenance(pair[1].response)))
-    return replace(group, responses=tuple(_response(each, score) for score, each in known))
+    return replace(group, responses=tuple(each.scored(score) for score, each in known))
 
 
 def has_contrast(group: Group) -> bool:
@@ -46,15 +46,4 @@ def _score(kept: Kept, settings: Settings) -> float | None:
         said=kept.word,
         words=kept.words,
         bump=settings.teacher_bump,
-    )
-
-
-def _response(kept: Kept, score: float) -> Response:
-    return replace(
-        kept.response,
-        program_class=kept.program_class,
-        fraction=kept.fraction,
-        score=score,
-        count=kept.count,
-        said=kept.word,
     )

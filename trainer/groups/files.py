@@ -34,12 +34,17 @@ async def write_groups(groups: AsyncIterator[Group], out: Path) -> str:
 
     Raises `OSError` where the file cannot be written, and what `groups` raises.
     """
+    return await write_lines((to_line(group) async for group in groups), out)
+
+
+async def write_lines(lines: AsyncIterator[str], out: Path) -> str:
+    """The same of groups that are lines by now, without their ends."""
     digest = hashlib.blake2b(digest_size=16)
     with replacing(out) as file:
-        async for group in groups:
-            line = to_line(group) + "\n"
-            digest.update(line.encode("ascii"))
-            file.write(line)
+        async for line in lines:
+            whole = line + "\n"
+            digest.update(whole.encode("ascii"))
+            file.write(whole)
     return HASH_PREFIX + digest.hexdigest()
 
 

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from heapq import heappush, heapreplace
+from heapq import heapify, heapreplace
 from typing import Any
 
 from reranker import Task, extract, off_loop, program_key
@@ -41,7 +41,7 @@ class Kept:
     fractions: set[float] = field(default_factory=set)
     worth: list[float] = field(default_factory=list)
     """What each who said something of it thought it worth."""
-    said: Counter[Word] = field(default_factory=Counter)
+    said: list[Word] = field(default_factory=list)
     origin: Origin | None = None
 
     @classmethod
@@ -52,7 +52,7 @@ class Kept:
             classes=set() if response.program_class is None else {response.program_class},
             fractions=set() if response.fraction is None else {response.fraction},
             worth=[] if response.score is None else [response.score],
-            said=Counter() if response.said is None else Counter([response.said]),
+            said=[] if response.said is None else [response.said],
             origin=origin,
         )
 
@@ -88,7 +88,18 @@ class Kept:
         """What was said most often."""
         if not self.said:
             return None
-        return min(self.said, key=lambda word: (-self.said[word], word))
+        return min(set(self.said), key=lambda word: (-self.said.count(word), word))
+
+    def scored(self, score: float | None) -> Response:
+        """The response with all that is known of it."""
+        return replace(
+            self.response,
+            program_class=self.program_class,
+            fraction=self.fraction,
+            score=score,
+            count=self.count,
+            said=self.word,
+        )
 
 
 def provenance(response: Response) -> tuple[Any, ...]:
@@ -118,8 +129,10 @@ class Gathered:
         self.exchanges: set[str] = set()
         self.twice = 0
         self._oldest = (first.at, first.exchange_id, first.key_id)
-        self._held: dict[Stratum, list[tuple[int, str]]] = {}
-        """The texts held, the last drawn first: heaps."""
+        self._texts: dict[Stratum, list[str]] = {}
+        """Those held, until there are too many."""
+        self._heaps: dict[Stratum, list[tuple[int, str]]] = {}
+        """Those held from then on, the last drawn first."""
 
     @property
     def key_id(self) -> str | None:
@@ -146,14 +159,18 @@ class Gathered:
         if text in self.kept:
             self.kept[text].join(new)
             return
-        held = self._held.setdefault(stratum, [])
-        mine = (-draw(text), text)
-        if len(held) < MAX_TEXTS:
-            heappush(held, mine)
-        elif mine < held[0]:
-            return
+        texts = self._texts.setdefault(stratum, [])
+        if len(texts) < MAX_TEXTS:
+            texts.append(text)
         else:
-            del self.kept[heapreplace(held, mine)[1]]
+            heap = self._heaps.get(stratum)
+            if heap is None:
+                heap = self._heaps[stratum] = [(-draw(each), each) for each in texts]
+                heapify(heap)
+            mine = (-draw(text), text)
+            if mine < heap[0]:
+                return
+            del self.kept[heapreplace(heap, mine)[1]]
         self.kept[text] = new
 
     @property

@@ -22,6 +22,8 @@ from trainer.errors import BadGroups
 
 FILES = 64
 """Divides 256. Of a million records each holds some sixteen thousand, whose keys take 2 MB while they are sorted."""
+BUFFER_BYTES = 2**16
+"""Of each file: some thirty records a write."""
 KEY_BYTES = 16
 _HEAD = Struct(f"<{KEY_BYTES}sI")
 """Key and length, before every record."""
@@ -30,16 +32,15 @@ _HEAD = Struct(f"<{KEY_BYTES}sI")
 class Entry:
     """All the records of one key, read from disk as often as they are asked for."""
 
-    def __init__(self, file: IO[bytes], places: list[int]) -> None:
-        self._file, self._places = file, places
+    def __init__(self, file: IO[bytes], places: list[tuple[int, int]]) -> None:
+        """`places`: where each record begins, and its length."""
+        self._file, self._places = file.fileno(), places
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __iter__(self) -> Iterator[bytes]:
-        for place in self._places:
-            self._file.seek(place)
-            yield self._file.read(_HEAD.unpack(self._file.read(_HEAD.size))[1])
+        return (os.pread(self._file, length, place) for place, length in self._places)
 
 
 class Spool:
@@ -55,7 +56,7 @@ class Spool:
     def __enter__(self) -> Self:
         try:
             for _ in range(FILES):
-                self._files.append(self._closing.enter_context(TemporaryFile(dir=self._folder)))
+                self._files.append(self._closing.enter_context(TemporaryFile(buffering=BUFFER_BYTES, dir=self._folder)))
         except OSError as error:
             raise BadGroups(f"no temporary files in {self._folder}: {error}") from error
         return self
@@ -79,13 +80,13 @@ class Spool:
             except OSError as error:  # what was still held in memory finds no room
                 raise BadGroups(f"temporary files in {self._folder}: {error}") from error
             for _, places in groupby(sorted(_index(file)), key=itemgetter(0)):
-                yield Entry(file, [place for _, place in places])
+                yield Entry(file, [(place, length) for _, place, length in places])
 
 
-def _index(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Key and place of every record."""
+def _index(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
+    """Key, place and length of every record."""
     place = 0
     while head := file.read(_HEAD.size):
         key, length = _HEAD.unpack(head)
-        yield key, place
+        yield key, place + _HEAD.size, length
         place = file.seek(length, os.SEEK_CUR)

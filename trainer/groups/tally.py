@@ -6,10 +6,24 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.groups.types import Group
+from trainer.groups.types import Group, Source, Split
 
 UNJUDGED = "words only"
 """Stands for the class of a response that only users judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What is counted of a group."""
+
+    split: Split
+    kinds: list[tuple[str, Source]]
+    """Class and source of each response."""
+
+
+def taken(group: Group) -> Taken:
+    """What is counted of this one."""
+    return Taken(group.split, [(each.program_class or UNJUDGED, each.source) for each in group.responses])
 
 
 @dataclass(slots=True)
@@ -38,13 +52,13 @@ class Tally:
     ran: int = 0
     """Programs run here."""
 
-    def took(self, group: Group) -> None:
+    def took(self, group: Taken) -> None:
         """Count a group that was made."""
         self.groups += 1
         self.splits[group.split] += 1
-        for response in group.responses:
-            self.classes[response.program_class or UNJUDGED] += 1
-            self.sources[response.source] += 1
+        for program_class, source in group.kinds:
+            self.classes[program_class] += 1
+            self.sources[source] += 1
 
     def to_data(self) -> dict[str, Any]:
         """Plain JSON data, without counts of nothing."""

@@ -53,8 +53,6 @@ class Teachers:
     """Solutions by prompt and by exchange. All are held in memory."""
 
     solutions: list[Solution] = field(default_factory=list)
-    used: set[int] = field(default_factory=set)
-    """Places of those that found their prompt."""
     _by: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, solution: Solution, names: Iterable[str]) -> None:
@@ -63,13 +61,11 @@ class Teachers:
             self._by.setdefault(name, []).append(len(self.solutions))
         self.solutions.append(solution)
 
-    def of(self, hash_of_prompt: str, exchanges: Iterable[str]) -> list[Solution]:
-        """The solutions of a prompt, in the files' order."""
+    def places(self, hash_of_prompt: str, exchanges: Iterable[str]) -> list[int]:
+        """Where in `solutions` those of a prompt are, in the files' order."""
         if not self.solutions:
             return []
-        places = {place for name in (hash_of_prompt, *exchanges) for place in self._by.get(name, ())}
-        self.used |= places
-        return [self.solutions[place] for place in sorted(places)]
+        return sorted({place for name in (hash_of_prompt, *exchanges) for place in self._by.get(name, ())})
 
 
 def read_teachers(paths: Sequence[Path]) -> Teachers:

@@ -264,12 +264,12 @@ def test_teachers_are_found_by_prompt_in_each_of_its_forms_and_by_exchange(tmp_p
     teachers = read_teachers([path])
 
     def of(prompt: dict[str, object], *exchanges: str) -> list[str]:
-        return [solution.completion for solution in teachers.of(prompt_hash(prompt), exchanges)]
+        places = teachers.places(prompt_hash(prompt), exchanges)
+        return [teachers.solutions[place].completion for place in places]
 
     assert of({"kind": "text", "text": "p"}) == ["a"]
     assert of(chat("p"), "e-1") == ["a", "c"]
     assert of({"kind": "fim", "prefix": "p", "suffix": ""}) == ["b"]
-    assert teachers.used == {0, 1, 2}
     assert of({"kind": "text", "text": "q"}, "e-2") == ["d"]
 
 

@@ -1,0 +1,79 @@
+"""The first pass: from what is logged to drafts for the disk. Pure, so that any process can do a part of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from feedback import Logged, logged_from
+from trainer.groups.draft import Draft, draft_of, to_bytes
+from trainer.groups.making import Maker
+
+LINES = 64
+"""Of an export, read at a time: half a megabyte."""
+
+_encode = json.JSONEncoder(sort_keys=True).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Some lines of an export, one after the other."""
+
+    where: str
+    """What they are lines of."""
+    first: int
+    """Number of the first, from 1."""
+    lines: list[str]
+    since: datetime | None = None
+    """Exchanges before that are passed over."""
+
+
+@dataclass(slots=True)
+class Drafted:
+    """What some of the log adds, for the disk, and what became of the rest."""
+
+    read: int = 0
+    """Exchanges."""
+    records: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Drafts with their keys."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Exchanges, by reason."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """Responses, by reason."""
+
+
+def drafted(maker: Maker, log: Logged | Lines) -> Drafted:
+    """Raises `InvalidExchange`, naming the line or the exchange."""
+    made = Drafted()
+    for logged in _records(log) if isinstance(log, Lines) else [log]:
+        made.read += 1
+        draft = draft_of(logged, maker.settings, made.notes)
+        if isinstance(draft, Draft):
+            made.records.append((_key(draft), to_bytes(draft)))
+        else:
+            made.left_out[draft] += 1
+    return made
+
+
+def _records(log: Lines) -> Iterator[Logged]:
+    for number, line in enumerate(log.lines, log.first):
+        logged = logged_from(line, f"{log.where}, line {number}")
+        if log.since is None or logged[0].created_at >= log.since:
+            yield logged
+
+
+def _key(draft: Draft) -> bytes:
+    """Sixteen bytes: eight of the prompt, so that its suites follow one another, and eight of suite and task.
+
+    The task belongs to it: the same text asked for another function is another program.
+    """
+    rest = _encode([draft.suite and draft.suite["hash"], draft.task])
+    return _eight(draft.prompt_hash) + _eight(rest)
+
+
+def _eight(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
