@@ -38,6 +38,9 @@ test-soak: .venv-dev/installed ## attacks and honest runs mixed, $MINUTES long (
 test-mutants: .venv-dev/installed ## 2,000 solutions with one fault each: the sandbox says what a plain run says
 	$(DEV)/python -m tests.sandbox.mutants --count 2000
 
+test-rounds: .venv-dev/installed ## what trains for minutes: whole tunings, rounds killed and resumed, the loop
+	$(DEV)/python -m pytest -m long tests/trainer tests/acceptance
+
 loop-demo: .venv-train/installed ## the whole loop on the bundled model: traffic, log, round, hot switch, evaluation, three times
 	.venv-train/bin/touchstone loop --demo
 

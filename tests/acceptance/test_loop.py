@@ -10,8 +10,9 @@ import pytest
 
 from engine import ModelStore
 
+pytestmark = pytest.mark.long
 
-@pytest.mark.slow
+
 @pytest.mark.isolation
 def test_the_demonstrated_loop_goes_from_traffic_to_a_decided_round(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "touchstone", "loop", "--demo", "--out", str(tmp_path), "--rounds", "1"]

@@ -21,6 +21,8 @@ from trainer.groups import Lines, Settings, Tally, Teachers, lines_from
 from trainer.groups.crew import ALONE, Crew
 from trainer.groups.reading import LINES
 
+pytestmark = pytest.mark.long
+
 MANY = ALONE + 20
 GOOD, BAD = candidate(RIGHT, "pass"), candidate(WRONG, "partial")
 

@@ -17,6 +17,8 @@ from trainer.rounds.folder import Facts, RoundFolder, Rounds
 from trainer.rounds.round import run_round
 from trainer.rounds.told import Silent
 
+pytestmark = pytest.mark.long
+
 
 class _CutShort(Exception):
     pass

@@ -24,6 +24,8 @@ from trainer.rounds.told import Silent
 from trainer.rounds.watch import Watch, seconds_of
 from trainer.tuning import read_metrics
 
+pytestmark = pytest.mark.long
+
 
 def command(state: Path, *more: str) -> list[str]:
     return [
@@ -117,7 +119,6 @@ class _Switching(Silent):
             ModelStore(self._state).set_champion(CHAMPION, "touchstone-3.8m")
 
 
-@pytest.mark.slow
 async def test_an_adapter_trained_by_two_processes_becomes_a_whole_model(evaluated: Path) -> None:
     for step in ("samples", "train", "merge", "convert", "evaluate"):
         shutil.rmtree(evaluated / "rounds" / ROUND / step)
@@ -132,7 +133,6 @@ async def test_an_adapter_trained_by_two_processes_becomes_a_whole_model(evaluat
     assert sum(len(path.read_text().splitlines()) for path in asked) == 16
 
 
-@pytest.mark.slow
 def test_killed_in_every_step_it_goes_on_and_nothing_half_made_is_ever_listed(state: Path) -> None:
     chance = random.Random(3)
     for step in STEPS:
@@ -172,7 +172,6 @@ def _kill_in(state: Path, step: str, after_s: float) -> None:
     assert time.monotonic() < deadline
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="a disk of its own must be mounted")
 def test_a_full_disk_at_conversion_is_said_and_leaves_the_champion(evaluated: Path, tmp_path: Path) -> None:
     for step in ("convert", "evaluate"):

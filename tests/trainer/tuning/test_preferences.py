@@ -18,6 +18,8 @@ from trainer.tuning.data import examples_of
 from trainer.tuning.preferences import as_given, balance, pairs_of, spread, unpaired_of, with_mismatched
 from trainer.tuning.tune import tune
 
+pytestmark = pytest.mark.long
+
 PASS, PARTIAL, RUNTIME = ProgramClass.PASS, ProgramClass.PARTIAL, ProgramClass.RUNTIME_ERROR
 RECIPE = Recipe(loss="dpo", epochs=2, prompts=3, responses=3, rate=2e-3)
 

@@ -22,6 +22,8 @@ from trainer.tuning.__main__ import app
 from trainer.tuning.model import load_base, merge
 from trainer.tuning.tune import tune
 
+pytestmark = pytest.mark.long
+
 SMALL: dict[str, Any] = {"epochs": 2, "prompts": 3, "responses": 3, "rate": 2e-3}
 
 
