@@ -17,6 +17,7 @@ from reranker.errors import (
     NoCandidates,
     RerankError,
     UnknownMethod,
+    first_of,
 )
 from reranker.examples import find_examples
 from reranker.extract import entry_point_of, extract
@@ -95,6 +96,7 @@ __all__ = [
     "extract",
     "features_of",
     "find_examples",
+    "first_of",
     "inputs_from",
     "needs_of",
     "off_loop",

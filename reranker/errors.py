@@ -54,3 +54,10 @@ class InvalidQuestions(RerankError):
 
 class InvalidVerifier(RerankError):
     """A verifier's file of features is faulty, or it was trained for the other use: with or without results."""
+
+
+def first_of(error: BaseException) -> BaseException:
+    """The first single error of a group, which is why the others were cancelled."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

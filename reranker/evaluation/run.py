@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from engine import EngineError, available_cores
-from reranker.errors import RerankError
+from reranker.errors import RerankError, first_of
 from reranker.evaluation.errors import (
     EvaluationError,
     IncompleteSampling,
@@ -59,7 +59,7 @@ async def evaluate(
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(work.through(todo)) for _ in range(workers)]
     except BaseExceptionGroup as errors:
-        raise _first(errors) from None
+        raise first_of(errors) from None
     for task in running:
         known |= {record.task_id: record for record in task.result()}
     return make_report(info_of(suite), source.info, settings, [known[problem.task_id] for problem in problems])
@@ -108,7 +108,7 @@ class _Work:
                 raise IncompleteSampling(f"samples: {fault}")
             return await self._judged(problem, sampled, time.monotonic() - began)
         except (EngineError, EvaluationError, RerankError, SandboxError, ExceptionGroup) as error:
-            first = _first(error)
+            first = first_of(error)
             if isinstance(first, UnsupportedProblem):
                 return Record(task_id=problem.task_id, tags=problem.tags, unjudged=str(first))
             if isinstance(first, InvalidSetting):
@@ -141,10 +141,3 @@ class _Work:
         """Seconds since a problem finished last."""
         before, self.last_s = self.last_s, time.monotonic()
         return round(self.last_s - before, 4)
-
-
-def _first(error: BaseException) -> BaseException:
-    """The first single error of a group, which is why the others were cancelled."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

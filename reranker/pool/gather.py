@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from engine import TokenLogprob
 from reranker.base import Scorer
 from reranker.dedupe import program_key
-from reranker.errors import JudgeFailed
+from reranker.errors import JudgeFailed, first_of
 from reranker.evaluation.errors import UnsupportedProblem
 from reranker.evaluation.judging import judge_programs
 from reranker.evaluation.settings import Settings as Judging
@@ -154,7 +154,7 @@ async def _run(
                 for index, program in programs.items()
             }
     except BaseExceptionGroup as errors:
-        error = _first(errors)
+        error = first_of(errors)
         if isinstance(error, SandboxError):
             raise JudgeFailed(f"{name}: {error}", error.word) from error
         raise error from None
@@ -176,10 +176,3 @@ async def _labels(
 
 def _cost(outcomes: Mapping[int, Outcome]) -> Cost:
     return Cost(len(outcomes), sum(outcome.wall_s for outcome in outcomes.values()))
-
-
-def _first(error: BaseException) -> BaseException:
-    """The first single error of a group, which is why the others were cancelled."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

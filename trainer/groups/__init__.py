@@ -5,6 +5,7 @@
 
 from trainer.groups.build import Told, groups_from, lines_from
 from trainer.groups.contaminated import Contamination
+from trainer.groups.draft import came_to_end
 from trainer.groups.extend import has_contrast, with_answers
 from trainer.groups.files import content_hash, read_groups, to_line, write_groups, write_lines
 from trainer.groups.ladder import TEACHER_BUMP, is_desirable, judged, place, score_of
@@ -40,6 +41,7 @@ __all__ = [
     "Told",
     "Verdict",
     "Word",
+    "came_to_end",
     "content_hash",
     "draw",
     "groups_from",

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 from feedback import Exchange, InvalidExchange, Logged, Signal, StoredCandidate, prompt_hash, task_from_data
-from reranker import Task, extract
+from reranker import Candidate, Task, extract
 from sandbox import ProgramClass
 from trainer.groups.ladder import DEMONSTRATED
 from trainer.groups.redact import may_hold, redact, redact_all
@@ -133,7 +133,7 @@ def _response(
 ) -> Response | str:
     """A candidate as a response; or why it is none."""
     chat = exchange.task.get("shape") == "chat"
-    text, ended = candidate.raw_text if chat else candidate.text, _ended(candidate, chat)
+    text, ended = candidate.raw_text if chat else candidate.text, came_to_end(candidate, chat=chat)
     clean = hide(text)
     if candidate.finish_reason == "cancelled":
         return "cancelled before its end"
@@ -161,7 +161,7 @@ def _response(
     )
 
 
-def _ended(candidate: StoredCandidate, chat: bool) -> bool:
+def came_to_end(candidate: Candidate | StoredCandidate, *, chat: bool) -> bool:
     """Whether the model came to an end, or was cut behind a whole function.
 
     Whitespace that the cut takes off a text which ran into its length is no end.

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from trainer.groups.gather import Kept, distinct_of, drawn, provenance
-from trainer.groups.ladder import score_of
 from trainer.groups.making import without_worse_teachers
 from trainer.groups.settings import Settings
 from trainer.groups.task import task_of
@@ -27,7 +26,7 @@ async def with_answers(group: Group, answers: Iterable[Response], settings: Sett
     distinct = await distinct_of(texts.values(), task_of(group))
     stable = [each for each in distinct if len(each.classes) <= 1]
     chosen = drawn(without_worse_teachers(stable), settings.max_per_class)
-    scored = [(_score(each, settings), each) for each in chosen]
+    scored = [(each.score(settings.teacher_bump), each) for each in chosen]
     known = [(score, each) for score, each in scored if score is not None]
     known.sort(key=lambda pair: (-pair[0], provenance(pair[1].response)))
     return replace(group, responses=tuple(each.scored(score) for score, each in known))
@@ -36,14 +35,3 @@ async def with_answers(group: Group, answers: Iterable[Response], settings: Sett
 def has_contrast(group: Group) -> bool:
     """Whether there is anything to compare: two responses that are not worth the same."""
     return len({response.score for response in group.responses if response.score is not None}) > 1
-
-
-def _score(kept: Kept, settings: Settings) -> float | None:
-    return score_of(
-        kept.program_class,
-        kept.fraction,
-        source=kept.response.source,
-        said=kept.word,
-        words=kept.words,
-        bump=settings.teacher_bump,
-    )

@@ -17,6 +17,7 @@ from typing import Any
 from reranker import Task, extract, off_loop, program_key
 from sandbox import ProgramClass
 from trainer.groups.draft import Draft
+from trainer.groups.ladder import score_of
 from trainer.groups.split import draw
 from trainer.groups.types import Response, Source, Word
 
@@ -89,6 +90,13 @@ class Kept:
         if not self.said:
             return None
         return min(set(self.said), key=lambda word: (-self.said.count(word), word))
+
+    def score(self, bump: float) -> float | None:
+        """See `score_of`; `bump` is the teachers'."""
+        response = self.response
+        return score_of(
+            self.program_class, self.fraction, source=response.source, said=self.word, words=self.words, bump=bump
+        )
 
     def scored(self, score: float | None) -> Response:
         """The response with all that is known of it."""

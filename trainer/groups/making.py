@@ -15,7 +15,7 @@ from trainer.groups.contaminated import Contamination
 from trainer.groups.draft import from_bytes
 from trainer.groups.files import to_line
 from trainer.groups.gather import Gathered, Kept, distinct, drawn, provenance
-from trainer.groups.ladder import place, score_of
+from trainer.groups.ladder import place
 from trainer.groups.redact import redact
 from trainer.groups.runs import FaultySuite, Runs
 from trainer.groups.settings import Settings
@@ -125,7 +125,7 @@ class Maker:
         made.notes["judged one way and another"] += len(kept) - len(stable)
         made.notes["a teacher below the student"] += len(some) - len(good)
         made.notes["more of its class than are taken"] += len(stable) - len(some) + len(good) - len(chosen)
-        return self._grouped(gathered, [each.scored(self._score(each)) for each in chosen], made)
+        return self._grouped(gathered, [each.scored(each.score(self.settings.teacher_bump)) for each in chosen], made)
 
     def _teach(self, gathered: Gathered, task: Task, places: list[int]) -> None:
         for solution in (self._teachers.solutions[each] for each in places):
@@ -148,7 +148,7 @@ class Maker:
             return True
         scores = set()
         for kept in gathered.kept.values():
-            if (score := self._score(kept)) is not None:
+            if (score := kept.score(self.settings.teacher_bump)) is not None:
                 scores.add(score)
             if len(scores) > self.settings.contrast:
                 return True
@@ -174,16 +174,6 @@ class Maker:
         if task.shape != "chat":
             cut = extracted.text.rstrip() != response.text.rstrip()
             kept.response = replace(response, text=extracted.text, ended=response.ended or cut)
-
-    def _score(self, kept: Kept) -> float | None:
-        return score_of(
-            kept.program_class,
-            kept.fraction,
-            source=kept.response.source,
-            said=kept.word,
-            words=kept.words,
-            bump=self.settings.teacher_bump,
-        )
 
     def _grouped(self, gathered: Gathered, responses: list[Response], made: Made) -> Group:
         known = [(response.score, response) for response in responses if response.score is not None]

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from engine import Engine, EngineError, InvalidModel, ModelName, Priority, Sampling
-from reranker import Candidate, Options, RerankError, Task, best_of_n
+from reranker import Candidate, Options, RerankError, Task, best_of_n, first_of
 from reranker.evaluation import begun, check_same_run, whole_lines
 from sandbox import ProgramClass, Sandbox, SandboxError
 from trainer.errors import TrainerError
-from trainer.groups import LIMITS, Group, Response, Source, task_of, verdict_of
+from trainer.groups import LIMITS, Group, Response, Source, came_to_end, task_of, verdict_of
 
 AT_ONCE = 4
 """Prompts in work: enough that sampling and running overlap."""
@@ -91,7 +91,7 @@ class Answers:
                 for _ in range(AT_ONCE):
                     team.create_task(ask())
         except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+            raise first_of(errors) from None
 
     async def _asked(self, group: Group, sandbox: Sandbox) -> tuple[Response, ...]:
         ask, found = self._ask, []
@@ -129,14 +129,12 @@ def _response(ask: Ask, task: Task, candidate: Candidate) -> Response | None:
     """A candidate as what is learnt: see `Response.text`. None for one that ends in nothing."""
     chat = task.shape == "chat"
     text = candidate.raw_text if chat else candidate.text
-    stopped = candidate.finish_reason == "stop"
-    cut_off = candidate.raw_text.startswith(text) and bool(candidate.raw_text[len(text) :].strip())
-    if not text and not stopped:
+    if not text and candidate.finish_reason != "stop":
         return None
     info, outcome = ask.engine.info, candidate.outcome
     return Response(
         text=text,
-        ended=stopped or (cut_off and not chat),
+        ended=came_to_end(candidate, chat=chat),
         program_class=candidate.program_class,
         fraction=None if outcome is None else verdict_of(outcome).fraction,
         score=None,
@@ -172,9 +170,3 @@ def _read(path: Path) -> Iterator[tuple[str, tuple[Response, ...]]]:
 def _response_from(row: dict[str, Any]) -> Response:
     kept = Response(**row)
     return kept if kept.program_class is None else replace(kept, program_class=ProgramClass(kept.program_class))
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

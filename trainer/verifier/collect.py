@@ -10,7 +10,7 @@ from pathlib import Path
 from platformdirs import user_data_dir
 
 from engine import Engine, EngineConfig, ModelStore, Sampling, build_engine
-from reranker import write_line
+from reranker import first_of, write_line
 from reranker.evaluation import ProblemSuite, begun, check_same_run, load_suite, whole_lines
 from sandbox import LocalSandbox
 from trainer.errors import BadQuestions
@@ -64,7 +64,7 @@ async def collect(
                 for _ in range(AT_ONCE):
                     group.create_task(work())
         except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+            raise first_of(errors) from None
         finally:
             await engine.aclose()
     finally:
@@ -94,9 +94,3 @@ def _done(out: Path) -> set[str]:
         return {json.loads(line)["id"] for line in whole_lines(out)}
     except (ValueError, KeyError, TypeError) as error:
         raise BadQuestions(f"--out: {out} holds something else than questions") from error
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
