@@ -124,8 +124,7 @@ async def _sources(work: Work, folder: Path, groups: Path) -> AsyncIterator[Answ
     asked = list(_to_ask(work))
     if not asked:
         return
-    sandbox = LocalSandbox()
-    try:
+    async with LocalSandbox() as sandbox:
         await sandbox.probe()
         for one in asked:
             engine = await build_engine(one.config, work.store)
@@ -133,8 +132,6 @@ async def _sources(work: Work, folder: Path, groups: Path) -> AsyncIterator[Answ
                 yield await _answers(work, one, engine, sandbox, groups)
             finally:
                 await engine.aclose()
-    finally:
-        await sandbox.aclose()
 
 
 def _to_ask(work: Work) -> Iterator[_Asked]:

@@ -49,16 +49,13 @@ class Measurer:
         self, suites: Sequence[ProblemSuite], champion: Model, challenger: Model, dtypes: Sequence[str]
     ) -> list[Pair]:
         """Every suite measured with both models in `dtypes[0]`, and in float32 where that is among the others."""
-        sandbox = LocalSandbox()
-        try:
+        async with LocalSandbox() as sandbox:
             await sandbox.probe()
             before = await self._reports(suites, champion, _served(champion, dtypes[0]), sandbox)
             after = await self._reports(suites, challenger, dtypes[0], sandbox)
             exact: Sequence[Report | None] = [None] * len(suites)
             if "float32" in dtypes[1:]:
                 exact = await self._reports(suites, challenger, "float32", sandbox)
-        finally:
-            await sandbox.aclose()
         return [
             Pair(champion=first, challenger=second, unquantised=third)
             for first, second, third in zip(before, after, exact, strict=True)
@@ -66,12 +63,9 @@ class Measurer:
 
     async def report(self, suite: ProblemSuite, model: Model, dtype: str) -> Report:
         """One model on one suite."""
-        sandbox = LocalSandbox()
-        try:
+        async with LocalSandbox() as sandbox:
             await sandbox.probe()
             [found] = await self._reports([suite], model, dtype, sandbox)
-        finally:
-            await sandbox.aclose()
         return found
 
     async def _reports(
