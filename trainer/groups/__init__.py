@@ -10,7 +10,7 @@ from trainer.groups.extend import has_contrast, with_answers
 from trainer.groups.files import content_hash, read_groups, to_line, write_groups, write_lines
 from trainer.groups.ladder import TEACHER_BUMP, is_desirable, judged, place, score_of
 from trainer.groups.pairs import Render, preferences, unpaired
-from trainer.groups.reading import LINES, Lines
+from trainer.groups.reading import LINES, Lines, logged_lines
 from trainer.groups.redact import redact, redact_all
 from trainer.groups.runs import Runs, Verdict, verdict_of
 from trainer.groups.settings import LIMITS, LOCAL, Settings
@@ -49,6 +49,7 @@ __all__ = [
     "is_desirable",
     "judged",
     "lines_from",
+    "logged_lines",
     "place",
     "preferences",
     "read_groups",

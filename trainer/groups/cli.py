@@ -166,7 +166,7 @@ async def _work(asked: Asked, settings: Settings) -> tuple[Tally, str]:
 
 
 async def _lines(asked: Asked) -> AsyncIterator[Lines]:
-    from trainer.groups import LINES, Lines
+    from trainer.groups import LINES, Lines, logged_lines
 
     first = None if asked.since is None else asked.since.replace(tzinfo=asked.since.tzinfo or UTC)
     for path in asked.log:
@@ -181,14 +181,8 @@ async def _lines(asked: Asked) -> AsyncIterator[Lines]:
     file = (asked.state_dir or Path(user_data_dir("touchstone", appauthor=False))) / "touchstone.db"
     store = SqlStore.open(asked.database or file, create=False)
     try:
-        read, page = 0, []
-        async for line in store.lines(since=first, purpose="traffic"):
-            page.append(line)
-            if len(page) == LINES:
-                yield Lines("the log", read + 1, page)
-                read, page = read + len(page), []
-        if page:
-            yield Lines("the log", read + 1, page)
+        async for page in logged_lines(store, since=first):
+            yield page
     finally:
         await store.aclose()
 

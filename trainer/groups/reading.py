@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from feedback import Logged, logged_from
+from feedback import Logged, SqlStore, logged_from
 from trainer.groups.draft import Draft, draft_of, to_bytes
 from trainer.groups.making import Maker
 
@@ -30,6 +30,8 @@ class Lines:
     lines: list[str]
     since: datetime | None = None
     """Exchanges before that are passed over."""
+    until: datetime | None = None
+    """Exchanges after that are passed over."""
 
 
 @dataclass(slots=True)
@@ -62,8 +64,23 @@ def drafted(maker: Maker, log: Logged | Lines) -> Drafted:
 def _records(log: Lines) -> Iterator[Logged]:
     for number, line in enumerate(log.lines, log.first):
         logged = logged_from(line, f"{log.where}, line {number}")
-        if log.since is None or logged[0].created_at >= log.since:
+        at = logged[0].created_at
+        if (log.since is None or at >= log.since) and (log.until is None or at <= log.until):
             yield logged
+
+
+async def logged_lines(
+    store: SqlStore, *, since: datetime | None = None, until: datetime | None = None
+) -> AsyncIterator[Lines]:
+    """The traffic of a store, as an export has it; what is logged while this reads may be among it."""
+    read, page = 0, list[str]()
+    async for line in store.lines(since=since, purpose="traffic"):
+        page.append(line)
+        if len(page) == LINES:
+            yield Lines("the log", read + 1, page, until=until)
+            read, page = read + len(page), []
+    if page:
+        yield Lines("the log", read + 1, page, until=until)
 
 
 def _key(draft: Draft) -> bytes:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from engine import Engine, EngineConfig, build_engine, write_json
-from feedback import Exchange, Logged, SqlStore
+from feedback import SqlStore
 from reranker.evaluation import ProblemSuite, load_suite
 from sandbox import LocalSandbox, Sandbox
 from trainer.errors import NotEnough
@@ -18,13 +17,15 @@ from trainer.groups import (
     Group,
     Tally,
     Told,
-    groups_from,
     has_contrast,
     is_desirable,
+    lines_from,
+    logged_lines,
     read_groups,
     read_teachers,
     with_answers,
     write_groups,
+    write_lines,
 )
 from trainer.rounds.asked import Answers, Ask
 from trainer.rounds.work import Work
@@ -44,8 +45,8 @@ async def collect_groups(work: Work, folder: Path) -> None:
     sandbox = LocalSandbox()
     try:
         await sandbox.probe()
-        groups = groups_from(
-            _until(store.exchanges(purpose="traffic"), work.facts.created_at),
+        lines = lines_from(
+            logged_lines(store, until=work.facts.created_at),  # so that a round gone on with makes the same groups
             config.groups.settings,
             tally=tally,
             scratch=folder,
@@ -54,8 +55,9 @@ async def collect_groups(work: Work, folder: Path) -> None:
             teachers=read_teachers(teachers),
             contamination=Contamination(suites),
             told=_told(work),
+            processes=config.processes,
         )
-        digest = await write_groups(groups, folder / FILE)
+        digest = await write_lines(lines, folder / FILE)
     finally:
         await sandbox.aclose()
         await store.aclose()
@@ -165,15 +167,6 @@ async def _answers(work: Work, one: _Asked, engine: Engine, sandbox: Sandbox, gr
 def _askable(path: Path) -> Iterator[Group]:
     """Those that are trained on and have tests to judge an answer by."""
     return (group for group in read_groups(path) if group.split == "train" and group.suite is not None)
-
-
-async def _until(log: AsyncIterator[Logged], end: datetime) -> AsyncIterator[Logged]:
-    """What was logged before the round began, so that a round gone on with makes the same groups."""
-    async for logged in log:
-        exchange: Exchange = logged[0]
-        if exchange.created_at > end:
-            return
-        yield logged
 
 
 def _told(work: Work) -> Told:

@@ -144,7 +144,7 @@ class TrainerConfig(Section):
     """Of each process, and of evaluation: leave serving its cores. Small models train faster by more processes than by
     more threads."""
     processes: Count = 1
-    """Processes that train together, `threads` each."""
+    """Processes that train together, `threads` each, and that make groups of a long log."""
     nice: Annotated[int, Field(ge=0, le=19)] = 10
     """How far behind other processes the round stands."""
 
