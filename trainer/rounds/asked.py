@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engine import Engine, EngineError, InvalidModel, ModelName, Priority, Sampling
+from engine import ContextTooLong, Engine, EngineError, InvalidModel, ModelName, Priority, Sampling
 from reranker import Candidate, Options, RerankError, Task, best_of_n, first_of
 from reranker.evaluation import begun, check_same_run, whole_lines
 from sandbox import ProgramClass, Sandbox, SandboxError
@@ -65,6 +65,8 @@ class Answers:
         self._path, self._ask = path, ask
         check_same_run(path, ask.identity(), kind=KIND, begun=begun(path))
         self._known = dict(_read(path))
+        self.too_long = 0
+        """Prompts now asked that do not fit the model's context: they have no answers, as if it knew none."""
 
     def of(self, group: Group) -> tuple[Response, ...] | None:
         """What was answered to a group's prompt; None where it was not asked."""
@@ -100,6 +102,9 @@ class Answers:
             for temperature in ask.temperatures:
                 ranking = await best_of_n(task, _options(ask, temperature), engine=ask.engine, sandbox=sandbox)
                 found += [_response(ask, task, candidate) for candidate in ranking.candidates]
+        except ContextTooLong:
+            self.too_long += 1
+            return ()
         except (EngineError, RerankError, SandboxError) as error:
             raise TrainerError(f"prompt {group.prompt_hash}: {error}") from error
         return tuple(response for response in found if response is not None)

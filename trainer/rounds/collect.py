@@ -161,6 +161,8 @@ async def _answers(work: Work, one: _Asked, engine: Engine, sandbox: Sandbox, gr
     answers = Answers(shared / f"{one.name}-{ask.digest}.jsonl", ask)
     total = sum(1 for _ in _askable(groups))
     await answers.fill(_askable(groups), sandbox, lambda done: work.told.progress(done, total, f"{one.name} is asked"))
+    if answers.too_long:
+        work.told.line(f"{answers.too_long} prompts are too long for {one.name}'s context")
     return answers
 
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from engine import EngineConfig, ModelStore, build_engine
+from engine import EngineConfig, ModelStore, ScriptedEngine, build_engine
 from feedback import prompt_hash, suite_to_data
 from reranker.evaluation import (
     Record,
@@ -211,6 +211,17 @@ async def test_a_teacher_is_asked_once_and_what_it_answers_is_run(tmp_path: Path
     assert {(each.program_class, each.fraction, each.source) for each in found} >= {("pass", 1.0, "teacher")}
     assert len(found) == 4
     assert [len(path.read_text().splitlines()), done] == [2, [1, 1, 2]]
+
+
+@pytest.mark.isolation
+async def test_a_prompt_too_long_for_a_teacher_has_no_answers_and_the_others_have(tmp_path: Path) -> None:
+    short, long = group(TESTS), group(TESTS, prompt="# more\n" * 100 + PROMPT)
+    engine = ScriptedEngine({}, otherwise=[RIGHT], context_length=200)
+    answers = Answers(tmp_path / "teacher.jsonl", Ask(source="teacher", engine=engine, n=1, temperatures=(1.0,)))
+    async with LocalSandbox() as sandbox:
+        await answers.fill([long, short], sandbox, lambda done: None)
+    assert (answers.of(long), answers.too_long) == ((), 1)
+    assert [each.program_class for each in answers.of(short) or ()] == ["pass"]
 
 
 # Pictures
