@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from server.gateway import Gateway
+from server.idempotency import Idempotent
 from server.openapi import document
 from server.routes.admin import AdminModels
 from server.routes.feedback import Feedback
@@ -33,9 +35,13 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
     """The app over a service whose parts may still be loading."""
+    server = service.config.server
+    once = partial(
+        Idempotent, lifecycle=service.lifecycle, keep_s=server.idempotency_s, body_limit_bytes=server.body_limit_bytes
+    )
     routes: list[BaseRoute] = [
-        Route("/v1/completions", completions(service), methods=["POST"]),
-        Route("/v1/chat/completions", chat(service), methods=["POST"]),
+        Route("/v1/completions", once(completions(service)), methods=["POST"]),
+        Route("/v1/chat/completions", once(chat(service)), methods=["POST"]),
         Route("/v1/feedback", Feedback(service), methods=["POST"]),
         Route("/v1/models", Models(service), methods=["GET"]),
         Route("/v1/models/{id:path}", Models(service), methods=["GET"]),

@@ -67,8 +67,10 @@ class Gateway:
 
     def _round(self, answered: Answered) -> list[tuple[bytes, bytes]]:
         """The round of the model that answers; where none does, that of the champion."""
-        served = answered.by or self._service.roster.champion
-        return [] if served is None else [(b"x-model-round", b"%d" % served.round)]
+        number = answered.round
+        if number is None and (champion := self._service.roster.champion) is not None:
+            number = champion.round
+        return [] if number is None else [(b"x-model-round", b"%d" % number)]
 
     def _route(self, path: str) -> str:
         """The pattern of a path: a label from a small fixed set."""

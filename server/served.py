@@ -23,9 +23,11 @@ ANSWERED = "touchstone.answered"
 
 @dataclass(slots=True)
 class Answered:
-    """Which model answers a request: set where it takes its lease, read where its reply's headers are written."""
+    """Of which round the model is that answers a request: set where it takes its lease, read where its reply's headers
+    are written.
+    """
 
-    by: Served | None = None
+    round: int | None = None
 
 
 class Served:

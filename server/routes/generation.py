@@ -54,7 +54,7 @@ class Generation(Generic[W]):
             key = headers.get("x-session-id") or peer
             served = service.roster.pick(wire.model, key=key, traffic=headers.get("x-purpose", "traffic") == "traffic")
             with served.lease():
-                scope[ANSWERED].by = served
+                scope[ANSWERED].round = served.round
                 ask = self._understand(wire, headers, served.defaults, id=f"{self._prefix}-{uuid7()}", peer=peer)
                 await self._work(Work(service, served, ask), receive, send)
 
