@@ -12,7 +12,7 @@ DEV := .venv-dev/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak check format bench docs clean
+.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak test-rounds test-clients loop-demo check format bench docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ test-mutants: .venv-dev/installed ## 2,000 solutions with one fault each: the sa
 test-rounds: .venv-dev/installed ## what trains for minutes: whole tunings, rounds killed and resumed, the loop
 	$(DEV)/python -m pytest -m long tests/trainer tests/acceptance
 
+test-clients: .venv-dev/installed .clients/installed ## clients from their registries (needs npm) against a real server
+	$(DEV)/python -m pytest -m clients tests/acceptance
+
 loop-demo: .venv-train/installed ## the whole loop on the bundled model: traffic, log, round, hot switch, evaluation, three times
 	.venv-train/bin/touchstone loop --demo
 
@@ -64,7 +67,7 @@ docs: .venv-dev/installed ## write the generated pages
 	$(DEV)/python -m trainer.docs
 
 clean: ## remove the environments and caches
-	rm -rf .venv .venv-dev .venv-train .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-dev .venv-train .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Touchstone needs Python 3.11 or newer; set PYTHON")'
@@ -77,6 +80,13 @@ clean: ## remove the environments and caches
 	$(PYTHON) -m venv .venv-train
 	.venv-train/bin/python $(PIP) torch==2.13.0
 	.venv-train/bin/python $(PIP) --editable '.[train]'
+	@touch $@
+
+.clients/installed: tests/acceptance/clients/package.json tests/acceptance/clients/requirements.txt
+	$(PYTHON) -m venv .clients/venv
+	.clients/venv/bin/python $(PIP) --requirement tests/acceptance/clients/requirements.txt
+	cp tests/acceptance/clients/package.json .clients/
+	npm install --prefix .clients --silent --no-audit --no-fund
 	@touch $@
 
 # torch first and by its exact version: a range would let pip choose a build with gigabytes of CUDA libraries.
