@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.admission import fit_context, refuse_prompt, refuse_unsupported
+from engine.errors import UnsupportedField
 from engine.transcript import Transcript
 from engine.turns import Turns
 from engine.types import (
@@ -180,7 +182,10 @@ class _Run:
 
 
 def prompt_text(prompt: Prompt) -> str:
-    """What a script looks a prompt up by: its text; a conversation's last message; a gap marked by `FILL`."""
+    """What a script looks a prompt up by: its text; a conversation's last message; a gap marked by `FILL`.
+
+    Raises `UnsupportedField`.
+    """
     match prompt:
         case Text():
             return prompt.text
@@ -189,6 +194,8 @@ def prompt_text(prompt: Prompt) -> str:
         case Fim():
             return prompt.prefix + FILL + prompt.suffix
         case TokenIds():
+            if any(not 0 <= token <= sys.maxunicode for token in prompt.ids):
+                raise UnsupportedField("prompt", f"token ids go from 0 to {sys.maxunicode}: here they are characters")
             return "".join(map(chr, prompt.ids))
 
 

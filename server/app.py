@@ -35,10 +35,7 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
     """The app over a service whose parts may still be loading."""
-    server = service.config.server
-    once = partial(
-        Idempotent, lifecycle=service.lifecycle, keep_s=server.idempotency_s, body_limit_bytes=server.body_limit_bytes
-    )
+    once = partial(Idempotent, lifecycle=service.lifecycle, config=service.config.server)
     routes: list[BaseRoute] = [
         Route("/v1/completions", once(completions(service)), methods=["POST"]),
         Route("/v1/chat/completions", once(chat(service)), methods=["POST"]),

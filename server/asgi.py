@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from server.errors import BodyTooLarge, ClientGone
+from server.config import ServerConfig
+from server.errors import BodyTooLarge, ClientGone, RequestTimeout
 
 T = TypeVar("T")
 HeaderList = Iterable[tuple[str, str]]
@@ -20,8 +21,19 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-async def read_body(receive: Receive, headers: dict[str, str], limit_bytes: int) -> bytes:
-    """The whole body. Raises `BodyTooLarge` as soon as it is known to be, `ClientGone` when it never ends."""
+async def read_body(receive: Receive, headers: dict[str, str], limits: ServerConfig) -> bytes:
+    """The whole body.
+
+    Raises `BodyTooLarge` as soon as it is known to be, `RequestTimeout`, and `ClientGone` when it never ends.
+    """
+    try:
+        async with asyncio.timeout(limits.receive_timeout_s):
+            return await _read_body(receive, headers, limits.body_limit_bytes)
+    except TimeoutError:
+        raise RequestTimeout("body", limits.receive_timeout_s) from None
+
+
+async def _read_body(receive: Receive, headers: dict[str, str], limit_bytes: int) -> bytes:
     length = headers.get("content-length", "")
     if length.isdigit() and int(length) > limit_bytes:
         raise BodyTooLarge(limit_bytes)

@@ -70,6 +70,8 @@ class ServerConfig(Section):
     """Prompts in one request."""
     body_limit_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
     """A larger request body is refused (413)."""
+    receive_timeout_s: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds in which a client must send the head of a request (else 408), and then its body."""
     idempotency_s: Annotated[float, Field(ge=0)] = 600.0
     """Seconds for which an answer is kept for whoever sends the same `Idempotency-Key` again."""
     heartbeat_s: Annotated[float, Field(gt=0)] = 1.0

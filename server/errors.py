@@ -4,6 +4,7 @@ ApiError              raised by the server itself; carries its status and body
 ├── BadRequest        400: names the field
 ├── NotFound          404: route, model or exchange
 ├── BodyTooLarge      413
+├── RequestTimeout    408: the request did not come in time
 └── Unavailable       503: loading, switching or draining; carries a retry hint
 UnusableModel         (an EngineError) a model that cannot be served: damaged, or not computing what it should; 422
 ClientGone            nobody is left to answer; never rendered
@@ -90,6 +91,13 @@ class BodyTooLarge(ApiError):
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(413, f"the request body is larger than {limit_bytes} bytes", code="body_too_large")
+
+
+class RequestTimeout(ApiError):
+    """The client did not send its request in time; `part` is its head or its body."""
+
+    def __init__(self, part: str, timeout_s: float) -> None:
+        super().__init__(408, f"the request's {part} did not come within {timeout_s:g} s", code="request_timeout")
 
 
 class Unavailable(ApiError):

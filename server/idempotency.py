@@ -16,6 +16,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.asgi import headers_of, read_body, unless_gone
+from server.config import ServerConfig
 from server.errors import ApiError, BadRequest, drained
 from server.lifecycle import Lifecycle
 from server.served import ANSWERED, Answered
@@ -84,14 +85,10 @@ class Idempotent:
         self,
         endpoint: ASGIApp,
         lifecycle: Lifecycle,
-        *,
-        keep_s: float,
-        body_limit_bytes: int,
+        config: ServerConfig,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`keep_s`: seconds for which an answer is kept behind its end."""
-        self._endpoint, self._lifecycle = endpoint, lifecycle
-        self._keep_s, self._body_limit_bytes, self._now = keep_s, body_limit_bytes, now
+        self._endpoint, self._lifecycle, self._config, self._now = endpoint, lifecycle, config, now
         self._runs: OrderedDict[Name, _Run] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +99,7 @@ class Idempotent:
             return
         if not (0 < len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):
             raise BadRequest("Idempotency-Key", f"must be 1 to {_LONGEST_KEY} printable characters", "invalid_value")
-        body = await read_body(receive, headers, self._body_limit_bytes)
+        body = await read_body(receive, headers, self._config)
         name = (scope["path"], key, _owner(headers, scope))
         self._forget()
         run = self._runs.get(name)
@@ -158,7 +155,7 @@ class Idempotent:
         for name, run in list(self._runs.items()):
             if run.ended_at is None:
                 continue
-            if size <= MOST_BYTES and self._now() - run.ended_at < self._keep_s:
+            if size <= MOST_BYTES and self._now() - run.ended_at < self._config.idempotency_s:
                 return
             size -= run.size
             del self._runs[name]

@@ -25,6 +25,7 @@ from server.app import app_of
 from server.asgi import cancel
 from server.build import build, follow
 from server.config import Config
+from server.protocol import protocol_of
 from server.service import Parts, Service
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Process:
         self._server = _Server(
             uvicorn.Config(
                 app,
+                http=protocol_of(config.server.receive_timeout_s),
                 access_log=False,
                 log_config=None,
                 server_header=False,

@@ -39,7 +39,7 @@ class AdminModels:
                     param="action",
                     code="model_fixed",
                 )
-            body = await read_body(receive, headers, self._service.config.server.body_limit_bytes)
+            body = await read_body(receive, headers, self._service.config.server)
             await act(switching, AdminAction.model_validate_json(body))
         await send_json(send, 200, await self._page(switching))
 

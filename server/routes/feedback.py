@@ -32,7 +32,7 @@ class Feedback:
         service = self._service
         with service.lifecycle.admitted():
             headers = headers_of(scope)
-            body = await read_body(receive, headers, service.config.server.body_limit_bytes)
+            body = await read_body(receive, headers, service.config.server)
             key = headers.get("idempotency-key")
             if key is not None and not _KEY.fullmatch(key):
                 raise BadRequest("Idempotency-Key", "must be 1 to 200 printable characters", code="invalid_value")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Generic, Protocol, TypeVar
 
@@ -24,6 +25,8 @@ from server.wire.base import SamplingFields
 from server.wire.chat import ChatRequest
 from server.wire.completions import CompletionRequest
 from server.work import Work
+
+_UNFIT = re.compile(r"[^\x20-\x7e]")
 
 W = TypeVar("W", bound=SamplingFields)
 W_contra = TypeVar("W_contra", bound=SamplingFields, contravariant=True)
@@ -48,7 +51,7 @@ class Generation(Generic[W]):
         service = self._service
         with service.lifecycle.admitted():
             headers = headers_of(scope)
-            body = await read_body(receive, headers, service.config.server.body_limit_bytes)
+            body = await read_body(receive, headers, service.config.server)
             wire = self._wire.model_validate_json(body)
             peer = scope["client"][0] if scope.get("client") else ""
             key = headers.get("x-session-id") or peer
@@ -93,4 +96,4 @@ def chat(service: Service) -> Generation[ChatRequest]:
 
 def _header_text(text: str) -> str:
     """Text a header may carry: keys come from the client and may hold anything."""
-    return text.encode("ascii", "backslashreplace").decode("ascii").replace("\r", "").replace("\n", "")[:1000]
+    return _UNFIT.sub(lambda found: ascii(found[0])[1:-1], text)[:1000]

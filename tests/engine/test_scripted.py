@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 
-from engine.errors import EngineFailed, Overloaded
+from engine.errors import EngineFailed, Overloaded, UnsupportedField
 from engine.scripted import Scripted, ScriptedEngine
 from engine.types import Chat, Fim, GenerationRequest, Message, Priority, Prompt, Sampling, Started, Text, TokenIds
 from tests.contracts.engine import EngineCase, EngineContract, collect, finished
@@ -117,3 +118,9 @@ async def test_alternatives_begin_with_the_chosen_token() -> None:
     end = finished(await collect(ScriptedEngine(SCRIPT), ask(Text("one"), sampling=Sampling(logprobs=3))))[0]
     assert [token.top[0] for token in end.tokens] == [(token.text, token.logprob) for token in end.tokens]
     assert {len(token.top) for token in end.tokens} == {3}
+
+
+@pytest.mark.parametrize("ids", [(-1,), (sys.maxunicode + 1,), (2**70,)])
+async def test_token_ids_that_are_no_characters_are_refused(ids: tuple[int, ...]) -> None:
+    with pytest.raises(UnsupportedField, match="prompt: token ids go from 0"):
+        await collect(ScriptedEngine({}), ask(TokenIds(ids)))
