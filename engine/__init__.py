@@ -29,6 +29,7 @@ from engine.errors import (
     UnsupportedField,
     UnsupportedModel,
 )
+from engine.given import GivenEngine
 from engine.models import (
     Challenger,
     ContestMode,
@@ -93,6 +94,7 @@ __all__ = [
     "FinishReason",
     "Finished",
     "GenerationRequest",
+    "GivenEngine",
     "HubFailed",
     "InvalidModel",
     "Manifest",

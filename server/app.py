@@ -19,6 +19,7 @@ from server.gateway import Gateway
 from server.idempotency import Idempotent
 from server.openapi import document
 from server.routes.admin import AdminModels
+from server.routes.candidates import Candidates
 from server.routes.feedback import Feedback
 from server.routes.generation import chat, completions
 from server.routes.health import Health, MetricsPage, Ready, Version, touchstone_version
@@ -39,6 +40,7 @@ def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
     routes: list[BaseRoute] = [
         Route("/v1/completions", once(completions(service)), methods=["POST"]),
         Route("/v1/chat/completions", once(chat(service)), methods=["POST"]),
+        Route("/v1/rerank/candidates", once(Candidates(service)), methods=["POST"]),
         Route("/v1/feedback", Feedback(service), methods=["POST"]),
         Route("/v1/models", Models(service), methods=["GET"]),
         Route("/v1/models/{id:path}", Models(service), methods=["GET"]),

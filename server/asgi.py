@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Iterable
+import re
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
@@ -13,6 +14,7 @@ from server.config import ServerConfig
 from server.errors import BodyTooLarge, ClientGone, RequestTimeout
 
 T = TypeVar("T")
+_UNFIT = re.compile(r"[^\x20-\x7e]")
 HeaderList = Iterable[tuple[str, str]]
 
 
@@ -62,6 +64,12 @@ async def send_bytes(send: Send, status: int, body: bytes, content_type: str, he
     fields += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": body})
+
+
+def ignored_header(keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Names the keys that nobody knows; they come from the client and may hold anything, a header may not."""
+    text = _UNFIT.sub(lambda found: ascii(found[0])[1:-1], ", ".join(keys))
+    return [("x-touchstone-ignored", text[:1000])] if keys else []
 
 
 async def gone(receive: Receive) -> None:

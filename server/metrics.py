@@ -134,7 +134,7 @@ class Metrics:
             if longest > 1:
                 self._token.observe(decode_s / (longest - 1))
         self._prompt.inc(ranking.prompt_tokens)
-        returned = ranking.returned_tokens
+        returned = min(ranking.returned_tokens, ranking.sampled_tokens)  # given candidates were not sampled
         self._generated.labels("returned").inc(returned)
         self._generated.labels("discarded").inc(max(0, ranking.sampled_tokens - returned))
         if ranking.method != "off":

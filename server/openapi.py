@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from server.wire.admin import AdminAction
+from server.wire.candidates import CandidatesRequest
 from server.wire.chat import ChatRequest
 from server.wire.completions import CompletionRequest
 from server.wire.feedback import FeedbackBatch, FeedbackEvent
@@ -20,6 +21,7 @@ from server.wire.feedback import FeedbackBatch, FeedbackEvent
 _BODIES: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
     "/v1/completions": ("Complete a prompt, reranked if asked for", (CompletionRequest,)),
     "/v1/chat/completions": ("Answer a conversation, reranked if asked for", (ChatRequest,)),
+    "/v1/rerank/candidates": ("Rank candidates that the client already has", (CandidatesRequest,)),
     "/admin/models": ("Load, switch or roll back a model; from this machine only", (AdminAction,)),
     "/v1/feedback": ("Say what became of an answer", (FeedbackEvent, FeedbackBatch)),
 }

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from engine import Event, Finished, Started
+from engine import Engine, Event, Finished, Started
 from feedback import exchange_from
 from reranker import JudgeFailed, Options, Ranking, best_of_n
 from server.asgi import cancel
@@ -32,7 +32,9 @@ OnEvent = Callable[[int, Event], None]
 class Work:
     """One request under way, with the one model that does all of it. Whoever makes it holds the lease."""
 
-    def __init__(self, service: Service, served: Served, ask: Ask) -> None:
+    def __init__(self, service: Service, served: Served, ask: Ask, engine: Engine | None = None) -> None:
+        """`engine`: asked instead of the model's own."""
+        self._engine = engine or served.engine
         self.ask = ask
         self.served = served
         self._service = service
@@ -81,7 +83,7 @@ class Work:
             ranking = await best_of_n(
                 self.ask.tasks[number],
                 self._options(),
-                engine=self.served.engine,
+                engine=self._engine,
                 sandbox=self._service.sandbox,
                 loaded=self.served.scorers,
                 on_event=partial(self._note, number, on_event),

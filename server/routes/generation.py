@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Generic, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
 from reranker import Ranking
-from server.asgi import headers_of, read_body, send_json, unless_gone
+from server.asgi import headers_of, ignored_header, read_body, send_json, unless_gone
 from server.errors import ClientGone
 from server.ids import uuid7
 from server.served import ANSWERED
@@ -25,8 +24,6 @@ from server.wire.base import SamplingFields
 from server.wire.chat import ChatRequest
 from server.wire.completions import CompletionRequest
 from server.work import Work
-
-_UNFIT = re.compile(r"[^\x20-\x7e]")
 
 W = TypeVar("W", bound=SamplingFields)
 W_contra = TypeVar("W_contra", bound=SamplingFields, contravariant=True)
@@ -72,9 +69,8 @@ class Generation(Generic[W]):
             self._service.shadows.offer(work.ask, rankings, work.served)
 
     async def _answer(self, work: Work, receive: Receive, send: Send) -> list[Ranking]:
-        ask, extra = work.ask, []
-        if ask.ignored:
-            extra.append(("x-touchstone-ignored", _header_text(", ".join(ask.ignored))))
+        ask = work.ask
+        extra = ignored_header(ask.ignored)
         if ask.stream:
             return await Stream(self._service, work, receive, send, extra).run()
         rankings = await unless_gone(receive, work.rank())
@@ -92,8 +88,3 @@ def completions(service: Service) -> Generation[CompletionRequest]:
 def chat(service: Service) -> Generation[ChatRequest]:
     """`POST /v1/chat/completions`."""
     return Generation(service, "chatcmpl", ChatRequest, chat_ask)
-
-
-def _header_text(text: str) -> str:
-    """Text a header may carry: keys come from the client and may hold anything."""
-    return _UNFIT.sub(lambda found: ascii(found[0])[1:-1], text)[:1000]

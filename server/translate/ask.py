@@ -8,7 +8,7 @@ from typing import Literal
 from feedback import Purpose
 from reranker import Options, Task
 
-Route = Literal["completions", "chat"]
+Route = Literal["completions", "chat", "candidates"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from server.errors import BadRequest
 from server.translate.ask import Client
 from server.translate.defaults import Defaults, Headers
 from server.translate.rerank import Wanted
-from server.wire.base import SamplingFields
+from server.wire.base import SamplingFields, Wire
 
 _PURPOSES = ("traffic", "eval", "train")
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,200}")
@@ -116,7 +116,12 @@ def check_logprobs(name: str, count: int | None, info: EngineInfo) -> None:
 def ignored_keys(wire: SamplingFields) -> tuple[str, ...]:
     """Names of the keys nobody knows."""
     inner = wire.stream_options.model_extra if wire.stream_options is not None else None
-    return (*(wire.model_extra or ()), *(f"stream_options.{key}" for key in inner or ()))
+    return (*unknown_keys(wire), *(f"stream_options.{key}" for key in inner or ()))
+
+
+def unknown_keys(wire: Wire) -> tuple[str, ...]:
+    """Those at the top of a body."""
+    return tuple(wire.model_extra or ())
 
 
 def refuse(name: str, value: object, neutral: tuple[object, ...]) -> None:

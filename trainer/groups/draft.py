@@ -47,6 +47,8 @@ def why_not(exchange: Exchange, settings: Settings) -> str | None:
     """Why an exchange may not be trained on at all; None where it may."""
     if exchange.purpose != "traffic":
         return f"purpose {exchange.purpose}"
+    if exchange.route == "candidates":
+        return "its candidates were not sampled here"
     if not settings.may_train(exchange.key_id):
         return "its key may not train"
     if exchange.prompt.get("no_text"):
