@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from engine.chat_template import ChatTemplate
 from engine.errors import ModelNotFound, UnsupportedField, UnsupportedModel
+from engine.fim import gap_of
 from engine.types import Chat, Fim, Prompt, Text, TokenIds
 
 if TYPE_CHECKING:
     import tokenizers
 
-STARCODER_FIM = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
 _NO_LIMIT = 10**9
 """Hub tokenizers say "no limit" with an absurdly large number."""
 
@@ -40,8 +40,9 @@ class Tokenizer:
             name: _content(config.get(name)) for name in ("bos_token", "eos_token", "unk_token", "pad_token")
         }
         self._template = ChatTemplate(template, self._special) if template is not None else None
-        fim = [found for token in STARCODER_FIM if (found := tokenizer.token_to_id(token)) is not None]
-        self._fim = fim if len(fim) == len(STARCODER_FIM) else None
+        self._specials = tuple(entry["content"] for entry in spec.get("added_tokens", []) if entry["special"])
+        self.gap = gap_of(tokenizer.token_to_id)
+        """How to fill in the middle; None: the vocabulary has no tokens for it."""
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
@@ -74,7 +75,7 @@ class Tokenizer:
     @property
     def fim(self) -> str | None:
         """Name of the fill-in-the-middle layout."""
-        return "starcoder" if self._fim else None
+        return None if self.gap is None else self.gap.layout.name
 
     @property
     def model_max_length(self) -> int | None:
@@ -123,10 +124,30 @@ class Tokenizer:
         return ids or self._first_token()
 
     def _encode_fim(self, prompt: Fim) -> list[int]:
-        if self._fim is None:
+        if self.gap is None:
             raise UnsupportedField("suffix", "the model cannot fill in the middle")
-        prefix, suffix, middle = self._fim
-        return [prefix, *self.encode(prompt.prefix), suffix, *self.encode(prompt.suffix), middle]
+        return self.gap.put_together(prompt, self._encode_plainly, self._begin)
+
+    def _encode_plainly(self, text: str) -> list[int]:
+        """Token ids of a text in which a spelled-out special token is text like any other."""
+        if not any(token in text for token in self._specials):
+            return self.encode(text)
+        ids: list[int] = self._literal.encode(text, add_special_tokens=False).ids
+        return ids
+
+    @cached_property
+    def _literal(self) -> tokenizers.Tokenizer:
+        import tokenizers
+
+        made = tokenizers.Tokenizer.from_str(self._tokenizer.to_str())
+        made.encode_special_tokens = True
+        return made
+
+    @cached_property
+    def _begin(self) -> list[int]:
+        """What the tokenizer puts before every text: nothing, or the token that begins one."""
+        bos = self.id_of(self._special["bos_token"])
+        return [token for token in self.encode("", special_tokens=True)[:1] if token == bos]
 
     def _first_token(self) -> list[int]:
         """What stands for an empty prompt: a model needs one token to begin with."""

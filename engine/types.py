@@ -46,6 +46,10 @@ class Fim:
 
     prefix: str
     suffix: str
+    files: tuple[tuple[str, str], ...] = ()
+    """Other files that may help, the most helpful last: path and text. Left out where the layout knows none."""
+    path: str = ""
+    """Of the file with the gap; told only beside other files."""
 
 
 Prompt = Text | TokenIds | Chat | Fim

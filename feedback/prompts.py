@@ -23,7 +23,8 @@ def prompt_to_data(prompt: Prompt) -> dict[str, Any]:
         case Chat():
             return {"kind": "chat", "messages": [{"role": m.role, "content": m.content} for m in prompt.messages]}
         case Fim():
-            return {"kind": "fim", "prefix": prompt.prefix, "suffix": prompt.suffix}
+            others = {"files": [list(file) for file in prompt.files], "path": prompt.path} if prompt.files else {}
+            return {"kind": "fim", "prefix": prompt.prefix, "suffix": prompt.suffix, **others}
 
 
 def prompt_from_data(data: dict[str, Any]) -> Prompt:
@@ -37,8 +38,9 @@ def prompt_from_data(data: dict[str, Any]) -> Prompt:
             case "chat":
                 return Chat(tuple(Message(m["role"], m["content"]) for m in data["messages"]))
             case "fim":
-                return Fim(data["prefix"], data["suffix"])
-    except (KeyError, TypeError) as error:
+                files = tuple((path, text) for path, text in data.get("files", ()))
+                return Fim(data["prefix"], data["suffix"], files, data.get("path", ""))
+    except (KeyError, TypeError, ValueError) as error:
         raise InvalidExchange(f"prompt: {error!r} is missing or of another type") from error
     raise InvalidExchange(f"prompt.kind: {data['kind']!r} is not text, tokens, chat or fim")
 

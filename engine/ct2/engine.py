@@ -241,7 +241,7 @@ def _characters(prompt: Prompt) -> int:
         case Chat():
             return sum(len(message.content) for message in prompt.messages)
         case Fim():
-            return len(prompt.prefix) + len(prompt.suffix)
+            return len(prompt.prefix) + len(prompt.suffix) + sum(len(text) for _, text in prompt.files)
         case TokenIds():
             return 0
 

@@ -145,7 +145,7 @@ def _end_ids(folder: Path, tokenizer: Tokenizer) -> frozenset[int]:
     found = {token_id for token_id in (*ids, tokenizer.eos_id) if isinstance(token_id, int)}
     if not found:
         raise UnsupportedModel(f"{folder} does not say which token ends a text")
-    return frozenset(found)
+    return frozenset(found | set(tokenizer.gap.ends if tokenizer.gap is not None else ()))
 
 
 def _context_length(folder: Path, tokenizer: Tokenizer) -> int:

@@ -62,7 +62,8 @@ def _end_ids(folder: Path, config: Any, tokenizer: Tokenizer) -> tuple[int, ...]
     generation = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     named = generation.get("eos_token_id", getattr(config, "eos_token_id", None))
     ids = named if isinstance(named, list) else [named]
-    return tuple(sorted({int(token) for token in [*ids, tokenizer.eos_id] if token is not None}))
+    gaps = () if tokenizer.gap is None else tokenizer.gap.ends
+    return tuple(sorted({int(token) for token in [*ids, tokenizer.eos_id, *gaps] if token is not None}))
 
 
 def _context(config: Any, tokenizer: Tokenizer) -> int:
