@@ -29,6 +29,7 @@ from engine.errors import (
     UnsupportedField,
     UnsupportedModel,
 )
+from engine.fim import find_layout, tokens_of_layout
 from engine.given import GivenEngine
 from engine.models import (
     Challenger,
@@ -138,6 +139,7 @@ __all__ = [
     "convert_model",
     "docstrings",
     "engine_names",
+    "find_layout",
     "find_model",
     "find_verifier",
     "free_memory_bytes",
@@ -150,6 +152,7 @@ __all__ = [
     "seal",
     "seal_verifier",
     "settings_table",
+    "tokens_of_layout",
     "verifiers_in",
     "write_json",
 ]

@@ -176,9 +176,14 @@ class Found:
     prefix: str
     suffix: str
     before: str
-    """What stood before the layout: other files, in that family's words."""
+    """What stood before the layout: other files, without that family's tokens."""
     exact: bool
     """Written as the family has it, without a stray space."""
+
+
+def tokens_of_layout(name: str) -> tuple[str, ...]:
+    """The tokens around prefix and suffix of a layout by its name; none for a name that is no family's."""
+    return next((layout.tokens for layout in LAYOUTS if layout.name == name), ())
 
 
 def find_layout(text: str) -> Found | None:
@@ -193,8 +198,11 @@ def find_layout(text: str) -> Found | None:
         match = _pattern(layout).fullmatch(text)
         if match is not None:
             prefix, suffix = match["prefix"], match["suffix"]
-            written = _written(layout, prefix, suffix)
-            return Found(layout.name, prefix, suffix, match["before"], match["before"] + written == text)
+            exact = match["before"] + _written(layout, prefix, suffix) == text
+            before = match["before"]
+            for token in (*layout.ends, *(() if layout.file is None else (layout.file,))):
+                before = before.replace(token, "")
+            return Found(layout.name, prefix, suffix, before, exact)
     return None
 
 

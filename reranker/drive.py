@@ -25,7 +25,7 @@ from engine import (
 from reranker.base import Evidence, Scorer
 from reranker.dedupe import program_key
 from reranker.errors import JudgeFailed
-from reranker.extract import extract
+from reranker.extract import extract, without_overlap
 from reranker.method import Decision
 from reranker.off_loop import off_loop
 from reranker.plan import Devise, Plan, Run, Sample, State, Stop, Try, Write
@@ -309,6 +309,9 @@ class Drive:
             extracted = await off_loop(extract, self.task, event.text, size=size)
             text, tokens = extracted.text, _tokens_of(extracted.text, event)
             self._programs[event.candidate] = extracted.program
+        elif self.task.shape == "fim":
+            text = without_overlap(event.text, self.task.suffix)
+            tokens = _tokens_of(text, event)
         if self.decision.method != "off" and self.options.dedupe == "ast":
             source = self.task.prefix + text + self.task.suffix
             key = await off_loop(program_key, source, self.task.language, size=size)

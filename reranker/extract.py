@@ -21,6 +21,9 @@ _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)",
 _LATER = re.compile(r"^(?:(?:async[ \t]+)?def|class)[ \t]+([^\W\d]\w*)", re.MULTILINE)
 _TOP_LEVEL_LINE = re.compile(r"^(?=\S)", re.MULTILINE)
 _MAX_CUTS = 40
+_LINE_END = re.compile(r"\n|\Z")
+_WORDS = re.compile(r"[^\W_]")
+_LEAST_SHARED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +49,33 @@ def extract(task: Task, raw_text: str) -> Extracted:
     """Find the program in a sampled text.
 
     A plain completion continues the prompt's last function; a chat reply brings its own program, fenced or not, or
-    continues a function header that the last message ends with; a fill-in stands between prefix and suffix, uncut.
+    continues a function header that the last message ends with; a fill-in stands between prefix and suffix.
     A program that runs as a whole, or is in another language than Python, is taken out of its fence and not cut.
     """
     if task.whole or not is_python(task.language):
         return _whole(task, raw_text)
     entry_point = target_of(task)
     if task.shape == "fim":
-        return _extracted(task, task.prefix, raw_text, entry_point)
+        return _extracted(task, task.prefix, without_overlap(raw_text, task.suffix), entry_point)
     prefix = task.prefix
     if task.shape == "chat":
         raw_text = _unfence(raw_text, entry_point)
         if not _continues(prefix, raw_text):
             prefix = ""
     return _extracted(task, prefix, _cut(prefix, raw_text, entry_point), entry_point)
+
+
+def without_overlap(text: str, suffix: str) -> str:
+    """A fill-in without what it repeats of the suffix: models often write on into what stands there already.
+
+    Taken off is the longest end of the text that begins the suffix, ends at the end of one of its lines, and holds
+    three letters or digits: a single bracket may be both the text's own and the suffix's.
+    """
+    ends = [match.start() for match in _LINE_END.finditer(suffix, 0, len(text) + 1)][::-1]
+    for end in ends:
+        if 0 < end <= len(text) and text.endswith(suffix[:end]) and len(_WORDS.findall(suffix[:end])) >= _LEAST_SHARED:
+            return text[:-end]
+    return text
 
 
 def _whole(task: Task, raw_text: str) -> Extracted:

@@ -21,9 +21,11 @@ from server.openapi import document
 from server.routes.admin import AdminModels
 from server.routes.candidates import Candidates
 from server.routes.feedback import Feedback
+from server.routes.fim import Infill, fim
 from server.routes.generation import chat, completions
 from server.routes.health import Health, MetricsPage, Ready, Version, touchstone_version
 from server.routes.models import Models
+from server.routes.tabby import TabbyEvents, TabbyHealth
 from server.service import Parts, Service
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
@@ -40,8 +42,12 @@ def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
     routes: list[BaseRoute] = [
         Route("/v1/completions", once(completions(service)), methods=["POST"]),
         Route("/v1/chat/completions", once(chat(service)), methods=["POST"]),
+        Route("/v1/fim/completions", once(fim(service)), methods=["POST"]),
+        Route("/infill", once(Infill(service)), methods=["POST"]),
         Route("/v1/rerank/candidates", once(Candidates(service)), methods=["POST"]),
         Route("/v1/feedback", Feedback(service), methods=["POST"]),
+        Route("/v1/events", TabbyEvents(service), methods=["POST"]),
+        Route("/v1/health", TabbyHealth(service), methods=["GET"]),
         Route("/v1/models", Models(service), methods=["GET"]),
         Route("/v1/models/{id:path}", Models(service), methods=["GET"]),
         Route("/admin/models", AdminModels(service), methods=["GET", "POST"]),

@@ -54,6 +54,8 @@ class Metrics:
         self._runs = counter("sandbox_runs", "Programs run, and runs that did not come about.", ("result", "tier"))
         self._run = histogram("sandbox_duration_seconds", "One program's run.")
         self._feedback = counter("feedback", "Signals stored.", ("type", "source"))
+        self._shown = counter("suggestions_shown", "Views that editors told of.")
+        self._accepted = counter("suggestions_accepted", "Answers that were accepted.")
         self._running = Gauge("touchstone_requests_running", "Requests the engine works on.", registry=registry)
         self._waiting = Gauge("touchstone_requests_waiting", "Requests in the engine's queue.", registry=registry)
         labels = ("model", "engine", "effective_dtype", "round", "role")
@@ -80,6 +82,12 @@ class Metrics:
     def feedback(self, kind: str, source: str) -> None:
         """A signal was stored."""
         self._feedback.labels(kind, source).inc()
+        if kind == "accept":
+            self._accepted.inc()
+
+    def shown(self) -> None:
+        """An editor showed an answer to somebody."""
+        self._shown.inc()
 
     def models(self, served: Iterable[tuple[str, EngineInfo]]) -> None:
         """Say which models are in memory now, each with its role."""

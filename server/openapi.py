@@ -17,12 +17,17 @@ from server.wire.candidates import CandidatesRequest
 from server.wire.chat import ChatRequest
 from server.wire.completions import CompletionRequest
 from server.wire.feedback import FeedbackBatch, FeedbackEvent
+from server.wire.fim import FimRequest, InfillRequest
+from server.wire.tabby import TabbyEvent
 
 _BODIES: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
     "/v1/completions": ("Complete a prompt, reranked if asked for", (CompletionRequest,)),
     "/v1/chat/completions": ("Answer a conversation, reranked if asked for", (ChatRequest,)),
+    "/v1/fim/completions": ("Fill in the middle, as Mistral's API has it", (FimRequest,)),
+    "/infill": ("Fill in the middle, as llama.cpp's server has it", (InfillRequest,)),
     "/v1/rerank/candidates": ("Rank candidates that the client already has", (CandidatesRequest,)),
     "/admin/models": ("Load, switch or roll back a model; from this machine only", (AdminAction,)),
+    "/v1/events": ("Say what became of an answer, as Tabby's clients do", (TabbyEvent,)),
     "/v1/feedback": ("Say what became of an answer", (FeedbackEvent, FeedbackBatch)),
 }
 _PAGES = {
@@ -32,6 +37,7 @@ _PAGES = {
     "/health": "Whether the process lives",
     "/ready": "Whether the model is loaded, and the isolation tier",
     "/metrics": "Prometheus' text format",
+    "/v1/health": "The served model and this machine, as Tabby's clients ask",
     "/version": "The version and the hash of the configuration",
 }
 _ERROR = {

@@ -20,13 +20,13 @@ from server.translate.completions import completion_ask
 from server.translate.defaults import Defaults, Headers
 from server.translate.evidence import headers as evidence_headers
 from server.translate.reply import plain_reply
-from server.wire.base import SamplingFields
+from server.wire.base import Asks
 from server.wire.chat import ChatRequest
 from server.wire.completions import CompletionRequest
 from server.work import Work
 
-W = TypeVar("W", bound=SamplingFields)
-W_contra = TypeVar("W_contra", bound=SamplingFields, contravariant=True)
+W = TypeVar("W", bound=Asks)
+W_contra = TypeVar("W_contra", bound=Asks, contravariant=True)
 
 
 class Understand(Protocol[W_contra]):
@@ -56,11 +56,11 @@ class Generation(Generic[W]):
             with served.lease():
                 scope[ANSWERED].round = served.round
                 ask = self._understand(wire, headers, served.defaults, id=f"{self._prefix}-{uuid7()}", peer=peer)
-                await self._work(Work(service, served, ask), receive, send)
+                await self._work(Work(service, served, ask), wire, receive, send)
 
-    async def _work(self, work: Work, receive: Receive, send: Send) -> None:
+    async def _work(self, work: Work, wire: W, receive: Receive, send: Send) -> None:
         try:
-            rankings = await self._answer(work, receive, send)
+            rankings = await self._answer(work, wire, receive, send)
         except ClientGone:
             self._service.metrics.cancelled(work.stage)
             await work.record()
@@ -68,9 +68,12 @@ class Generation(Generic[W]):
         if self._service.shadows is not None:
             self._service.shadows.offer(work.ask, rankings, work.served)
 
-    async def _answer(self, work: Work, receive: Receive, send: Send) -> list[Ranking]:
+    async def _answer(self, work: Work, wire: W, receive: Receive, send: Send) -> list[Ranking]:
+        """Do the work and send the reply in the route's dialect; what was decided, nothing where it broke off."""
         ask = work.ask
         extra = ignored_header(ask.ignored)
+        if ask.normalised:
+            extra.append(("x-fim-normalized", ask.normalised))
         if ask.stream:
             return await Stream(self._service, work, receive, send, extra).run()
         rankings = await unless_gone(receive, work.rank())

@@ -8,7 +8,7 @@ from typing import Literal
 from feedback import Purpose
 from reranker import Options, Task
 
-Route = Literal["completions", "chat", "candidates"]
+Route = Literal["completions", "chat", "fim", "infill", "candidates"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,8 @@ class Ask:
     return_all: bool = False
     ignored: tuple[str, ...] = ()
     """Keys nobody knows, named in `X-Touchstone-Ignored`."""
+    normalised: str = ""
+    """Of a prompt in which a layout was spelled out in another way than the model's own: from which, to which."""
 
     @property
     def reranked(self) -> bool:

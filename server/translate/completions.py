@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from engine import Fim, Prompt, Text, TokenIds
+from typing import Any
+
+from engine import Fim, Prompt, Text, TokenIds, find_layout, tokens_of_layout
 from reranker import Task
 from server.errors import BadRequest
 from server.translate.ask import Ask
@@ -11,11 +13,14 @@ from server.translate.defaults import Defaults, Headers
 from server.translate.names import resolve, told
 from server.translate.rerank import Wanted, resolve_rerank
 from server.wire.completions import CompletionRequest
+from server.wire.fim import Segments, SegmentsSnippet
 
 
 def completion_ask(wire: CompletionRequest, headers: Headers, defaults: Defaults, *, id: str, peer: str = "") -> Ask:  # noqa: A002 - the API's word
     """Understand a completion request. Raises `BadRequest` naming the field, `NotFound` for another model."""
     info = defaults.info
+    ignored = ignored_keys(wire)
+    wire, files, path, normalised = _in_openais_words(wire, info.fim)
     prompts = _prompts(wire.prompt)
     if len(prompts) > defaults.max_prompts:
         raise BadRequest("prompt", f"at most {defaults.max_prompts} prompts", code="too_many_prompts")
@@ -36,7 +41,9 @@ def completion_ask(wire: CompletionRequest, headers: Headers, defaults: Defaults
         id=id,
         route="completions",
         model=told(wire.model, info.model),
-        tasks=tuple(_task(id, i, prompt, wire.suffix if fim else None, wanted) for i, prompt in enumerate(prompts)),
+        tasks=tuple(
+            _task(id, i, prompt, wire.suffix if fim else None, wanted, files, path) for i, prompt in enumerate(prompts)
+        ),
         options=options,
         client=client,
         stream=stream,
@@ -44,7 +51,8 @@ def completion_ask(wire: CompletionRequest, headers: Headers, defaults: Defaults
         logprobs=wire.logprobs,
         echo=bool(wire.echo),
         return_all=wanted.return_all,
-        ignored=ignored_keys(wire),
+        ignored=ignored,
+        normalised=normalised,
     )
 
 
@@ -53,7 +61,51 @@ def exchange_id(id: str, position: int) -> str:  # noqa: A002 - the API's word
     return id if position == 0 else f"{id}.{position}"
 
 
-def _prompts(prompt: str | list[int] | list[str] | list[list[int]]) -> list[str | tuple[int, ...]]:
+Files = tuple[tuple[str, str], ...]
+
+
+def _in_openais_words(wire: CompletionRequest, layout: str | None) -> tuple[CompletionRequest, Files, str, str]:
+    """The request without its aliases, its other files, its own path, and from which layout to which it was put."""
+    options = wire.options
+    aliases = (wire.n_predict, wire.max_new_tokens, None if options is None else options.num_predict)
+    change: dict[str, Any] = {}
+    if wire.max_tokens is None:
+        change["max_tokens"] = next((number for number in aliases if number is not None and number > 0), None)
+    for name in ("temperature", "top_p", "stop"):
+        if options is not None and getattr(wire, name) is None:
+            change[name] = getattr(options, name)
+    if wire.segments is not None:
+        if wire.prompt is not None or wire.suffix is not None:
+            raise BadRequest("segments", "give it or prompt and suffix, not both", code="conflict")
+        segments = wire.segments
+        change |= {"prompt": segments.prefix, "suffix": segments.suffix or ""}
+        return wire.model_copy(update=change), _files(segments), segments.filepath or "", ""
+    if wire.prompt is None:
+        raise BadRequest("prompt", "Field required", code="missing")
+    found = None
+    if isinstance(wire.prompt, str) and wire.suffix is None and wire.fim != "raw" and layout is not None:
+        found = find_layout(wire.prompt)
+    if found is None:
+        return wire.model_copy(update=change), (), "", ""
+    change |= {"prompt": found.before + found.prefix, "suffix": found.suffix}
+    theirs, ours = tokens_of_layout(found.layout), tokens_of_layout(layout or "")
+    normalised = "" if found.exact and theirs == ours else f"{found.layout}->{layout}"
+    return wire.model_copy(update=change), (), "", normalised
+
+
+def _files(segments: Segments) -> Files:
+    """What may help, the most helpful last: what was changed lately, then what the cursor's code names."""
+    found: list[SegmentsSnippet] = []
+    for some in (
+        segments.relevant_snippets_from_recently_opened_files,
+        segments.relevant_snippets_from_changed_files,
+        segments.declarations,
+    ):
+        found += some or ()
+    return tuple((each.filepath, each.body) for each in found)
+
+
+def _prompts(prompt: str | list[int] | list[str] | list[list[int]] | None) -> list[str | tuple[int, ...]]:
     if isinstance(prompt, str):
         return [prompt]
     if not prompt:
@@ -78,14 +130,22 @@ def _is_fim(wire: CompletionRequest, layout: str | None) -> bool:
     return True
 
 
-def _task(id: str, position: int, prompt: str | tuple[int, ...], suffix: str | None, wanted: Wanted) -> Task:  # noqa: A002
+def _task(
+    id: str,  # noqa: A002
+    position: int,
+    prompt: str | tuple[int, ...],
+    suffix: str | None,
+    wanted: Wanted,
+    files: Files,
+    path: str,
+) -> Task:
     key = exchange_id(id, position)
     entry_point = wanted.fields.tests.entry_point if wanted.fields.tests is not None else None
     if not isinstance(prompt, str):
         if suffix is not None:
             raise BadRequest("suffix", "filling in the middle needs a text prompt", code="unsupported_field")
         return Task(id=key, prompt=TokenIds(prompt))
-    middle: Prompt = Text(prompt) if suffix is None else Fim(prompt, suffix)
+    middle: Prompt = Text(prompt) if suffix is None else Fim(prompt, suffix, files, path if files else "")
     return Task(
         id=key,
         prompt=middle,

@@ -90,7 +90,7 @@ class ChatWriter:
         return {"index": index, "delta": {}, "logprobs": None, "finish_reason": finish}
 
 
-WRITERS: dict[str, Writer] = {"completions": CompletionWriter(), "chat": ChatWriter()}
+WRITERS: dict[str, Writer] = {"completions": CompletionWriter(), "chat": ChatWriter(), "fim": ChatWriter()}
 
 
 def _completion_logprobs(tokens: Sequence[TokenLogprob], offset: int, alternatives: int) -> dict[str, Any]:

@@ -46,10 +46,15 @@ class StreamOptions(Wire):
     """OpenAI pads chunks against traffic analysis; we never do, so any value is accepted as `false`."""
 
 
-class SamplingFields(Wire):
-    """What both generation routes have in common. None means: not said."""
+class Asks(Wire):
+    """What samples, or ranks."""
 
     model: str | None = None
+
+
+class SamplingFields(Asks):
+    """What both generation routes have in common. None means: not said."""
+
     n: Count | None = None
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
     top_p: Annotated[float, Field(ge=1e-6, le=1.0)] | None = None

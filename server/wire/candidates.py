@@ -6,14 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from server.wire.base import RerankFields, Wire
+from server.wire.base import Asks, RerankFields
 from server.wire.chat import ChatMessage
 
 
-class CandidatesRequest(Wire):
+class CandidatesRequest(Asks):
     """What was asked, `prompt` or `messages`, and the answers to it."""
 
-    model: str | None = None
     prompt: str | None = None
     suffix: str | None = None
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from engine import Text
 from reranker import Task, entry_point_of, extract
+from reranker.extract import without_overlap
 from reranker.types import Shape
 
 HEADER = 'def add(a, b):\n    """Add.\n\n    >>> add(1, 2)\n    3\n    """\n'
@@ -142,3 +143,22 @@ def test_a_program_that_runs_as_a_whole_is_not_cut(
     assert (found.text, program.completion, program.prompt) == (text, text, prompt)
     assert (program.language, program.files, program.entry_point) == (language, (("a.txt", "a"),), "main.py")
     assert extract(whole, found.text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "kept"),
+    [
+        ("1 + 1\nprint(x)", "\nprint(x)\n", "1 + 1"),
+        ("1 + 1\nprint(x)\n", "\nprint(x)\n", "1 + 1"),
+        ("a\nb1 = 1\nc = 2", "\nb1 = 1\nc = 2\nd = 3\n", "a"),
+        ("g()", ")\n", "g()"),
+        ("a\n}\n", "\n}\n", "a\n}\n"),
+        ("abc", "", "abc"),
+        ("", "abc\n", ""),
+        ("return y", "return y", ""),
+        ("x = ret", "return y\n", "x = ret"),
+    ],
+)
+def test_a_fill_in_loses_what_it_repeats_of_the_suffix(text: str, suffix: str, kept: str) -> None:
+    assert without_overlap(text, suffix) == kept
+    assert extract(task("x = ", shape="fim", suffix=suffix), text).text == kept

@@ -1,0 +1,131 @@
+"""Gaps to fill, from other dialects to OpenAI's own, and prompts in which a client spelled a layout out itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from engine import Fim
+from reranker import Ranking, Task
+from server.errors import BadRequest
+from server.translate.ask import Ask
+from server.translate.common import unknown_keys
+from server.translate.completions import completion_ask
+from server.translate.defaults import Defaults, Headers
+from server.translate.evidence import finish_reason
+from server.wire.completions import CompletionRequest
+from server.wire.fim import FimRequest, InfillRequest
+
+
+def fim_ask(wire: FimRequest, headers: Headers, defaults: Defaults, *, id: str, peer: str = "") -> Ask:  # noqa: A002 - the API's word
+    """Mistral's request. Raises `BadRequest` naming the field."""
+    asked = CompletionRequest.model_construct(
+        **_same(wire, "model", "prompt", "suffix", "max_tokens", "min_tokens", "temperature", "top_p", "stop", "n"),
+        **_same(wire, "stream", "stream_options", "user", "rerank"),
+        seed=wire.random_seed,
+    )
+    ask = completion_ask(asked, headers, defaults, id=id, peer=peer)
+    return replace(ask, route="fim", ignored=unknown_keys(wire))
+
+
+def infill_ask(wire: InfillRequest, headers: Headers, defaults: Defaults, *, id: str, peer: str = "") -> Ask:  # noqa: A002
+    """llama.cpp's request. Raises `BadRequest` naming the field."""
+    if defaults.info.fim is None:
+        raise BadRequest("input_suffix", "the served model cannot fill in the middle", code="unsupported_field")
+    asked = CompletionRequest.model_construct(
+        **_same(wire, "model", "temperature", "top_k", "stop", "seed", "user"),
+        top_p=wire.top_p or None,
+        prompt=wire.input_prefix + (wire.prompt or ""),
+        suffix=wire.input_suffix,
+        max_tokens=wire.n_predict if wire.n_predict and wire.n_predict > 0 else None,
+        n=wire.n_cmpl or wire.n,
+        rerank=wire.rerank,
+    )
+    ask = completion_ask(asked, headers, defaults, id=id, peer=peer)
+    options = ask.options
+    if wire.t_max_predict_ms and options.deadline_s is None:
+        options = replace(options, deadline_s=wire.t_max_predict_ms / 1000)
+    files = tuple((extra.filename or "", extra.text) for extra in wire.input_extra or ())
+    tasks = tuple(_with_files(task, files) for task in ask.tasks)
+    return replace(ask, route="infill", options=options, tasks=tasks, ignored=unknown_keys(wire))
+
+
+def _same(wire: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(wire, name) for name in names}
+
+
+def _with_files(task: Task, files: tuple[tuple[str, str], ...]) -> Task:
+    return replace(task, prompt=replace(task.prompt, files=files)) if files and isinstance(task.prompt, Fim) else task
+
+
+def infill_reply(ask: Ask, ranking: Ranking, fields: list[str] | None) -> Any:
+    """llama.cpp's reply: an object, or a list of them where several were asked for."""
+    found = [_filled(ask, ranking, index, position) for index, position in enumerate(ranking.order[: ask.options.n])]
+    if fields is not None:
+        found = [_only(each, fields) for each in found]
+    return found if ask.options.n > 1 else found[0]
+
+
+def _filled(ask: Ask, ranking: Ranking, index: int, position: int) -> dict[str, Any]:
+    candidate = ranking.candidates[position]
+    ended = finish_reason(candidate) == "stop"
+    prompt_ms = 1000 * (ranking.prefill_s or 0.0)
+    decode_ms = 1000 * max(0.0, ranking.generate_s - (ranking.first_token_s or 0.0))
+    return {
+        "id": ask.id,
+        "index": index,
+        "content": candidate.text,
+        "stop": True,
+        "stop_type": "eos" if ended else "limit",
+        "stopping_word": "",
+        "model": ask.model,
+        "tokens_predicted": candidate.token_count,
+        "tokens_evaluated": ranking.prompt_tokens,
+        "tokens_cached": 0,
+        "has_new_line": "\n" in candidate.text,
+        "truncated": False,
+        "generation_settings": {"n_predict": ask.options.sampling.max_tokens},
+        "timings": {
+            **_timings("prompt", ranking.prompt_tokens, prompt_ms),
+            **_timings("predicted", candidate.token_count, decode_ms),
+        },
+    }
+
+
+def empty_fill(ask: Ask, fields: list[str] | None) -> Any:
+    """What is told when the time was over before anything was sampled: nothing, which is no error to an editor."""
+    empty = {
+        "id": ask.id,
+        "index": 0,
+        "content": "",
+        "stop": True,
+        "stop_type": "limit",
+        "model": ask.model,
+        "tokens_predicted": 0,
+        "timings": {**_timings("prompt", 0, 0.0), **_timings("predicted", 0, 0.0)},
+    }
+    told = empty if fields is None else _only(empty, fields)
+    return [told] if ask.options.n > 1 else told
+
+
+def _timings(stage: str, tokens: int, ms: float) -> dict[str, float]:
+    return {
+        f"{stage}_n": tokens,
+        f"{stage}_ms": ms,
+        f"{stage}_per_token_ms": ms / tokens if tokens else 0.0,
+        f"{stage}_per_second": 1000 * tokens / ms if ms else 0.0,
+    }
+
+
+def _only(whole: dict[str, Any], fields: list[str]) -> dict[str, Any]:
+    """The named fields; one with slashes is an inner one, and is brought up under its whole name."""
+    found: dict[str, Any] = {}
+    for name in fields:
+        value: Any = whole
+        for part in name.split("/"):
+            if not isinstance(value, dict) or part not in value:
+                break
+            value = value[part]
+        else:
+            found[name] = value
+    return found

@@ -1,0 +1,104 @@
+"""Bodies of the routes that fill in the middle in other dialects than OpenAI's: Mistral's, llama.cpp's, Tabby's."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from server.wire.base import Asks, Count, RerankFields, StreamOptions, Wire
+
+Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
+TopP = Annotated[float, Field(ge=1e-6, le=1.0)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+
+class OllamaOptions(Wire):
+    """`options`, as clients of Ollama's send it."""
+
+    num_predict: int | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    stop: list[str] | None = None
+
+
+class SegmentsSnippet(Wire):
+    """A declaration, or a piece of another file."""
+
+    filepath: str
+    body: str
+
+
+class Segments(Wire):
+    """Tabby's `segments`: the code around the cursor and what may help."""
+
+    prefix: str
+    suffix: str | None = None
+    filepath: str | None = None
+    git_url: str | None = None
+    declarations: list[SegmentsSnippet] | None = None
+    relevant_snippets_from_changed_files: list[SegmentsSnippet] | None = None
+    relevant_snippets_from_recently_opened_files: list[SegmentsSnippet] | None = None
+    clipboard: str | None = None
+
+
+class FimRequest(Asks):
+    """Mistral's `POST /v1/fim/completions`, with `rerank`."""
+
+    prompt: str
+    suffix: str | None = None
+    max_tokens: Count | None = None
+    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    stop: str | list[str] | None = None
+    random_seed: Seed | None = None
+    n: Count | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+    metadata: Any = None
+    rerank: RerankFields | None = None
+
+
+class ExtraFile(Wire):
+    """A piece of another file that may help."""
+
+    text: str
+    filename: str | None = None
+
+
+class InfillRequest(Asks):
+    """llama.cpp's `POST /infill`, with `rerank`. What only that server's insides know is accepted and has no effect."""
+
+    input_prefix: str = ""
+    input_suffix: str = ""
+    input_extra: list[ExtraFile] | None = None
+    prompt: str | None = None
+    """The beginning of the cursor's line, behind `input_prefix`."""
+    n_predict: int | None = None
+    """-1: as many as the server gives."""
+    n_cmpl: Count | None = None
+    """Several: the reply is a list."""
+    n: Count | None = None
+    temperature: Temperature | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    top_p: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    stop: list[str] | None = None
+    seed: Seed | None = None
+    stream: Literal[False] | None = None
+    t_max_predict_ms: Annotated[float, Field(ge=0, le=86_400_000)] | None = None
+    """Time for sampling; what there is by then comes back. 0: no bound."""
+    t_max_prompt_ms: float | None = None
+    response_fields: list[str] | None = None
+    """Only these; `timings/prompt_n` brings an inner field up under that name."""
+    samplers: Any = None
+    cache_prompt: bool | None = None
+    id_slot: int | None = None
+    n_indent: int | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    n_keep: int | None = None
+    n_probs: Literal[0] | None = None
+    user: str | None = None
+    rerank: RerankFields | None = None
