@@ -77,6 +77,15 @@ def test_langchain_reaches_the_evidence(served: Served) -> None:
     assert said["completion"] in ("first", "second", "third")
 
 
+def test_tabbys_agent_completes_and_tells_what_became_of_it(served: Served) -> None:
+    before = served.metric("touchstone_suggestions_accepted_total")
+    said = said_by("node", str(HERE / "tabby_agent.mjs"), served.url)
+    assert (said["status"], said["model"]) == ("ready", "scripted")
+    assert said["texts"] == ["\n    y = x"]
+    assert (said["viewed"], said["selected"]) == (True, True)
+    assert served.metric("touchstone_suggestions_accepted_total") == before + 1
+
+
 def test_retries_of_the_official_client_for_python_run_the_work_once(start_slow_server: Start) -> None:
     slow = start_slow_server()
     hasty = OpenAI(base_url=f"{slow.url}/v1", api_key="none", max_retries=6, timeout=0.7)
