@@ -20,7 +20,10 @@ from server.wire.feedback import FeedbackBatch, FeedbackEvent
 _BODIES: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
     "/v1/completions": ("Complete a prompt, reranked if asked for", (CompletionRequest,)),
     "/v1/chat/completions": ("Answer a conversation, reranked if asked for", (ChatRequest,)),
-    "/admin/models": ("Load, switch or roll back a model; from this machine only", (AdminAction,)),
+    "/admin/models": (
+        "Load, switch or roll back a model; scope `admin`",
+        (AdminAction,),
+    ),
     "/v1/feedback": ("Say what became of an answer", (FeedbackEvent, FeedbackBatch)),
 }
 _PAGES = {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from feedback import Purpose
 from reranker import Options, Task
+from server.keys.caller import Caller
 
 Route = Literal["completions", "chat"]
 
@@ -18,6 +19,7 @@ class Client:
     purpose: Purpose = "traffic"
     session_id: str | None = None
     fairness_key: str = ""
+    caller: Caller = field(default_factory=Caller)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,13 @@ class Ask:
     return_all: bool = False
     ignored: tuple[str, ...] = ()
     """Keys nobody knows, named in `X-Touchstone-Ignored`."""
+
+    def asked_by(self, caller: Caller) -> Ask:
+        """The same, asked by this caller: a key takes its turn as one, whatever its requests say of themselves."""
+        if caller.key is None:
+            return self
+        client = replace(self.client, caller=caller, fairness_key=caller.key.id)
+        return replace(self, client=client, options=replace(self.options, fairness_key=caller.key.id))
 
     @property
     def reranked(self) -> bool:
