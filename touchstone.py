@@ -1,4 +1,4 @@
-"""The one console command: `touchstone serve | run | models | feedback | eval | rank | train | loop | doctor | ...`.
+"""The one console command: `touchstone serve | run | models | feedback | eval | rank | train | loop | keys | ...`.
 
 Each sub-command belongs to its package and is imported only when it is called, so that help and a mistyped word cost
 nothing. Knows no options of theirs: everything after the sub-command's name is handed on.
@@ -51,6 +51,12 @@ def models(context: typer.Context) -> None:
 def feedback(context: typer.Context) -> None:
     """Look into the log, export it, verify it."""
     _forward("feedback.cli", "feedback", context.args)
+
+
+@app.command(context_settings=_HAND_ON)
+def keys(context: typer.Context) -> None:
+    """Create, list and revoke the keys that requests carry."""
+    _forward("server.keys.cli", "keys", context.args)
 
 
 @app.command("eval", context_settings=_HAND_ON)

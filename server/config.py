@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from engine import EngineConfig
 from reranker import LEARNED, METHODS
 from sandbox import TIERS, Limits
+from server.keys.file import KeysUnreadable, read_keys
 
 DEFAULT_PATH = Path("touchstone.toml")
 _PREFIX = "TOUCHSTONE_"
@@ -46,6 +47,8 @@ class ServerConfig(Section):
     """0 takes any free port."""
     allow_open: bool = False
     """Listen beyond loopback although there are no keys."""
+    keys_file: Path | None = None
+    """Who may ask (`touchstone keys`); None: `keys.json` in the state folder."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
     """Seconds that running requests may take to finish after SIGTERM."""
     default_method: str = "auto"
@@ -187,10 +190,14 @@ class Config(BaseSettings):
 
     @model_validator(mode="after")
     def _closed_without_keys(self) -> Config:
-        if not self.server.allow_open and not _is_loopback(self.server.host):
+        try:
+            keys = read_keys(self.keys_path)
+        except KeysUnreadable as error:
+            raise ValueError(f"server.keys_file: {error}") from error
+        if not keys and not self.server.allow_open and not _is_loopback(self.server.host):
             raise ValueError(
                 f"server.host: there are no keys yet, so {self.server.host!r} would be open to everyone; "
-                "use a loopback address or set server.allow_open = true"
+                "make one (touchstone keys create), use a loopback address or set server.allow_open = true"
             )
         return self
 
@@ -217,6 +224,11 @@ class Config(BaseSettings):
         """Where the log is kept, secrets in the clear."""
         url = self.feedback.database_url
         return url.get_secret_value() if url is not None else f"sqlite:///{self.state_dir / 'touchstone.db'}"
+
+    @property
+    def keys_path(self) -> Path:
+        """The file of keys; it need not be there."""
+        return self.server.keys_file or self.state_dir / "keys.json"
 
     def printable(self) -> str:
         """The resolved configuration as JSON, secrets masked."""

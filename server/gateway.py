@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.asgi import send_json
 from server.errors import ApiError, ClientGone, drained, to_api_error
 from server.ids import uuid7
+from server.keys.caller import ANY, CALLER, scope_of
 from server.served import ANSWERED, Answered
 from server.service import Service
 
@@ -48,6 +49,7 @@ class Gateway:
             await send(message)
 
         try:
+            self._admit(scope)
             await self._router(scope, receive, marked)
         except ClientGone:
             status = status or 499
@@ -61,6 +63,15 @@ class Gateway:
             await self._refuse(to_api_error(error), marked)
         finally:
             self._service.metrics.request(self._route(scope["path"]), status, time.perf_counter() - began)
+
+    def _admit(self, scope: Scope) -> None:
+        """Find out who asks. Raises `ApiError` (401, 403) for who may not."""
+        needed = scope_of(scope["path"])
+        if needed is None:
+            return
+        caller = scope[CALLER] = self._service.keys.caller(scope["headers"])
+        if needed != ANY:
+            caller.require(needed)
 
     async def _refuse(self, error: ApiError, send: Send) -> None:
         await send_json(send, error.status, error.body, error.headers)

@@ -26,7 +26,7 @@ _BODIES: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
     "/v1/fim/completions": ("Fill in the middle, as Mistral's API has it", (FimRequest,)),
     "/infill": ("Fill in the middle, as llama.cpp's server has it", (InfillRequest,)),
     "/v1/rerank/candidates": ("Rank candidates that the client already has", (CandidatesRequest,)),
-    "/admin/models": ("Load, switch or roll back a model; from this machine only", (AdminAction,)),
+    "/admin/models": ("Load, switch or roll back a model; scope `admin`", (AdminAction,)),
     "/v1/events": ("Say what became of an answer, as Tabby's clients do", (TabbyEvent,)),
     "/v1/feedback": ("Say what became of an answer", (FeedbackEvent, FeedbackBatch)),
 }

@@ -129,6 +129,8 @@ class Process:
         model, tier = parts.engine.info.model, parts.isolation.tier
         body = json.dumps({"model": model, "prompt": _TRY, "rerank": {"num_candidates": 16}})
         say(f"serving {model} on {self._url} (isolation: {tier or 'none, see ' + self._url + '/ready'})")
+        if not self._service.keys.in_use:
+            say("  no keys are in use: whoever reaches this address may do everything (touchstone keys create)")
         say(f"  curl -s {self._url}/v1/completions -H 'Content-Type: application/json' -d '{body}'")
 
     def _signalled(self, number: int) -> None:

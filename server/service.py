@@ -11,6 +11,7 @@ from reranker import Loaded
 from sandbox import Sandbox
 from server.config import Config
 from server.contest import Contest
+from server.keys.ring import Ring
 from server.lifecycle import Lifecycle
 from server.metrics import Metrics
 from server.roster import Roster
@@ -58,6 +59,7 @@ class Service:
     def __init__(self, config: Config, parts: Parts | None = None) -> None:
         self.config = config
         self.config_hash = config.digest()
+        self.keys = Ring(config.keys_path)
         self.metrics = Metrics()
         self.lifecycle = Lifecycle(retry_after_s=config.server.retry_after_s)
         self.roster = Roster(retry_after_s=config.server.retry_after_s)

@@ -60,6 +60,8 @@ class Shadows:
             return
         if answered_by is not self._roster.champion or ask.client.purpose != "traffic":
             return
+        if not ask.client.caller.is_logged:
+            return
         for ranking in rankings:
             if not _tells(ranking) or share_of(contest.id, ranking.task.id) >= contest.share:
                 continue
@@ -109,7 +111,7 @@ class Shadows:
             created_at=began,
             route=ask.route,
             purpose="eval",
-            key_id=None,
+            key_id=ask.client.caller.id,
             session_id=ask.client.session_id,
             model=info.model,
             round=challenger.round,
@@ -118,7 +120,9 @@ class Shadows:
             config_hash=self._config_hash,
             shadow_of=seen.task.id,
         )
-        await self._store.record(exchange)
+        kept = ask.client.caller.kept(exchange)
+        if kept is not None:
+            await self._store.record(kept)
 
 
 def _tells(ranking: Ranking) -> bool:

@@ -122,7 +122,7 @@ class Work:
             created_at=self._created_at,
             route=ask.route,
             purpose=ask.client.purpose,
-            key_id=None,
+            key_id=ask.client.caller.id,
             session_id=ask.client.session_id,
             model=info.model,
             round=self.served.round,
@@ -130,4 +130,6 @@ class Work:
             dtype=info.dtype,
             config_hash=self._service.config_hash,
         )
-        await self._store.record(exchange)
+        kept = ask.client.caller.kept(exchange)
+        if kept is not None:
+            await self._store.record(kept)

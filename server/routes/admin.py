@@ -1,4 +1,7 @@
-"""`GET` and `POST /admin/models`: see, load, switch and roll back what is served. From this machine only."""
+"""`GET` and `POST /admin/models`: see, load, switch and roll back what is served.
+
+By keys of the scope `admin`; where no keys are in use, from this machine only.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from engine import Challenger, EngineError, Model, ModelStore, Refusal
 from server.asgi import headers_of, read_body, send_json
 from server.errors import ApiError, NotFound
+from server.keys.caller import caller_of
 from server.service import Service
 from server.switching import Switching
 from server.wire.admin import AdminAction
@@ -28,7 +32,8 @@ class AdminModels:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
-        refuse_strangers(scope, headers)
+        if caller_of(scope).key is None:
+            refuse_strangers(scope, headers)
         switching = self._service.switching
         if scope["method"] == "POST":
             self._service.lifecycle.check()
@@ -99,7 +104,7 @@ async def act(switching: Switching, asked: AdminAction) -> None:
 
 
 def refuse_strangers(scope: Scope, headers: dict[str, str]) -> None:
-    """Until there are keys: only this machine, no proxy (it speaks for anybody), no page in a browser.
+    """Where no keys are in use: only this machine, no proxy (it speaks for anybody), no page in a browser.
 
     Raises 403. A browser sends `Origin` with every POST, also to an address that a stranger's page was made to name.
     """

@@ -10,6 +10,7 @@ from engine import GivenEngine
 from server.asgi import headers_of, ignored_header, read_body, send_json, unless_gone
 from server.errors import ClientGone
 from server.ids import uuid7
+from server.keys.caller import caller_of
 from server.served import ANSWERED
 from server.service import Service
 from server.translate.candidates import candidates_ask, candidates_reply
@@ -29,11 +30,15 @@ class Candidates:
         with service.lifecycle.admitted():
             headers = headers_of(scope)
             wire = CandidatesRequest.model_validate_json(await read_body(receive, headers, service.config.server))
+            caller = caller_of(scope)
+            if wire.rerank is not None and wire.rerank.tests is not None:
+                caller.require("rerank:tests", "rerank.tests")
             peer = scope["client"][0] if scope.get("client") else ""
             served = service.roster.pick(wire.model, key=headers.get("x-session-id") or peer, traffic=False)
             with served.lease():
                 scope[ANSWERED].round = served.round
-                ask = candidates_ask(wire, headers, served.defaults, id=f"rrk-{uuid7()}", peer=peer)
+                defaults = caller.defaults(served.defaults)
+                ask = candidates_ask(wire, headers, defaults, id=f"rrk-{uuid7()}", peer=peer).asked_by(caller)
                 engine = GivenEngine(served.engine, ask.tasks[0].prompt, wire.candidates)
                 work = Work(service, served, ask, engine)
                 try:

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from feedback import Receipt, Signal
 from server.asgi import headers_of, read_body, send_json
 from server.errors import BadRequest
+from server.keys.caller import Caller, caller_of
 from server.service import Service
 from server.translate.feedback import signal_of
 from server.wire.feedback import FeedbackBatch, FeedbackEvent
@@ -36,15 +37,17 @@ class Feedback:
             key = headers.get("idempotency-key")
             if key is not None and not _KEY.fullmatch(key):
                 raise BadRequest("Idempotency-Key", "must be 1 to 200 printable characters", code="invalid_value")
-            signals, is_batch = signals_of(body, key)
-            receipts = await service.store.signals(signals)
+            caller = caller_of(scope)
+            signals, is_batch = signals_of(body, key, caller.id or _SOURCE)
+            _refuse_text(signals, caller)
+            receipts = await service.store.signals(signals, key_id=caller.id)
             for signal, receipt in zip(signals, receipts, strict=True):
                 if not receipt.duplicate:
-                    service.metrics.feedback(signal.type, signal.source)
+                    service.metrics.feedback(signal.type, _SOURCE if caller.key is None else "key")
             await _reply(send, receipts, is_batch=is_batch)
 
 
-def signals_of(body: bytes, key: str | None) -> tuple[list[Signal], bool]:
+def signals_of(body: bytes, key: str | None, source: str = _SOURCE) -> tuple[list[Signal], bool]:
     """The signals of a body in either form, and whether it was a batch. Raises `ValidationError` and `BadRequest`."""
     now = datetime.now(UTC)
     try:
@@ -58,13 +61,22 @@ def signals_of(body: bytes, key: str | None) -> tuple[list[Signal], bool]:
                 event,
                 now,
                 where=f"events[{position}].",
-                source=_SOURCE,
+                source=source,
                 # The events of a batch share one header; each needs a key of its own that a repeat finds again.
                 idempotency_key=None if key is None else f"{key}:{position}",
             )
             for position, event in enumerate(events)
         ], True
-    return [signal_of(event, now, where="", source=_SOURCE, idempotency_key=key)], False
+    return [signal_of(event, now, where="", source=source, idempotency_key=key)], False
+
+
+def _refuse_text(signals: Sequence[Signal], caller: Caller) -> None:
+    """Text that the key does not want to be kept is refused by name rather than dropped in silence."""
+    for signal in signals if not caller.keeps_text else ():
+        said = {"value": isinstance(signal.value, str), "partial": bool(signal.partial), "tags": bool(signal.tags)}
+        for field, is_text in said.items():
+            if is_text:
+                raise BadRequest(field, "no text is kept of this key's requests", code="no_text")
 
 
 async def _reply(send: Send, receipts: Sequence[Receipt], *, is_batch: bool) -> None:

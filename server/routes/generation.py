@@ -11,6 +11,7 @@ from reranker import Ranking
 from server.asgi import headers_of, ignored_header, read_body, send_json, unless_gone
 from server.errors import ClientGone
 from server.ids import uuid7
+from server.keys.caller import caller_of
 from server.served import ANSWERED
 from server.service import Service
 from server.streaming import Stream
@@ -50,13 +51,17 @@ class Generation(Generic[W]):
             headers = headers_of(scope)
             body = await read_body(receive, headers, service.config.server)
             wire = self._wire.model_validate_json(body)
+            caller = caller_of(scope)
+            if wire.rerank is not None and wire.rerank.tests is not None:
+                caller.require("rerank:tests", "rerank.tests")
             peer = scope["client"][0] if scope.get("client") else ""
             key = headers.get("x-session-id") or peer
             served = service.roster.pick(wire.model, key=key, traffic=headers.get("x-purpose", "traffic") == "traffic")
             with served.lease():
                 scope[ANSWERED].round = served.round
-                ask = self._understand(wire, headers, served.defaults, id=f"{self._prefix}-{uuid7()}", peer=peer)
-                await self._work(Work(service, served, ask), wire, receive, send)
+                defaults = caller.defaults(served.defaults)
+                ask = self._understand(wire, headers, defaults, id=f"{self._prefix}-{uuid7()}", peer=peer)
+                await self._work(Work(service, served, ask.asked_by(caller)), wire, receive, send)
 
     async def _work(self, work: Work, wire: W, receive: Receive, send: Send) -> None:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from server.asgi import headers_of, read_body, send_bytes, send_json
+from server.keys.caller import caller_of
 from server.routes.health import touchstone_version
 from server.service import Service
 from server.translate.feedback import signal_of
@@ -52,6 +53,7 @@ class TabbyEvents:
         service = self._service
         with service.lifecycle.admitted():
             headers = headers_of(scope)
+            caller = caller_of(scope)
             event = TabbyEvent.model_validate_json(await read_body(receive, headers, service.config.server))
             if event.type in _TYPES and event.completion_id:
                 said = FeedbackEvent.model_validate(
@@ -60,15 +62,16 @@ class TabbyEvents:
                         "choice": event.choice_index or 0,
                         "type": _TYPES[event.type],
                         "elapsed_ms": event.elapsed,
-                        "partial": event.select_kind if event.type == "select" else None,
+                        "partial": event.select_kind if event.type == "select" and caller.keeps_text else None,
                     }
                 )
                 # A view is selected or dismissed once: the client may send it again, and it counts once.
                 key = None if event.view_id is None else f"tabby:{event.view_id}:{event.type}"[:200]
-                signal = signal_of(said, datetime.now(UTC), where="", source=_SOURCE, idempotency_key=key)
-                [receipt] = await service.store.signals([signal])
+                source = caller.id or _SOURCE
+                signal = signal_of(said, datetime.now(UTC), where="", source=source, idempotency_key=key)
+                [receipt] = await service.store.signals([signal], key_id=caller.id)
                 if not receipt.duplicate:
-                    service.metrics.feedback(signal.type, signal.source)
+                    service.metrics.feedback(signal.type, _SOURCE)
             elif event.type == "view":
                 service.metrics.shown()
             await send_bytes(send, 200, b"", "text/plain")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from feedback import Purpose
 from reranker import Options, Task
+from server.keys.caller import Caller
 
 Route = Literal["completions", "chat", "fim", "infill", "candidates"]
 
@@ -18,6 +19,7 @@ class Client:
     purpose: Purpose = "traffic"
     session_id: str | None = None
     fairness_key: str = ""
+    caller: Caller = field(default_factory=Caller)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,13 @@ class Ask:
     """Keys nobody knows, named in `X-Touchstone-Ignored`."""
     normalised: str = ""
     """Of a prompt in which a layout was spelled out in another way than the model's own: from which, to which."""
+
+    def asked_by(self, caller: Caller) -> Ask:
+        """The same, asked by this caller: a key takes its turn as one, whatever its requests say of themselves."""
+        if caller.key is None:
+            return self
+        client = replace(self.client, caller=caller, fairness_key=caller.key.id)
+        return replace(self, client=client, options=replace(self.options, fairness_key=caller.key.id))
 
     @property
     def reranked(self) -> bool:

@@ -79,7 +79,7 @@ def rerank_block(ask: Ask, rankings: Sequence[Ranking]) -> dict[str, Any]:
     if any(ranking.options.repair_rounds for ranking in rankings):
         block["num_repaired"] = sum(ranking.num_repaired for ranking in rankings)
     block["seed_honoured"] = seed_honoured(rankings)
-    block["feedback_id"] = ask.id
+    block["feedback_id"] = ask.id if ask.client.caller.is_logged else None
     return block
 
 

@@ -59,19 +59,28 @@ def resolve(name: str | None, served: str, methods: Collection[str], also: Colle
         )
     if not plus:
         return Named()
+    named = named_by(suffix, methods)
+    if named is None:
+        known = ", ".join(sorted({"off", "auto", *methods}))
+        raise NotFound(
+            f"the model suffix {'+' + suffix!r} is not known; known: {known}, with a number from 1",
+            param="model",
+            code="model_not_found",
+        )
+    return named
+
+
+def named_by(word: str, methods: Collection[str]) -> Named | None:
+    """What `off`, `auto16`, `examples8`, ... ask for; None for no such word."""
     known = {"off", "auto", *methods}
-    if suffix in known:
-        return Named(suffix)
+    if word in known:
+        return Named(word)
     # The longest first: a method's own name may end in a digit.
     for method in sorted(known - {"off"}, key=len, reverse=True):
-        number = suffix.removeprefix(method)
-        if number != suffix and number.isascii() and number.isdigit() and int(number[:9]) > 0:
+        number = word.removeprefix(method)
+        if number != word and number.isascii() and number.isdigit() and int(number[:9]) > 0:
             return Named(method, int(number[:9]))
-    raise NotFound(
-        f"the model suffix {'+' + suffix!r} is not known; known: {', '.join(sorted(known))}, with a number from 1",
-        param="model",
-        code="model_not_found",
-    )
+    return None
 
 
 def usable(served: str, methods: Collection[str], num_candidates: int, *, can_run: bool) -> list[str]:

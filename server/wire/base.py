@@ -50,6 +50,7 @@ class Asks(Wire):
     """What samples, or ranks."""
 
     model: str | None = None
+    rerank: RerankFields | None = None
 
 
 class SamplingFields(Asks):
@@ -70,7 +71,6 @@ class SamplingFields(Asks):
     repetition_penalty: Annotated[float, Field(ge=0.01, le=2.0)] | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100.0, le=100.0)]] | None = None
     user: str | None = None
-    rerank: RerankFields | None = None
 
 
 class TestsFields(Closed):
@@ -119,4 +119,5 @@ class RerankFields(Closed):
     suite_id: Any = None
 
 
+Asks.model_rebuild()
 SamplingFields.model_rebuild()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from server.wire.base import Asks, RerankFields
+from server.wire.base import Asks
 from server.wire.chat import ChatMessage
 
 
@@ -18,4 +18,3 @@ class CandidatesRequest(Asks):
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
     candidates: Annotated[list[str], Field(min_length=1)]
     user: str | None = None
-    rerank: RerankFields | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from server.wire.base import Asks, Count, RerankFields, StreamOptions, Wire
+from server.wire.base import Asks, Count, StreamOptions, Wire
 
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 TopP = Annotated[float, Field(ge=1e-6, le=1.0)]
@@ -58,7 +58,6 @@ class FimRequest(Asks):
     stream_options: StreamOptions | None = None
     user: str | None = None
     metadata: Any = None
-    rerank: RerankFields | None = None
 
 
 class ExtraFile(Wire):
@@ -101,4 +100,3 @@ class InfillRequest(Asks):
     n_keep: int | None = None
     n_probs: Literal[0] | None = None
     user: str | None = None
-    rerank: RerankFields | None = None

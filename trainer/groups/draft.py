@@ -51,6 +51,8 @@ def why_not(exchange: Exchange, settings: Settings) -> str | None:
         return "its candidates were not sampled here"
     if not settings.may_train(exchange.key_id):
         return "its key may not train"
+    if exchange.options.get("may_train") is False:
+        return "its key may not train"
     if exchange.prompt.get("no_text"):
         return "its text was not kept"
     if exchange.prompt.get("kind") == "tokens":

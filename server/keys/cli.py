@@ -1,0 +1,144 @@
+"""`touchstone keys`: make, list and revoke the keys of a server. A running server takes the change up by itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Who may ask this server for what."
+)
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Configuration file; ./touchstone.toml if it is there.")
+]
+StateDir = Annotated[Path | None, typer.Option(help="The state folder.", show_default="the user's data folder")]
+_SPAN = re.compile(r"(\d{1,5})([hdw])")
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
+
+
+class PrivacyOption(StrEnum):
+    """`Privacy` for the command line."""
+
+    FULL = "full"
+    NO_TEXT = "no_text"
+    OFF = "off"
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What people call it: whose it is, or what uses it.")],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What it may do, several times: completions, rerank:tests, suites, feedback, admin, metrics.",
+            show_default="completions, rerank:tests, feedback",
+        ),
+    ] = None,
+    expires: Annotated[str | None, typer.Option(help="How long it is good for: 12h, 90d, 52w.")] = None,
+    privacy: Annotated[
+        PrivacyOption, typer.Option(help="What is logged of its requests: all, hashes and numbers alone, nothing.")
+    ] = PrivacyOption.FULL,
+    train: Annotated[bool, typer.Option(help="Whether what is logged may be trained on.")] = True,
+    rerank: Annotated[
+        str | None, typer.Option(help="Reranking of plain requests that do not say: off, auto16, ...")
+    ] = None,
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Make a key and print it, this once: only its hash is kept."""
+    from pydantic import ValidationError
+
+    from server.keys.file import KeysUnreadable, add_key
+    from server.keys.types import USUAL, new_key
+
+    until = None if expires is None else datetime.now(UTC) + _span(expires)
+    try:
+        key, secret = new_key(
+            name,
+            scopes=tuple(dict.fromkeys(scope or USUAL)),
+            expires_at=until,
+            privacy=privacy.value,
+            train=train,
+            rerank=rerank,
+        )
+        add_key(_path(config, state_dir), key)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        _end(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}")
+    except KeysUnreadable as error:
+        _end(str(error))
+    typer.echo(f"{key.id}, {', '.join(key.scopes)}. Its secret is not shown again:", err=True)
+    typer.echo(secret)
+
+
+@app.command("list")
+def list_keys(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+) -> None:
+    """List the keys, without secrets or their hashes."""
+    from server.keys.file import KeysUnreadable, read_keys
+
+    try:
+        keys = read_keys(_path(config, state_dir))
+    except KeysUnreadable as error:
+        _end(str(error))
+    now = datetime.now(UTC)
+    if as_json:
+        rows = [key.model_dump(mode="json", exclude={"digest"}) | {"problem": key.why_not(now)} for key in keys]
+        typer.echo(json.dumps(rows))
+        return
+    for key in keys:
+        until = "" if key.expires_at is None else f", until {key.expires_at:%Y-%m-%d %H:%M} UTC"
+        state = key.why_not(now) or f"is good{until}"
+        training = "" if key.train else ", not trained on"
+        default = "" if key.rerank is None else f", {key.rerank}"
+        typer.echo(f"{key.id}  {key.name}: {state}; {', '.join(key.scopes)}; privacy {key.privacy}{training}{default}")
+
+
+@app.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The id, as `keys list` shows it.")],
+    config: ConfigFile = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Accept a key no more, from the next request on."""
+    from server.keys.file import KeysUnreadable, UnknownKey, revoke_key
+
+    try:
+        key = revoke_key(_path(config, state_dir), key_id)
+    except UnknownKey:
+        _end(f"there is no key {key_id!r}; touchstone keys list shows them")
+    except KeysUnreadable as error:
+        _end(str(error))
+    typer.echo(f"{key.id} is not accepted any more")
+
+
+def _path(config: Path | None, state_dir: Path | None) -> Path:
+    from server.config import ConfigError, load
+
+    try:
+        # A configuration that listens to a network is refused before there are keys; this is where they come from.
+        return load(config, {"state_dir": state_dir, "server": {"host": "127.0.0.1"}}).keys_path
+    except ConfigError as error:
+        _end(str(error))
+
+
+def _span(text: str) -> timedelta:
+    found = _SPAN.fullmatch(text)
+    if found is None or not int(found[1]):
+        raise typer.BadParameter("a number with h, d or w: 12h, 90d, 52w", param_hint="--expires")
+    return timedelta(hours=int(found[1]) * _HOURS[found[2]])
+
+
+def _end(message: str) -> NoReturn:
+    typer.echo(f"touchstone keys: {message}", err=True)
+    raise typer.Exit(2)
