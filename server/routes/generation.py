@@ -49,9 +49,10 @@ class Generation(Generic[W]):
         service = self._service
         with service.lifecycle.admitted():
             headers = headers_of(scope)
-            body = await read_body(receive, headers, service.config.server.body_limit_bytes)
-            wire = self._wire.model_validate_json(body)
             caller = caller_of(scope)
+            body = await read_body(receive, headers, caller.body_limit(service.config.server.body_limit_bytes))
+            wire = self._wire.model_validate_json(body)
+            caller.check_choices(wire.n)
             if wire.rerank is not None and wire.rerank.tests is not None:
                 caller.require("rerank:tests", "rerank.tests")
             peer = scope["client"][0] if scope.get("client") else ""
