@@ -15,7 +15,7 @@ from server.errors import ApiError
 
 _METHODS = b"GET, POST"
 _HEADERS = (
-    b"authorization, content-type, idempotency-key, x-api-key, x-purpose, x-request-id, x-rerank, "
+    b"authorization, content-type, idempotency-key, x-api-key, x-priority, x-purpose, x-request-id, x-rerank, "
     b"x-rerank-deadline-ms, x-rerank-n, x-session-id"
 )
 _EXPOSED = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from engine import Priority
 from feedback import Purpose
 from reranker import Options, Task
 from server.keys.caller import Caller
@@ -19,6 +20,8 @@ class Client:
     purpose: Purpose = "traffic"
     session_id: str | None = None
     fairness_key: str = ""
+    priority: Priority = Priority.AS_YOU_TYPE
+    """The most urgent class it may be of."""
     caller: Caller = field(default_factory=Caller)
 
 
