@@ -43,6 +43,8 @@ def refuse_prompt(info: EngineInfo, prompt: Prompt) -> None:
 
 def fit_context(info: EngineInfo, request: GenerationRequest, prompt_tokens: int) -> GenerationRequest:
     """The request with no more tokens to sample than fit, if it allows that; else raise `ContextTooLong`."""
+    if request.max_prompt_tokens is not None and prompt_tokens > request.max_prompt_tokens:
+        raise ContextTooLong(f"{prompt_tokens} prompt tokens: at most {request.max_prompt_tokens} may be sent")
     sampling, room = request.sampling, info.context_length - prompt_tokens
     if sampling.fits_context and max(1, sampling.min_tokens) <= room < sampling.max_tokens:
         return replace(request, sampling=replace(sampling, max_tokens=room))

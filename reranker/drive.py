@@ -213,6 +213,8 @@ class Drive:
             n=n,
             priority=self.options.priority,
             fairness_key=self.options.fairness_key,
+            # What the reranker itself adds to a prompt is not its sender's to answer for.
+            max_prompt_tokens=self.options.max_prompt_tokens if prompt is self.task.prompt else None,
             deadline=self._deadline,
         )
 

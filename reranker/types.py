@@ -82,6 +82,8 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     priority: Priority = Priority.INTERACTIVE
     fairness_key: str = ""
+    max_prompt_tokens: int | None = None
+    """A longer prompt is refused; None: what the context holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
@@ -23,14 +23,16 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-async def read_body(receive: Receive, headers: dict[str, str], limits: ServerConfig) -> bytes:
-    """The whole body.
+async def read_body(
+    receive: Receive, headers: dict[str, str], limits: ServerConfig, most: Callable[[int], int] = int
+) -> bytes:
+    """The whole body; `most` makes of the server's limit in bytes the caller's.
 
     Raises `BodyTooLarge` as soon as it is known to be, `RequestTimeout`, and `ClientGone` when it never ends.
     """
     try:
         async with asyncio.timeout(limits.receive_timeout_s):
-            return await _read_body(receive, headers, limits.body_limit_bytes)
+            return await _read_body(receive, headers, most(limits.body_limit_bytes))
     except TimeoutError:
         raise RequestTimeout("body", limits.receive_timeout_s) from None
 

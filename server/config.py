@@ -10,6 +10,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,9 +23,11 @@ from engine import EngineConfig
 from reranker import LEARNED, METHODS
 from sandbox import TIERS, Limits
 from server.keys.file import KeysUnreadable, read_keys
+from server.keys.limits import KeyLimits
 
 DEFAULT_PATH = Path("touchstone.toml")
 _PREFIX = "TOUCHSTONE_"
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.\[\]:_-]+")
 _FOREIGN_SECTIONS = ("trainer", "bench", "deploy")
 
 
@@ -49,6 +52,8 @@ class ServerConfig(Section):
     """Listen beyond loopback although there are no keys."""
     keys_file: Path | None = None
     """Who may ask (`touchstone keys`); None: `keys.json` in the state folder."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose web pages may ask, as browsers name them: `https://tools.example.org`. None of them by default."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
     """Seconds that running requests may take to finish after SIGTERM."""
     default_method: str = "auto"
@@ -95,6 +100,14 @@ class ServerConfig(Section):
     """Pairs of answers after which a challenger that has not proved itself is refused as no better."""
     challenger_slots: Annotated[int, Field(ge=1)] = 1
     """Requests that a shadow answers at once; more are left out, and counted."""
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin: scheme://host or scheme://host:port, without a path")
+        return origins
 
     @field_validator("default_method", "default_method_fim", "default_method_stream")
     @classmethod
@@ -183,6 +196,7 @@ class Config(BaseSettings):
 
     state_dir: Path = Field(default_factory=lambda: Path(user_data_dir("touchstone", appauthor=False)))
     server: ServerConfig = ServerConfig()
+    limits: KeyLimits = KeyLimits()
     engine: EngineConfig = Field(default_factory=EngineConfig)
     sandbox: SandboxConfig = SandboxConfig()
     reranker: RerankerConfig = RerankerConfig()

@@ -7,15 +7,18 @@ function.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
+from collections.abc import Iterator
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.asgi import send_json
+from server.asgi import send_bytes, send_json
 from server.errors import ApiError, ClientGone, drained, to_api_error
 from server.ids import uuid7
-from server.keys.caller import ANY, CALLER, scope_of
+from server.keys.caller import ANY, CALLER, Caller, scope_of
+from server.origins import Origins
 from server.served import ANSWERED, Answered
 from server.service import Service
 
@@ -30,6 +33,7 @@ class Gateway:
         self._service = service
         self._router = router
         self._paths = paths
+        self._origins = Origins(service.config.server.cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,12 +49,21 @@ class Gateway:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], request_id, *self._round(answered)]
+                message["headers"] = [
+                    *message["headers"],
+                    request_id,
+                    *self._round(answered),
+                    *self._rates(scope),
+                    *self._origins.headers(scope),
+                ]
             await send(message)
 
         try:
-            self._admit(scope)
-            await self._router(scope, receive, marked)
+            if preflight := self._origins.preflight(scope):
+                await send_bytes(marked, 204, b"", "text/plain", _text(preflight))
+                return
+            with self._admitted(scope):
+                await self._router(scope, receive, marked)
         except ClientGone:
             status = status or 499
         except asyncio.CancelledError:
@@ -64,14 +77,26 @@ class Gateway:
         finally:
             self._service.metrics.request(self._route(scope["path"]), status, time.perf_counter() - began)
 
-    def _admit(self, scope: Scope) -> None:
-        """Find out who asks. Raises `ApiError` (401, 403) for who may not."""
+    @contextlib.contextmanager
+    def _admitted(self, scope: Scope) -> Iterator[None]:
+        """Find out who asks, and count it. Raises `ApiError` (401, 403, 429) for who may not, or not now."""
         needed = scope_of(scope["path"])
         if needed is None:
+            yield
             return
+        self._origins.check(scope, keys_in_use=self._service.keys.in_use)
         caller = scope[CALLER] = self._service.keys.caller(scope["headers"])
         if needed != ANY:
             caller.require(needed)
+        if needed != "completions" or scope["method"] != "POST":
+            yield
+            return
+        with caller.meter.admitted(time.monotonic()):
+            yield
+
+    def _rates(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        caller: Caller | None = scope.get(CALLER)
+        return [] if caller is None else caller.meter.headers(time.monotonic())
 
     async def _refuse(self, error: ApiError, send: Send) -> None:
         await send_json(send, error.status, error.body, error.headers)
@@ -88,6 +113,10 @@ class Gateway:
         if path in self._paths:
             return path
         return _MODEL_PATH + "{id}" if path.startswith(_MODEL_PATH) else "other"
+
+
+def _text(headers: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("ascii"), value.decode("ascii")) for name, value in headers]
 
 
 def _request_id(scope: Scope) -> bytes:

@@ -59,7 +59,7 @@ class Service:
     def __init__(self, config: Config, parts: Parts | None = None) -> None:
         self.config = config
         self.config_hash = config.digest()
-        self.keys = Ring(config.keys_path)
+        self.keys = Ring(config.keys_path, config.limits)
         self.metrics = Metrics()
         self.lifecycle = Lifecycle(retry_after_s=config.server.retry_after_s)
         self.roster = Roster(retry_after_s=config.server.retry_after_s)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from engine import Engine, Event, Finished, Started
+from engine import Engine, Event, Finished, Started, TextPiece
 from feedback import exchange_from
 from reranker import JudgeFailed, Options, Ranking, best_of_n
 from server.asgi import cancel
@@ -45,6 +46,8 @@ class Work:
         self._finished = 0
         self._created_at = datetime.now(UTC)
         self._began = time.monotonic()
+        self._seen: Counter[int] = Counter()
+        """Tokens of a prompt and sampled for it, by its number, as far as events told."""
 
     @property
     def stage(self) -> str:
@@ -80,14 +83,7 @@ class Work:
 
     async def _rank(self, number: int, on_event: OnEvent | None) -> Ranking:
         try:
-            ranking = await best_of_n(
-                self.ask.tasks[number],
-                self._options(),
-                engine=self._engine,
-                sandbox=self._service.sandbox,
-                loaded=self.served.scorers,
-                on_event=partial(self._note, number, on_event),
-            )
+            ranking = await self._charged(number, on_event)
         except JudgeFailed as error:
             if error.word:
                 self._service.metrics.not_judged(error.word)
@@ -97,6 +93,24 @@ class Work:
         role = self._service.roster.role_of(self.served)
         self._service.metrics.answered(ranking, self.served.round, role)
         return ranking
+
+    async def _charged(self, number: int, on_event: OnEvent | None) -> Ranking:
+        """Rank, and charge the caller for it: for what was decided, or for what was seen until it was broken off."""
+        tokens = None
+        try:
+            ranking = await best_of_n(
+                self.ask.tasks[number],
+                self._options(),
+                engine=self._engine,
+                sandbox=self._service.sandbox,
+                loaded=self.served.scorers,
+                on_event=partial(self._note, number, on_event),
+            )
+            tokens = ranking.prompt_tokens + ranking.sampled_tokens
+            return ranking
+        finally:
+            spent = self._seen[number] if tokens is None else tokens
+            self.ask.client.caller.meter.spend(spent, time.monotonic())
 
     def _options(self) -> Options:
         """The request's options; the deadline is the request's, also for a prompt whose turn comes late."""
@@ -109,6 +123,9 @@ class Work:
     def _note(self, number: int, on_event: OnEvent | None, event: Event) -> None:
         if isinstance(event, Started):
             self._started = True
+            self._seen[number] = self._seen[number] or event.prompt_tokens
+        elif isinstance(event, TextPiece):
+            self._seen[number] += len(event.tokens)
         elif isinstance(event, Finished):
             self._finished += 1
         if on_event is not None:

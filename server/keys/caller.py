@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from starlette.types import Scope as AsgiScope
 
 from feedback import Exchange, without_text
-from server.errors import ApiError
+from server.errors import ApiError, BadRequest
+from server.keys.limits import KeyLimits, Meter
 from server.keys.types import Key, Scope, default_of
 from server.translate.defaults import Defaults
 
@@ -45,6 +46,8 @@ class Caller:
 
     key: Key | None = None
     """None: no keys are in use."""
+    meter: Meter = field(default_factory=lambda: Meter(KeyLimits(), 0.0))
+    """Of the key; of everybody where no keys are in use."""
 
     @property
     def id(self) -> str | None:
@@ -68,8 +71,20 @@ class Caller:
                 403, f"the key {self.key.id} lacks the scope {scope!r}", param=what, code="insufficient_permissions"
             )
 
+    def body_limit(self, server_bytes: int) -> int:
+        """The bytes of a request body that are read."""
+        return min(self.meter.limits.body_bytes or server_bytes, server_bytes)
+
+    def check_choices(self, n: int | None) -> None:
+        """Raise `BadRequest` for more choices than this caller may ask for."""
+        most = self.meter.limits.choices
+        if n is not None and most is not None and n > most:
+            raise BadRequest("n", f"this key may ask for {most} choices", code="too_many_choices")
+
     def defaults(self, server: Defaults) -> Defaults:
-        """The server's defaults with the key's own over them."""
+        """The server's defaults and caps with the caller's own over them."""
+        most = min(self.meter.limits.candidates or server.max_candidates, server.max_candidates)
+        server = replace(server, max_candidates=most, num_candidates=min(server.num_candidates, most))
         if self.key is None or self.key.rerank is None:
             return server
         named = default_of(self.key.rerank)

@@ -49,6 +49,10 @@ def create(
     rerank: Annotated[
         str | None, typer.Option(help="Reranking of plain requests that do not say: off, auto16, ...")
     ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="A limit of its own, of those in [limits] (docs/settings.md)."),
+    ] = None,
     config: ConfigFile = None,
     state_dir: StateDir = None,
 ) -> None:
@@ -67,11 +71,13 @@ def create(
             privacy=privacy.value,
             train=train,
             rerank=rerank,
+            limits=dict(each.partition("=")[::2] for each in limit or ()),
         )
         add_key(_path(config, state_dir), key)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        _end(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}")
+        where = ".".join(map(str, first["loc"]))
+        _end(f"{where}: {first['msg'].removeprefix('Value error, ')}")
     except KeysUnreadable as error:
         _end(str(error))
     typer.echo(f"{key.id}, {', '.join(key.scopes)}. Its secret is not shown again:", err=True)
@@ -101,7 +107,10 @@ def list_keys(
         state = key.why_not(now) or f"is good{until}"
         training = "" if key.train else ", not trained on"
         default = "" if key.rerank is None else f", {key.rerank}"
-        typer.echo(f"{key.id}  {key.name}: {state}; {', '.join(key.scopes)}; privacy {key.privacy}{training}{default}")
+        limits = "".join(f", {name} {most}" for name, most in key.limits if most is not None)
+        typer.echo(
+            f"{key.id}  {key.name}: {state}; {', '.join(key.scopes)}; privacy {key.privacy}{training}{default}{limits}"
+        )
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from server.errors import ApiError
 from server.keys.caller import Caller
 from server.keys.file import KeysUnreadable, read_keys
+from server.keys.limits import KeyLimits, Meter
 from server.keys.types import Key, digest_of
 
 _log = logging.getLogger(__name__)
@@ -21,9 +23,11 @@ _Stamp = tuple[int, int, int]
 class Ring:
     """Finds the key of a request. Once there were keys, a file that is gone or damaged lets nobody in who was not."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises `KeysUnreadable`."""
+    def __init__(self, path: Path, limits: KeyLimits) -> None:
+        """`limits` are the server's own. Raises `KeysUnreadable`."""
         self._path = path
+        self._limits = limits
+        self._meters: dict[str | None, Meter] = {}
         self._stamp = self._stat()
         self._by_digest: dict[str, Key] = {}
         self._in_use = False
@@ -38,7 +42,7 @@ class Ring:
     def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
         """Who sent these headers. Raises `ApiError` (401) where keys are in use and this is none of them."""
         if not self.in_use:
-            return Caller()
+            return self._caller(None)
         secret = _secret_of(headers)
         if secret is None:
             raise _refused("this server needs a key: Authorization: Bearer <key>", "missing_api_key")
@@ -47,7 +51,17 @@ class Ring:
             raise _refused("this key is not known", "invalid_api_key")
         if (reason := key.why_not(datetime.now(UTC))) is not None:
             raise _refused(f"the key {key.id} {reason}", "invalid_api_key")
-        return Caller(key)
+        return self._caller(key)
+
+    def _caller(self, key: Key | None) -> Caller:
+        limits = self._limits if key is None else key.limits.over(self._limits)
+        now_s = time.monotonic()
+        key_id = None if key is None else key.id
+        meter = self._meters.get(key_id)
+        if meter is None:
+            meter = self._meters[key_id] = Meter(limits, now_s)
+        meter.change(limits, now_s)
+        return Caller(key, meter)
 
     def _look(self) -> None:
         stamp = self._stat()

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
 
 from reranker import LEARNED, METHODS
+from server.keys.limits import KeyLimits
 from server.translate.names import Named, named_by
 
 Scope = Literal["completions", "rerank:tests", "suites", "feedback", "admin", "metrics"]
@@ -40,6 +41,8 @@ class Key(BaseModel):
     """`no_text`: hashes and numbers alone are logged; `off`: nothing is."""
     train: bool = True
     """Whether what is logged may be trained on."""
+    limits: KeyLimits = KeyLimits()
+    """Its own, in place of the server's."""
     rerank: str | None = None
     """Method and number of candidates of plain completions and chats that ask for none: `auto16`, `off`."""
 

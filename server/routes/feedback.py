@@ -33,11 +33,11 @@ class Feedback:
         service = self._service
         with service.lifecycle.admitted():
             headers = headers_of(scope)
-            body = await read_body(receive, headers, service.config.server)
+            caller = caller_of(scope)
+            body = await read_body(receive, headers, service.config.server, caller.body_limit)
             key = headers.get("idempotency-key")
             if key is not None and not _KEY.fullmatch(key):
                 raise BadRequest("Idempotency-Key", "must be 1 to 200 printable characters", code="invalid_value")
-            caller = caller_of(scope)
             signals, is_batch = signals_of(body, key, caller.id or _SOURCE)
             _refuse_text(signals, caller)
             receipts = await service.store.signals(signals, key_id=caller.id)

@@ -49,9 +49,9 @@ class Generation(Generic[W]):
         service = self._service
         with service.lifecycle.admitted():
             headers = headers_of(scope)
-            body = await read_body(receive, headers, service.config.server)
-            wire = self._wire.model_validate_json(body)
             caller = caller_of(scope)
+            body = await read_body(receive, headers, service.config.server, caller.body_limit)
+            wire = self._wire.model_validate_json(body)
             if wire.rerank is not None and wire.rerank.tests is not None:
                 caller.require("rerank:tests", "rerank.tests")
             peer = scope["client"][0] if scope.get("client") else ""
@@ -61,6 +61,8 @@ class Generation(Generic[W]):
                 scope[ANSWERED].round = served.round
                 defaults = caller.defaults(served.defaults)
                 ask = self._understand(wire, headers, defaults, id=f"{self._prefix}-{uuid7()}", peer=peer)
+                if not ask.return_all:
+                    caller.check_choices(ask.options.n)
                 await self._work(Work(service, served, ask.asked_by(caller)), wire, receive, send)
 
     async def _work(self, work: Work, wire: W, receive: Receive, send: Send) -> None:

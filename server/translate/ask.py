@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from engine import Priority
 from feedback import Purpose
 from reranker import Options, Task
 from server.keys.caller import Caller
@@ -19,6 +20,8 @@ class Client:
     purpose: Purpose = "traffic"
     session_id: str | None = None
     fairness_key: str = ""
+    priority: Priority = Priority.AS_YOU_TYPE
+    """The most urgent class it may be of."""
     caller: Caller = field(default_factory=Caller)
 
 
@@ -46,10 +49,11 @@ class Ask:
 
     def asked_by(self, caller: Caller) -> Ask:
         """The same, asked by this caller: a key takes its turn as one, whatever its requests say of themselves."""
-        if caller.key is None:
-            return self
-        client = replace(self.client, caller=caller, fairness_key=caller.key.id)
-        return replace(self, client=client, options=replace(self.options, fairness_key=caller.key.id))
+        fairness_key = self.client.fairness_key if caller.key is None else caller.key.id
+        client = replace(self.client, caller=caller, fairness_key=fairness_key)
+        most = caller.meter.limits.prompt_tokens
+        options = replace(self.options, fairness_key=fairness_key, max_prompt_tokens=most)
+        return replace(self, client=client, options=options)
 
     @property
     def reranked(self) -> bool:

@@ -16,6 +16,9 @@ from server.translate.rerank import Wanted
 from server.wire.base import SamplingFields, Wire
 
 _PURPOSES = ("traffic", "eval", "train")
+_PRIORITIES = {"interactive": Priority.INTERACTIVE, "batch": Priority.BATCH}
+_TYPED_AT_MOST = 8
+"""Candidates of a gap that count as asked for while typing: what one call of the engine decodes."""
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -27,7 +30,22 @@ def client_of(headers: Headers, user: str | None, peer: str) -> Client:
     session = headers.get("x-session-id")
     if session is not None and not _PRINTABLE.fullmatch(session):
         raise BadRequest("X-Session-Id", "must be 1 to 200 printable characters", code="invalid_value")
-    return Client(purpose=cast("Purpose", purpose), session_id=session, fairness_key=user or session or peer)
+    word = headers.get("x-priority")
+    if word is not None and word not in _PRIORITIES:
+        raise BadRequest("X-Priority", f"must be one of {', '.join(_PRIORITIES)}", code="invalid_value")
+    return Client(
+        purpose=cast("Purpose", purpose),
+        session_id=session,
+        fairness_key=user or session or peer,
+        priority=Priority.AS_YOU_TYPE if word is None else _PRIORITIES[word],
+    )
+
+
+def _priority_of(client: Client, *, typed: bool) -> Priority:
+    """A request's class: by what it is, unless its headers say that it can wait. No header makes it more urgent."""
+    if client.purpose != "traffic":
+        return Priority.BATCH
+    return max(Priority.AS_YOU_TYPE if typed else Priority.INTERACTIVE, client.priority)
 
 
 def options_of(
@@ -67,7 +85,7 @@ def options_of(
         logit_bias=_bias(wire.logit_bias),
     )
     _check_honoured(sampling, info)
-    priority = Priority.BATCH if client.purpose != "traffic" else Priority.AS_YOU_TYPE if fim else Priority.INTERACTIVE
+    priority = _priority_of(client, typed=fim and wanted.num_candidates <= _TYPED_AT_MOST)
     base = Options(
         method=wanted.method,
         n=wanted.n,
