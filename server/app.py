@@ -21,6 +21,7 @@ from server.routes.feedback import Feedback
 from server.routes.generation import chat, completions
 from server.routes.health import Health, MetricsPage, Ready, Version, touchstone_version
 from server.routes.models import Models
+from server.routes.requests import Cancel, Record
 from server.service import Parts, Service
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
@@ -37,6 +38,8 @@ def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
         Route("/v1/completions", completions(service), methods=["POST"]),
         Route("/v1/chat/completions", chat(service), methods=["POST"]),
         Route("/v1/feedback", Feedback(service), methods=["POST"]),
+        Route("/v1/requests/{id}/cancel", Cancel(service), methods=["POST"]),
+        Route("/v1/rerank/{id}", Record(service), methods=["GET"]),
         Route("/v1/models", Models(service), methods=["GET"]),
         Route("/v1/models/{id:path}", Models(service), methods=["GET"]),
         Route("/admin/models", AdminModels(service), methods=["GET", "POST"]),

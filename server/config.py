@@ -72,6 +72,8 @@ class ServerConfig(Section):
     """A larger request body is refused (413)."""
     heartbeat_s: Annotated[float, Field(gt=0)] = 1.0
     """Seconds between two comments on a stream whose candidates are still running."""
+    reader_stall_s: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds after which a stream's client that reads nothing is dropped."""
     retry_after_s: Annotated[float, Field(gt=0)] = 2.0
     """Seconds after which a client is told to come again while the model loads."""
     champion_poll_s: Annotated[float, Field(ge=0)] = 2.0

@@ -4,6 +4,7 @@ ApiError              raised by the server itself; carries its status and body
 ├── BadRequest        400: names the field
 ├── NotFound          404: route, model or exchange
 ├── BodyTooLarge      413
+├── Stopped           499: cancelled by request, or superseded in its session
 └── Unavailable       503: loading, switching or draining; carries a retry hint
 UnusableModel         (an EngineError) a model that cannot be served: damaged, or not computing what it should; 422
 ClientGone            nobody is left to answer; never rendered
@@ -90,6 +91,13 @@ class BodyTooLarge(ApiError):
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(413, f"the request body is larger than {limit_bytes} bytes", code="body_too_large")
+
+
+class Stopped(ApiError):
+    """The request was stopped on somebody's word. 499: official clients send 409 and 5xx again by themselves."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(499, message, code=code)
 
 
 class Unavailable(ApiError):

@@ -19,7 +19,11 @@ from server.served import ANSWERED, Answered
 from server.service import Service
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-_MODEL_PATH = "/v1/models/"
+_PATTERNS = (
+    (re.compile(r"/v1/models/.+"), "/v1/models/{id}"),
+    (re.compile(r"/v1/rerank/[^/]+"), "/v1/rerank/{id}"),
+    (re.compile(r"/v1/requests/[^/]+/cancel"), "/v1/requests/{id}/cancel"),
+)
 
 
 class Gateway:
@@ -38,7 +42,7 @@ class Gateway:
         began = time.perf_counter()
         status = 0
         request_id = (b"x-request-id", _request_id(scope))
-        answered = scope[ANSWERED] = Answered()
+        answered = scope[ANSWERED] = Answered(request_id=request_id[1].decode("ascii"))
 
         async def marked(message: Message) -> None:
             nonlocal status
@@ -74,7 +78,7 @@ class Gateway:
         """The pattern of a path: a label from a small fixed set."""
         if path in self._paths:
             return path
-        return _MODEL_PATH + "{id}" if path.startswith(_MODEL_PATH) else "other"
+        return next((name for pattern, name in _PATTERNS if pattern.fullmatch(path)), "other")
 
 
 def _request_id(scope: Scope) -> bytes:

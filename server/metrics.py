@@ -46,7 +46,11 @@ class Metrics:
         self._decode = histogram("decode_time_seconds", "From first to last sampled token.")
         self._prompt = counter("prompt_tokens", "Prompt tokens.")
         self._generated = counter("generation_tokens", "Sampled tokens.", ("kind",))
-        self._cancelled = counter("cancelled", "Requests whose client went away.", ("stage",))
+        self._cancelled = counter(
+            "cancelled", "Requests stopped: their client went away, cancelled or typed on.", ("stage",)
+        )
+        text = "From a request's stop to the end of all its work."
+        self._cancelling = histogram("cancel_latency_seconds", text)
         self._requests = counter("rerank_requests", "Rankings.", ("method", "status"))
         self._stage = histogram("rerank_duration_seconds", "Where the time of a ranking went.", ("stage",))
         self._candidates = histogram("rerank_candidates", "Candidates a ranking.", ("kind",), _COUNTS)
@@ -74,8 +78,12 @@ class Metrics:
         self._request.labels(route, str(status)).observe(seconds)
 
     def cancelled(self, stage: str) -> None:
-        """A client went away while its request was in `queue`, `decode` or `rerank`."""
+        """A request was stopped in `queue`, `decode` or `rerank`."""
         self._cancelled.labels(stage).inc()
+
+    def cancel_latency(self, seconds: float) -> None:
+        """A stopped request has let go of engine, sandbox and verifier."""
+        self._cancelling.observe(seconds)
 
     def feedback(self, kind: str, source: str) -> None:
         """A signal was stored."""

@@ -23,9 +23,14 @@ ANSWERED = "touchstone.answered"
 
 @dataclass(slots=True)
 class Answered:
-    """Which model answers a request: set where it takes its lease, read where its reply's headers are written."""
+    """Which model answers a request: set where it takes its lease, read where its reply's headers are written.
+
+    With the request's id, for the routes.
+    """
 
     by: Served | None = None
+    request_id: str = ""
+    """As the reply's `X-Request-Id` tells it."""
 
 
 class Served:

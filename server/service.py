@@ -12,6 +12,7 @@ from sandbox import Sandbox
 from server.config import Config
 from server.contest import Contest
 from server.lifecycle import Lifecycle
+from server.live import LiveRequests
 from server.metrics import Metrics
 from server.roster import Roster
 from server.served import Served
@@ -59,6 +60,7 @@ class Service:
         self.config = config
         self.config_hash = config.digest()
         self.metrics = Metrics()
+        self.live = LiveRequests(self.metrics.cancel_latency)
         self.lifecycle = Lifecycle(retry_after_s=config.server.retry_after_s)
         self.roster = Roster(retry_after_s=config.server.retry_after_s)
         self.switching: Switching | None = None

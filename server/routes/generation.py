@@ -7,10 +7,12 @@ from typing import Generic, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
+from engine import Priority
 from reranker import Ranking
-from server.asgi import headers_of, read_body, send_json, unless_gone
-from server.errors import ClientGone
+from server.asgi import headers_of, read_body, send_json
+from server.errors import ClientGone, Stopped
 from server.ids import uuid7
+from server.live import Live
 from server.served import ANSWERED
 from server.service import Service
 from server.streaming import Stream
@@ -56,25 +58,28 @@ class Generation(Generic[W]):
             with served.lease():
                 scope[ANSWERED].by = served
                 ask = self._understand(wire, headers, served.defaults, id=f"{self._prefix}-{uuid7()}", peer=peer)
-                await self._work(Work(service, served, ask), receive, send)
+                with service.live.entered(ask.id, scope[ANSWERED].request_id, session=_replaces(ask)) as live:
+                    await self._work(Work(service, served, ask), live, receive, send)
 
-    async def _work(self, work: Work, receive: Receive, send: Send) -> None:
+    async def _work(self, work: Work, live: Live, receive: Receive, send: Send) -> None:
         try:
-            rankings = await self._answer(work, receive, send)
-        except ClientGone:
+            rankings = await self._answer(work, live, receive, send)
+        except (ClientGone, Stopped) as error:
             self._service.metrics.cancelled(work.stage)
             await work.record()
+            if isinstance(error, Stopped):
+                raise
             return
         if self._service.shadows is not None:
             self._service.shadows.offer(work.ask, rankings, work.served)
 
-    async def _answer(self, work: Work, receive: Receive, send: Send) -> list[Ranking]:
+    async def _answer(self, work: Work, live: Live, receive: Receive, send: Send) -> list[Ranking]:
         ask, extra = work.ask, []
         if ask.ignored:
             extra.append(("x-touchstone-ignored", _header_text(", ".join(ask.ignored))))
         if ask.stream:
-            return await Stream(self._service, work, receive, send, extra).run()
-        rankings = await unless_gone(receive, work.rank())
+            return await Stream(self._service, work, live, receive, send, extra).run()
+        rankings = await live.run(work.rank(), receive)
         await work.record()
         reply = plain_reply(ask, rankings, work.served.info, int(time.time()))
         await send_json(send, 200, reply, [*extra, *evidence_headers(rankings)])
@@ -89,6 +94,12 @@ def completions(service: Service) -> Generation[CompletionRequest]:
 def chat(service: Service) -> Generation[ChatRequest]:
     """`POST /v1/chat/completions`."""
     return Generation(service, "chatcmpl", ChatRequest, chat_ask)
+
+
+def _replaces(ask: Ask) -> tuple[str, str] | None:
+    """What an as-you-type request of a session takes the place of: the one before it, which nobody waits for."""
+    session = ask.client.session_id
+    return (session, ask.route) if session is not None and ask.options.priority is Priority.AS_YOU_TYPE else None
 
 
 def _header_text(text: str) -> str:
