@@ -59,6 +59,8 @@ class Metrics:
         self._run = histogram("sandbox_duration_seconds", "One program's run.")
         self._feedback = counter("feedback", "Signals stored.", ("type", "source"))
         self._running = Gauge("touchstone_requests_running", "Requests the engine works on.", registry=registry)
+        text = "Candidates the engine decodes at this moment."
+        self._rows = Gauge("touchstone_batch_size", text, registry=registry)
         self._waiting = Gauge("touchstone_requests_waiting", "Requests in the engine's queue.", registry=registry)
         labels = ("model", "engine", "effective_dtype", "round", "role")
         self._model = Gauge("touchstone_model_info", "A model in memory.", labels, registry=registry)
@@ -169,12 +171,18 @@ class Metrics:
         if outcome is not None:
             self._gain.labels(outcome).inc()
 
-    def scrape(self, engines: Sequence[EngineStats] = (), pool: PoolStats | None = None) -> bytes:
-        """The exposition text, with the engines' and the sandbox's own counts of this moment."""
+    def scrape(
+        self, engines: Sequence[EngineStats] = (), pool: PoolStats | None = None, names: Sequence[str] = ()
+    ) -> bytes:
+        """The exposition text, with the engines' and the sandbox's own counts of this moment.
+
+        `names`: of these samples alone, which spares the work for the others; of an empty one, all.
+        """
         self._pool.stats = pool
         self._running.set(sum(stats.requests_running for stats in engines))
+        self._rows.set(sum(stats.rows_running for stats in engines))
         self._waiting.set(sum(stats.requests_waiting for stats in engines))
-        return generate_latest(self.registry)
+        return generate_latest(self.registry.restricted_registry(names) if names else self.registry)
 
 
 def gain(ranking: Ranking) -> str | None:

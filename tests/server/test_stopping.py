@@ -196,3 +196,10 @@ async def test_the_record_has_every_candidate_and_what_was_said_of_it(server: Se
     assert [signal["type"] for signal in found["signals"]][-1:] == ["accept"]
     missing = await server.client.get("/v1/rerank/nothing")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "unknown_id")
+
+
+async def test_a_scrape_can_ask_for_some_samples_alone(server: Setup) -> None:
+    names = "name[]=touchstone_batch_size&name[]=touchstone_requests_running"
+    text = (await server.client.get(f"/metrics?{names}")).text
+    found = {line.split()[0] for line in text.splitlines() if not line.startswith("#")}
+    assert found == {"touchstone_batch_size", "touchstone_requests_running"}
