@@ -166,6 +166,15 @@ class FeedbackConfig(Section):
     """None: a SQLite file in the state folder."""
 
 
+class LogConfig(Section):
+    """`[log]`: what the process writes to standard error."""
+
+    format: Literal["human", "json"] = "human"
+    """`json`: one object a line, with the request's id."""
+    access: bool = False
+    """A line for every request: method, route, status, duration, address; nothing of what is in it."""
+
+
 class Config(BaseSettings):
     """The whole of it, resolved."""
 
@@ -182,6 +191,7 @@ class Config(BaseSettings):
     sandbox: SandboxConfig = SandboxConfig()
     reranker: RerankerConfig = RerankerConfig()
     feedback: FeedbackConfig = FeedbackConfig()
+    log: LogConfig = LogConfig()
 
     @model_validator(mode="after")
     def _closed_without_keys(self) -> Config:

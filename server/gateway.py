@@ -12,6 +12,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server import logs
 from server.asgi import send_json
 from server.errors import ApiError, ClientGone, drained, to_api_error
 from server.ids import uuid7
@@ -42,6 +43,7 @@ class Gateway:
         began = time.perf_counter()
         status = 0
         request_id = (b"x-request-id", _request_id(scope))
+        told = logs.REQUEST_ID.set(request_id[1].decode("ascii"))
         answered = scope[ANSWERED] = Answered(request_id=request_id[1].decode("ascii"))
 
         async def marked(message: Message) -> None:
@@ -64,7 +66,10 @@ class Gateway:
                 raise
             await self._refuse(to_api_error(error), marked)
         finally:
-            self._service.metrics.request(self._route(scope["path"]), status, time.perf_counter() - began)
+            route, seconds = self._route(scope["path"]), time.perf_counter() - began
+            self._service.metrics.request(route, status, seconds)
+            logs.access(scope["method"], route, status, seconds, scope["client"][0] if scope.get("client") else "")
+            logs.REQUEST_ID.reset(told)
 
     async def _refuse(self, error: ApiError, send: Send) -> None:
         await send_json(send, error.status, error.body, error.headers)
