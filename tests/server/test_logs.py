@@ -18,7 +18,7 @@ SECRET = "the text of a prompt"
 class Broken(ScriptedEngine):
     """Fails in a way nobody foresaw."""
 
-    async def generate(self, request: GenerationRequest):  # type: ignore[no-untyped-def,override]
+    async def generate(self, request: GenerationRequest):  # type: ignore[no-untyped-def]
         raise RuntimeError("nobody foresaw this")
         yield EngineFailed("")
 
