@@ -27,7 +27,7 @@ from feedback.errors import (
     UnknownChoice,
     UnknownExchange,
 )
-from feedback.export import Logged, logged_from, read_export, read_lines, replacing
+from feedback.export import Logged, logged_from, read_export, read_lines, replacing, to_line
 from feedback.lossless import dumps, loads
 from feedback.memory import InMemoryStore
 from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
@@ -92,6 +92,7 @@ __all__ = [
     "suite_to_data",
     "task_from_data",
     "task_of",
+    "to_line",
     "without_text",
 ]
 

@@ -25,6 +25,7 @@ from server.routes.fim import Infill, fim
 from server.routes.generation import chat, completions
 from server.routes.health import Health, MetricsPage, Ready, Version, touchstone_version
 from server.routes.models import Models
+from server.routes.requests import Cancel, Record
 from server.routes.tabby import TabbyEvents, TabbyHealth
 from server.service import Parts, Service
 
@@ -48,6 +49,8 @@ def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
         Route("/v1/feedback", Feedback(service), methods=["POST"]),
         Route("/v1/events", TabbyEvents(service), methods=["POST"]),
         Route("/v1/health", TabbyHealth(service), methods=["GET"]),
+        Route("/v1/requests/{id}/cancel", Cancel(service), methods=["POST"]),
+        Route("/v1/rerank/{id}", Record(service), methods=["GET"]),
         Route("/v1/models", Models(service), methods=["GET"]),
         Route("/v1/models/{id:path}", Models(service), methods=["GET"]),
         Route("/admin/models", AdminModels(service), methods=["GET", "POST"]),

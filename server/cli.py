@@ -22,13 +22,10 @@ def serve(
 ) -> None:
     """Serve a model behind the OpenAI API until SIGTERM or Ctrl-C."""
     # Imported here so that `--help` costs nothing.
-    import logging
-
+    from server import logs
     from server.config import ConfigError, load
     from server.run import Process, StartFailed, say
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("engine").setLevel(logging.INFO)  # what it chose for this host, a line or two a start
     flags = {
         "state_dir": state_dir,
         "server": {"host": host, "port": port},
@@ -36,6 +33,7 @@ def serve(
     }
     try:
         resolved = load(config, flags)
+        logs.configure(resolved.log.format, access=resolved.log.access)
         say(f"configuration {resolved.digest()}: {resolved.printable()}")
         Process(resolved).run()
     except (ConfigError, StartFailed) as error:

@@ -84,6 +84,8 @@ class ServerConfig(Section):
     """Seconds for which an answer is kept for whoever sends the same `Idempotency-Key` again."""
     heartbeat_s: Annotated[float, Field(gt=0)] = 1.0
     """Seconds between two comments on a stream whose candidates are still running."""
+    reader_stall_s: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds after which a stream's client that reads nothing is dropped."""
     retry_after_s: Annotated[float, Field(gt=0)] = 2.0
     """Seconds after which a client is told to come again while the model loads."""
     champion_poll_s: Annotated[float, Field(ge=0)] = 2.0
@@ -184,6 +186,15 @@ class FeedbackConfig(Section):
     """None: a SQLite file in the state folder."""
 
 
+class LogConfig(Section):
+    """`[log]`: what the process writes to standard error."""
+
+    format: Literal["human", "json"] = "human"
+    """`json`: one object a line, with the request's id."""
+    access: bool = False
+    """A line for every request: method, route, status, duration, address; nothing of what is in it."""
+
+
 class Config(BaseSettings):
     """The whole of it, resolved."""
 
@@ -201,6 +212,7 @@ class Config(BaseSettings):
     sandbox: SandboxConfig = SandboxConfig()
     reranker: RerankerConfig = RerankerConfig()
     feedback: FeedbackConfig = FeedbackConfig()
+    log: LogConfig = LogConfig()
 
     @model_validator(mode="after")
     def _closed_without_keys(self) -> Config:

@@ -5,6 +5,7 @@ ApiError              raised by the server itself; carries its status and body
 ├── NotFound          404: route, model or exchange
 ├── BodyTooLarge      413
 ├── RequestTimeout    408: the request did not come in time
+├── Stopped           499: cancelled by request, or superseded in its session
 └── Unavailable       503: loading, switching or draining; carries a retry hint
 UnusableModel         (an EngineError) a model that cannot be served: damaged, or not computing what it should; 422
 ClientGone            nobody is left to answer; never rendered
@@ -98,6 +99,13 @@ class RequestTimeout(ApiError):
 
     def __init__(self, part: str, timeout_s: float) -> None:
         super().__init__(408, f"the request's {part} did not come within {timeout_s:g} s", code="request_timeout")
+
+
+class Stopped(ApiError):
+    """The request was stopped on somebody's word. 499: official clients send 409 and 5xx again by themselves."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(499, message, code=code)
 
 
 class Unavailable(ApiError):

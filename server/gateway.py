@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server import logs
 from server.asgi import send_bytes, send_json
 from server.errors import ApiError, ClientGone, drained, to_api_error
 from server.ids import uuid7
@@ -23,7 +24,11 @@ from server.served import ANSWERED, Answered
 from server.service import Service
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-_MODEL_PATH = "/v1/models/"
+_PATTERNS = (
+    (re.compile(r"/v1/models/.+"), "/v1/models/{id}"),
+    (re.compile(r"/v1/rerank/[^/]+"), "/v1/rerank/{id}"),
+    (re.compile(r"/v1/requests/[^/]+/cancel"), "/v1/requests/{id}/cancel"),
+)
 
 
 class Gateway:
@@ -43,7 +48,8 @@ class Gateway:
         began = time.perf_counter()
         status = 0
         request_id = (b"x-request-id", _request_id(scope))
-        answered = scope[ANSWERED] = Answered()
+        told = logs.REQUEST_ID.set(request_id[1].decode("ascii"))
+        answered = scope[ANSWERED] = Answered(request_id=request_id[1].decode("ascii"))
 
         async def marked(message: Message) -> None:
             nonlocal status
@@ -75,7 +81,10 @@ class Gateway:
                 raise
             await self._refuse(to_api_error(error), marked)
         finally:
-            self._service.metrics.request(self._route(scope["path"]), status, time.perf_counter() - began)
+            route, seconds = self._route(scope["path"]), time.perf_counter() - began
+            self._service.metrics.request(route, status, seconds)
+            logs.access(scope["method"], route, status, seconds, scope["client"][0] if scope.get("client") else "")
+            logs.REQUEST_ID.reset(told)
 
     @contextlib.contextmanager
     def _admitted(self, scope: Scope) -> Iterator[None]:
@@ -112,7 +121,7 @@ class Gateway:
         """The pattern of a path: a label from a small fixed set."""
         if path in self._paths:
             return path
-        return _MODEL_PATH + "{id}" if path.startswith(_MODEL_PATH) else "other"
+        return next((name for pattern, name in _PATTERNS if pattern.fullmatch(path)), "other")
 
 
 def _text(headers: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

@@ -36,14 +36,14 @@ Name = tuple[str, str, bytes]
 class _Run:
     """One request that is worked on, or was."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, request_id: str) -> None:
         self.body_hash = hashlib.blake2b(body, digest_size=16).digest()
         self.messages: list[Message] = []
         self.size = 0
         self.error: BaseException | None = None
         self.task: asyncio.Task[None] | None = None
         self.ended_at: float | None = None
-        self.answered = Answered()
+        self.answered = Answered(request_id=request_id)
         self.clients = 0
         self.last_left: asyncio.TimerHandle | None = None
         self.abandoned = asyncio.Event()
@@ -107,7 +107,7 @@ class Idempotent:
             run = None  # it is just ending, with nothing to tell
         again = run is not None
         if run is None:
-            run = self._runs[name] = _Run(body)
+            run = self._runs[name] = _Run(body, scope[ANSWERED].request_id)
             run.task = asyncio.create_task(self._work(name, run, scope, body))
         elif run.body_hash != hashlib.blake2b(body, digest_size=16).digest():
             message = "Idempotency-Key: another request was sent with it"

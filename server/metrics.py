@@ -46,7 +46,11 @@ class Metrics:
         self._decode = histogram("decode_time_seconds", "From first to last sampled token.")
         self._prompt = counter("prompt_tokens", "Prompt tokens.")
         self._generated = counter("generation_tokens", "Sampled tokens.", ("kind",))
-        self._cancelled = counter("cancelled", "Requests whose client went away.", ("stage",))
+        self._cancelled = counter(
+            "cancelled", "Requests stopped: their client went away, cancelled or typed on.", ("stage",)
+        )
+        text = "From a request's stop to the end of all its work."
+        self._cancelling = histogram("cancel_latency_seconds", text)
         self._requests = counter("rerank_requests", "Rankings.", ("method", "status"))
         self._stage = histogram("rerank_duration_seconds", "Where the time of a ranking went.", ("stage",))
         self._candidates = histogram("rerank_candidates", "Candidates a ranking.", ("kind",), _COUNTS)
@@ -57,6 +61,8 @@ class Metrics:
         self._shown = counter("suggestions_shown", "Views that editors told of.")
         self._accepted = counter("suggestions_accepted", "Answers that were accepted.")
         self._running = Gauge("touchstone_requests_running", "Requests the engine works on.", registry=registry)
+        text = "Candidates the engine decodes at this moment."
+        self._rows = Gauge("touchstone_batch_size", text, registry=registry)
         self._waiting = Gauge("touchstone_requests_waiting", "Requests in the engine's queue.", registry=registry)
         labels = ("model", "engine", "effective_dtype", "round", "role")
         self._model = Gauge("touchstone_model_info", "A model in memory.", labels, registry=registry)
@@ -76,8 +82,12 @@ class Metrics:
         self._request.labels(route, str(status)).observe(seconds)
 
     def cancelled(self, stage: str) -> None:
-        """A client went away while its request was in `queue`, `decode` or `rerank`."""
+        """A request was stopped in `queue`, `decode` or `rerank`."""
         self._cancelled.labels(stage).inc()
+
+    def cancel_latency(self, seconds: float) -> None:
+        """A stopped request has let go of engine, sandbox and verifier."""
+        self._cancelling.observe(seconds)
 
     def feedback(self, kind: str, source: str) -> None:
         """A signal was stored."""
@@ -169,12 +179,18 @@ class Metrics:
         if outcome is not None:
             self._gain.labels(outcome).inc()
 
-    def scrape(self, engines: Sequence[EngineStats] = (), pool: PoolStats | None = None) -> bytes:
-        """The exposition text, with the engines' and the sandbox's own counts of this moment."""
+    def scrape(
+        self, engines: Sequence[EngineStats] = (), pool: PoolStats | None = None, names: Sequence[str] = ()
+    ) -> bytes:
+        """The exposition text, with the engines' and the sandbox's own counts of this moment.
+
+        `names`: of these samples alone, which spares the work for the others; of an empty one, all.
+        """
         self._pool.stats = pool
         self._running.set(sum(stats.requests_running for stats in engines))
+        self._rows.set(sum(stats.rows_running for stats in engines))
         self._waiting.set(sum(stats.requests_waiting for stats in engines))
-        return generate_latest(self.registry)
+        return generate_latest(self.registry.restricted_registry(names) if names else self.registry)
 
 
 def gain(ranking: Ranking) -> str | None:

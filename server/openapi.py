@@ -33,6 +33,7 @@ _BODIES: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
 _PAGES = {
     "/v1/models": "The served model, the plain name first, then each method with the default number",
     "/v1/models/{id}": "One model",
+    "/v1/rerank/{id}": "Everything the log has of an exchange",
     "/admin/models": "The models of this server's store, and which of them are in memory",
     "/health": "Whether the process lives",
     "/ready": "Whether the model is loaded, and the isolation tier",
@@ -40,6 +41,7 @@ _PAGES = {
     "/v1/health": "The served model and this machine, as Tabby's clients ask",
     "/version": "The version and the hash of the configuration",
 }
+_ACTIONS = {"/v1/requests/{id}/cancel": "End a request under way, by its reply's id or its X-Request-Id"}
 _ERROR = {
     "type": "object",
     "required": ["error"],
@@ -73,9 +75,11 @@ def document(version: str) -> dict[str, Any]:
         paths[path] = {"post": {"summary": summary, "requestBody": body, "responses": _responses()}}
     for path, summary in _PAGES.items():
         paths.setdefault(path, {})["get"] = {"summary": summary, "responses": _responses()}
-    paths["/v1/models/{id}"]["get"]["parameters"] = [
-        {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
-    ]
+    for path, summary in _ACTIONS.items():
+        paths[path] = {"post": {"summary": summary, "responses": _responses()}}
+    for path, item in paths.items():
+        if "{id}" in path:
+            item["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
     return {
         "openapi": "3.1.0",
         "info": {"title": "Touchstone", "version": version},

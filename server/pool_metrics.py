@@ -18,8 +18,11 @@ class PoolCollector(Collector):
         """Set before every scrape; None: there is no sandbox that says."""
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing is known when the registry only wants names."""
-        return iter(())
+        """The names, so that a scrape can ask for some of them."""
+        yield GaugeMetricFamily("touchstone_sandbox_slots", "")
+        yield GaugeMetricFamily("touchstone_sandbox_waiting", "")
+        yield CounterMetricFamily("touchstone_sandbox_retries", "")
+        yield CounterMetricFamily("touchstone_sandbox_zygotes", "")
 
     def collect(self) -> Iterator[Metric]:
         """The counts of this moment."""

@@ -24,10 +24,12 @@ ANSWERED = "touchstone.answered"
 @dataclass(slots=True)
 class Answered:
     """Of which round the model is that answers a request: set where it takes its lease, read where its reply's headers
-    are written.
+    are written. With the request's id, for the routes.
     """
 
     round: int | None = None
+    request_id: str = ""
+    """As the reply's `X-Request-Id` tells it."""
 
 
 class Served:

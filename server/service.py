@@ -13,6 +13,7 @@ from server.config import Config
 from server.contest import Contest
 from server.keys.ring import Ring
 from server.lifecycle import Lifecycle
+from server.live import LiveRequests
 from server.metrics import Metrics
 from server.roster import Roster
 from server.served import Served
@@ -61,6 +62,7 @@ class Service:
         self.config_hash = config.digest()
         self.keys = Ring(config.keys_path, config.limits)
         self.metrics = Metrics()
+        self.live = LiveRequests(self.metrics.cancel_latency)
         self.lifecycle = Lifecycle(retry_after_s=config.server.retry_after_s)
         self.roster = Roster(retry_after_s=config.server.retry_after_s)
         self.switching: Switching | None = None

@@ -2,6 +2,9 @@
 
 Nothing is sent before there is something to say, so an early error is an ordinary HTTP error; a later one is an error
 event, then `[DONE]`. The exchange is on disk before the chunk that ends the last choice.
+
+A reader that is behind holds up its own stream alone. What is sampled meanwhile waits here, at most the request's own
+`max_tokens` a choice; a reader that takes nothing for `server.reader_stall_s` is dropped, and its decoding ends.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from starlette.types import Receive, Send
 from engine import Event, TextPiece, TokenLogprob
 from reranker import Ranking
 from server import sse
-from server.asgi import cancel, gone
-from server.errors import ClientGone, drained, to_api_error
+from server.errors import ClientGone, Stopped, drained, to_api_error
+from server.live import Live
 from server.service import Service
 from server.translate.reply import Chunks
 from server.work import Work
@@ -31,10 +34,17 @@ class Stream:
     """One reply on its way out."""
 
     def __init__(
-        self, service: Service, work: Work, receive: Receive, send: Send, headers: list[tuple[str, str]]
+        self,
+        service: Service,
+        work: Work,
+        live: Live,
+        receive: Receive,
+        send: Send,
+        headers: list[tuple[str, str]],
     ) -> None:
         self._service = service
         self._work = work
+        self._live = live
         self._ask = work.ask
         self._receive = receive
         self._send = send
@@ -46,14 +56,12 @@ class Stream:
 
     async def run(self) -> list[Ranking]:
         """Send all of it; the rankings, none where it broke off. Raises what went wrong early, and `ClientGone`."""
-        ranking = asyncio.ensure_future(self._work.rank(None if self._ask.reranked else self._note))
-        watcher = asyncio.ensure_future(gone(self._receive))
-        for task in (ranking, watcher):
-            task.add_done_callback(lambda _: self._wake.set())
         try:
-            await self._follow(ranking, watcher)
-            await self._finish(ranking.result())
-            return ranking.result()
+            ranking = self._live.start(self._work.rank(None if self._ask.reranked else self._note), self._receive)
+            ranking.add_done_callback(lambda _: self._wake.set())
+            await self._follow(ranking)
+            rankings = self._live.result(ranking)
+            await self._finish(rankings)
         except ClientGone:
             raise
         except (Exception, asyncio.CancelledError) as error:
@@ -65,9 +73,13 @@ class Stream:
                     raise
                 error = drained()
             await self._put(sse.error(to_api_error(error).body) + sse.DONE, more=False)
+            if isinstance(error, Stopped):
+                raise ClientGone from error  # it was told; nobody is left to answer
             return []
+        else:
+            return rankings
         finally:
-            await cancel(ranking, watcher)
+            await self._live.aclose()
 
     def _note(self, number: int, event: Event) -> None:
         if isinstance(event, TextPiece):
@@ -75,19 +87,18 @@ class Stream:
             self._pieces.setdefault(index, []).append(event)
             self._wake.set()
 
-    async def _follow(self, ranking: asyncio.Future[list[Ranking]], watcher: asyncio.Future[None]) -> None:
-        """Send pieces as they come and heartbeats when nothing comes, until the ranking is done."""
-        while True:
+    async def _follow(self, ranking: asyncio.Future[list[Ranking]]) -> None:
+        """Send pieces as they come and heartbeats when nothing comes, until the ranking is done or stopped."""
+        while self._live.why is None:
             woken = await self._woken()
             done = ranking.done()
-            if watcher.done() and not done:
-                raise ClientGone
             if self._pieces:
                 await self._put(self._taken())
             elif not woken:
                 await self._put(sse.HEARTBEAT)
             if done:
                 return
+        await asyncio.wait((ranking,))
 
     async def _woken(self) -> bool:
         try:
@@ -118,8 +129,14 @@ class Stream:
         await self._put(b"".join(sse.event(chunk) for chunk in chunks) + sse.DONE, more=False)
 
     async def _put(self, body: bytes, *, more: bool = True) -> None:
-        if not self._begun:
-            self._begun = True
-            extra = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._headers]
-            await self._send({"type": "http.response.start", "status": 200, "headers": _HEADERS + extra})
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        """Send, waiting while the reader is behind. Raises `ClientGone` for one that takes nothing for too long."""
+        try:
+            async with asyncio.timeout(self._service.config.server.reader_stall_s):
+                if not self._begun:
+                    self._begun = True
+                    extra = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._headers]
+                    await self._send({"type": "http.response.start", "status": 200, "headers": _HEADERS + extra})
+                await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        except TimeoutError:
+            self._live.stop(ClientGone())
+            raise ClientGone from None

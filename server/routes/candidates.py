@@ -7,8 +7,8 @@ import time
 from starlette.types import Receive, Scope, Send
 
 from engine import GivenEngine
-from server.asgi import headers_of, ignored_header, read_body, send_json, unless_gone
-from server.errors import ClientGone
+from server.asgi import headers_of, ignored_header, read_body, send_json
+from server.errors import ClientGone, Stopped
 from server.ids import uuid7
 from server.keys.caller import caller_of
 from server.served import ANSWERED
@@ -41,11 +41,12 @@ class Candidates:
                 ask = candidates_ask(wire, headers, defaults, id=f"rrk-{uuid7()}", peer=peer).asked_by(caller)
                 engine = GivenEngine(served.engine, ask.tasks[0].prompt, wire.candidates)
                 work = Work(service, served, ask, engine)
-                try:
-                    [ranking] = await unless_gone(receive, work.rank())
-                except ClientGone:
-                    service.metrics.cancelled(work.stage)
-                    return
+                with service.live.entered(ask.id, scope[ANSWERED].request_id, owner=caller.id) as live:
+                    try:
+                        [ranking] = await live.run(work.rank(), receive)
+                    except (ClientGone, Stopped):
+                        service.metrics.cancelled(work.stage)
+                        raise
                 await work.record()
                 reply = candidates_reply(ask, ranking, served.info, int(time.time()), engine.scored_tokens)
                 await send_json(send, 200, reply, [*ignored_header(ask.ignored), *evidence_headers([ranking])])

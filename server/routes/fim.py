@@ -5,7 +5,8 @@ from __future__ import annotations
 from starlette.types import Receive, Send
 
 from reranker import NoCandidates, Ranking
-from server.asgi import ignored_header, send_json, unless_gone
+from server.asgi import ignored_header, send_json
+from server.live import Live
 from server.routes.generation import Generation
 from server.service import Service
 from server.translate.evidence import headers as evidence_headers
@@ -25,10 +26,10 @@ class Infill(Generation[InfillRequest]):
     def __init__(self, service: Service) -> None:
         super().__init__(service, "infill", InfillRequest, infill_ask)
 
-    async def _answer(self, work: Work, wire: InfillRequest, receive: Receive, send: Send) -> list[Ranking]:
+    async def _answer(self, work: Work, wire: InfillRequest, live: Live, receive: Receive, send: Send) -> list[Ranking]:
         extra = ignored_header(work.ask.ignored)
         try:
-            rankings = await unless_gone(receive, work.rank())
+            rankings = await live.run(work.rank(), receive)
         except NoCandidates:
             await send_json(send, 200, empty_fill(work.ask, wire.response_fields), extra)
             return []

@@ -7,11 +7,13 @@ from typing import Generic, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
+from engine import Priority
 from reranker import Ranking
-from server.asgi import headers_of, ignored_header, read_body, send_json, unless_gone
-from server.errors import ClientGone
+from server.asgi import headers_of, ignored_header, read_body, send_json
+from server.errors import ClientGone, Stopped
 from server.ids import uuid7
 from server.keys.caller import caller_of
+from server.live import Live
 from server.served import ANSWERED
 from server.service import Service
 from server.streaming import Stream
@@ -63,27 +65,32 @@ class Generation(Generic[W]):
                 ask = self._understand(wire, headers, defaults, id=f"{self._prefix}-{uuid7()}", peer=peer)
                 if not ask.return_all:
                     caller.check_choices(ask.options.n)
-                await self._work(Work(service, served, ask.asked_by(caller)), wire, receive, send)
+                work = Work(service, served, ask.asked_by(caller))
+                request_id = scope[ANSWERED].request_id
+                with service.live.entered(ask.id, request_id, owner=caller.id, session=_replaces(ask)) as live:
+                    await self._work(work, wire, live, receive, send)
 
-    async def _work(self, work: Work, wire: W, receive: Receive, send: Send) -> None:
+    async def _work(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> None:
         try:
-            rankings = await self._answer(work, wire, receive, send)
-        except ClientGone:
+            rankings = await self._answer(work, wire, live, receive, send)
+        except (ClientGone, Stopped) as error:
             self._service.metrics.cancelled(work.stage)
             await work.record()
+            if isinstance(error, Stopped):
+                raise
             return
         if self._service.shadows is not None:
             self._service.shadows.offer(work.ask, rankings, work.served)
 
-    async def _answer(self, work: Work, wire: W, receive: Receive, send: Send) -> list[Ranking]:
+    async def _answer(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> list[Ranking]:
         """Do the work and send the reply in the route's dialect; what was decided, nothing where it broke off."""
         ask = work.ask
         extra = ignored_header(ask.ignored)
         if ask.normalised:
             extra.append(("x-fim-normalized", ask.normalised))
         if ask.stream:
-            return await Stream(self._service, work, receive, send, extra).run()
-        rankings = await unless_gone(receive, work.rank())
+            return await Stream(self._service, work, live, receive, send, extra).run()
+        rankings = await live.run(work.rank(), receive)
         await work.record()
         reply = plain_reply(ask, rankings, work.served.info, int(time.time()))
         await send_json(send, 200, reply, [*extra, *evidence_headers(rankings)])
@@ -98,3 +105,9 @@ def completions(service: Service) -> Generation[CompletionRequest]:
 def chat(service: Service) -> Generation[ChatRequest]:
     """`POST /v1/chat/completions`."""
     return Generation(service, "chatcmpl", ChatRequest, chat_ask)
+
+
+def _replaces(ask: Ask) -> tuple[str, str] | None:
+    """What an as-you-type request of a session takes the place of: the one before it, which nobody waits for."""
+    session = ask.client.session_id
+    return (session, ask.route) if session is not None and ask.options.priority is Priority.AS_YOU_TYPE else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
@@ -74,7 +75,7 @@ class Version:
 
 
 class MetricsPage:
-    """`GET /metrics`: Prometheus' text format."""
+    """`GET /metrics`: Prometheus' text format; with `?name[]=...`, repeated, those samples alone."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -83,7 +84,8 @@ class MetricsPage:
         service = self._service
         engines = [stats for _, served in service.roster if (stats := stats_of(served.engine)) is not None]
         pool = pool_of(service.sandbox)
-        await send_bytes(send, 200, service.metrics.scrape(engines, pool), CONTENT_TYPE)
+        names = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("name[]", [])
+        await send_bytes(send, 200, service.metrics.scrape(engines, pool, names), CONTENT_TYPE)
 
 
 def stats_of(engine: Engine) -> EngineStats | None:
