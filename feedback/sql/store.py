@@ -15,7 +15,7 @@ from feedback.checks import check_exchange, check_signal
 from feedback.contest import Observation
 from feedback.errors import StoreFailed, UnknownExchange
 from feedback.lossless import dumps, loads
-from feedback.sql import lines, reads, sqlite
+from feedback.sql import lines, postgres, reads, sqlite
 from feedback.sql.outcomes import outcomes
 from feedback.sql.schema import migrate
 from feedback.sql.seam import translated
@@ -46,6 +46,8 @@ class SqlStore:
         """
         with translated():
             url = sqlite.url_of(url) if isinstance(url, Path) else make_url(url)
+        if postgres.is_postgres(url):
+            url = postgres.url_of(url)
         file = sqlite.file_of(url)
         if file is not None and not file.exists():
             if not create:
@@ -163,11 +165,13 @@ def _engine(url: URL, connections: int, *, writes: bool) -> Engine:
             pool_size=connections,
             max_overflow=0,
             json_serializer=dumps,
-            json_deserializer=loads,
             hide_parameters=True,
+            **(postgres.arguments(url) if postgres.is_postgres(url) else {"json_deserializer": loads}),
         )
     if engine.dialect.name == "sqlite":
         sqlite.prepare(engine, writes=writes)
+    elif engine.dialect.name == "postgresql":
+        postgres.prepare(engine)
     return engine
 
 
