@@ -24,6 +24,7 @@ from feedback.errors import (
     InvalidSignal,
     SchemaTooNew,
     StoreFailed,
+    StoreUnavailable,
     UnknownChoice,
     UnknownExchange,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "SignalType",
     "SqlStore",
     "StoreFailed",
+    "StoreUnavailable",
     "StoredCandidate",
     "TestCounts",
     "UnknownChoice",

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from feedback.sql.store import SqlStore
 
 T = TypeVar("T")
+MOST_DAYS = 36_500
+"""A century, which a date can still be reckoned back by."""
 
 app = typer.Typer(
     add_completion=False,
@@ -128,6 +130,34 @@ def verify(state_dir: StateDir = None, database: Database = None) -> None:
         typer.echo(f"{found} problems", err=True)
         raise typer.Exit(1)
     typer.echo("the log is sound")
+
+
+@app.command()
+def prune(
+    keep_days: Annotated[int, typer.Option(min=1, max=MOST_DAYS, help="Exchanges older than this are deleted.")],
+    state_dir: StateDir = None,
+    database: Database = None,
+) -> None:
+    """Delete exchanges older than some days, with their candidates and signals. It cannot be undone."""
+    before = datetime.now(UTC) - timedelta(days=keep_days)
+    gone = _with_store(state_dir, database, lambda store: store.delete(before=before))
+    typer.echo(f"{gone} exchanges deleted, from before {before:%Y-%m-%d %H:%M} UTC")
+
+
+@app.command()
+def delete(
+    exchange_id: Annotated[str | None, typer.Option("--id", help="The exchange of this id.")] = None,
+    key_id: Annotated[str | None, typer.Option("--key", help="Every exchange of this key.")] = None,
+    state_dir: StateDir = None,
+    database: Database = None,
+) -> None:
+    """Delete one exchange, or all of a key, with their candidates and signals. It cannot be undone."""
+    if (exchange_id is None) == (key_id is None):
+        raise typer.BadParameter("give one of --id and --key", param_hint="--id")
+    gone = _with_store(state_dir, database, lambda store: store.delete(exchange_id=exchange_id, key_id=key_id))
+    typer.echo(f"{gone} exchanges deleted")
+    if not gone and exchange_id is not None:
+        raise typer.Exit(1)
 
 
 def _with_store(state_dir: Path | None, database: str | None, use: Callable[[SqlStore], Awaitable[T]]) -> T:

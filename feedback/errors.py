@@ -2,6 +2,7 @@
 
 FeedbackError
 ├── StoreFailed        the database could not do it; nothing of the record was kept
+│   ├── StoreUnavailable  a database server cannot be reached, or not now; the same may work later
 │   └── SchemaTooNew   the database was written by a newer Touchstone; carries both revisions
 ├── InvalidExchange    an exchange that cannot be stored as it is; names the field
 ├── InvalidSignal      a signal whose value does not fit its type; names the field
@@ -19,6 +20,10 @@ class FeedbackError(Exception):
 
 class StoreFailed(FeedbackError):
     """The store could not do it; nothing of the record was kept."""
+
+
+class StoreUnavailable(StoreFailed):
+    """A database server cannot be reached, or cannot do it now; the same may work later."""
 
 
 class SchemaTooNew(StoreFailed):

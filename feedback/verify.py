@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 
+from sqlalchemy import Connection
+
 from feedback.errors import FeedbackError
 from feedback.prompts import prompt_hash
 from feedback.sql import sqlite
@@ -15,7 +17,7 @@ from sandbox import suite_hash
 
 async def problems(store: SqlStore, on_exchange: Callable[[], None] | None = None) -> AsyncIterator[str]:
     """Everything that is wrong, a line each; nothing for a sound log. `on_exchange` is called after each exchange."""
-    for line in await store.read(lambda connection: list(sqlite.problems(connection))):
+    for line in await store.read(_database_problems):
         yield line
     last = "the beginning"
     try:
@@ -27,6 +29,11 @@ async def problems(store: SqlStore, on_exchange: Callable[[], None] | None = Non
                 on_exchange()
     except FeedbackError as error:  # what cannot be read cannot be paged past
         yield f"the log cannot be read on after {last}: {error}"
+
+
+def _database_problems(connection: Connection) -> list[str]:
+    """What the database itself says; PostgreSQL keeps its references by itself and has no check to be asked for."""
+    return list(sqlite.problems(connection)) if connection.dialect.name == "sqlite" else []
 
 
 def exchange_problems(exchange: Exchange, signals: tuple[Signal, ...]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, inspect, text
 
 from feedback.errors import SchemaTooNew
+from feedback.sql import postgres
 from feedback.sql.tables import VERSION_TABLE
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
@@ -21,9 +22,11 @@ NEWEST = "0003"
 def migrate(connection: Connection) -> None:
     """Upgrade to the newest revision, in the transaction that the connection has begun.
 
-    That transaction is the lock: on SQLite it holds the write lock, so of two processes that start at once the second
-    finds the work done. Raises `SchemaTooNew` where a newer Touchstone was here.
+    That transaction is the lock: on SQLite it holds the write lock, on PostgreSQL an advisory one, so of two processes
+    that start at once the second finds the work done. Raises `SchemaTooNew` where a newer Touchstone was here.
     """
+    if connection.dialect.name == "postgresql":
+        postgres.lock_migrations(connection)
     found = current(connection)
     if found == NEWEST:
         return

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+    StatementError,
+)
 
-from feedback.errors import FeedbackError, InvalidExchange, StoreFailed
+from feedback.errors import FeedbackError, InvalidExchange, StoreFailed, StoreUnavailable
 
 
 def translate(error: Exception) -> FeedbackError:
@@ -16,6 +24,8 @@ def translate(error: Exception) -> FeedbackError:
         return error
     if isinstance(error, IntegrityError):
         return StoreFailed(f"the database refuses the record: {error.orig}")
+    if isinstance(error, OperationalError | InterfaceError) and not isinstance(error.orig, sqlite3.Error):
+        return StoreUnavailable(f"the database cannot be used now: {str(error.orig).strip()}")
     if isinstance(error, DBAPIError):
         return StoreFailed(f"the database failed: {error.orig}")
     if isinstance(error, StatementError) and isinstance(error.orig, TypeError | ValueError | RecursionError):

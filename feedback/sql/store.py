@@ -15,7 +15,8 @@ from feedback.checks import check_exchange, check_signal
 from feedback.contest import Observation
 from feedback.errors import StoreFailed, UnknownExchange
 from feedback.lossless import dumps, loads
-from feedback.sql import lines, reads, sqlite
+from feedback.sql import lines, postgres, reads, sqlite
+from feedback.sql.deletes import MOST, delete_some
 from feedback.sql.outcomes import outcomes
 from feedback.sql.schema import migrate
 from feedback.sql.seam import translated
@@ -46,6 +47,8 @@ class SqlStore:
         """
         with translated():
             url = sqlite.url_of(url) if isinstance(url, Path) else make_url(url)
+        if postgres.is_postgres(url):
+            url = postgres.url_of(url)
         file = sqlite.file_of(url)
         if file is not None and not file.exists():
             if not create:
@@ -132,6 +135,28 @@ class SqlStore:
         """How many different prompts users sent at `since` or later."""
         return await self.read(reads.count_prompts, since)
 
+    async def delete(
+        self, *, before: datetime | None = None, key_id: str | None = None, exchange_id: str | None = None
+    ) -> int:
+        """Delete exchanges that meet every condition given (made earlier, of a key, of an id), with all that hangs on
+        them; how many. In steps, between which others write: stopped half-way, the oldest are gone.
+
+        Raises `StoreFailed`, and `ValueError` where nothing says which.
+        """
+        if self._closed:
+            raise StoreFailed("the store is closed")
+
+        def step() -> int:
+            with translated(), self._writing.begin() as connection:
+                return delete_some(connection, before=before, key_id=key_id, exchange_id=exchange_id)
+
+        if before is None and key_id is None and exchange_id is None:
+            raise ValueError("nothing says which exchanges to delete")
+        deleted = 0
+        while (gone := await asyncio.to_thread(step)) == MOST:
+            deleted += gone
+        return deleted + gone
+
     async def read(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The answer to a question, asked in a read transaction on a reader's thread. Raises `StoreFailed`."""
         if self._closed:
@@ -163,11 +188,13 @@ def _engine(url: URL, connections: int, *, writes: bool) -> Engine:
             pool_size=connections,
             max_overflow=0,
             json_serializer=dumps,
-            json_deserializer=loads,
             hide_parameters=True,
+            **(postgres.arguments(url) if postgres.is_postgres(url) else {"json_deserializer": loads}),
         )
     if engine.dialect.name == "sqlite":
         sqlite.prepare(engine, writes=writes)
+    elif engine.dialect.name == "postgresql":
+        postgres.prepare(engine)
     return engine
 
 
