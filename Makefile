@@ -12,7 +12,7 @@ DEV := .venv-dev/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak test-rounds test-clients test-hostile loop-demo check format bench docs clean
+.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak test-rounds test-postgres test-clients test-hostile loop-demo check format bench docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ test-mutants: .venv-dev/installed ## 2,000 solutions with one fault each: the sa
 
 test-rounds: .venv-dev/installed ## what trains for minutes: whole tunings, rounds killed and resumed, the loop
 	$(DEV)/python -m pytest -m long tests/trainer tests/acceptance
+
+test-postgres: .venv-dev/installed ## the log in a real PostgreSQL server (needs its programs; a throw-away cluster)
+	$(DEV)/python -m pytest -m postgres tests/feedback
 
 test-clients: .venv-dev/installed .clients/installed ## clients from their registries (needs npm) against a real server
 	$(DEV)/python -m pytest -m clients tests/acceptance

@@ -7,10 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "postgres: needs PostgreSQL's programs and psycopg; make test-postgres")
-
-
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[object]:
     """`tests.feedback.postgres.Cluster`, running. Skips where there is no PostgreSQL or no driver."""
