@@ -54,6 +54,11 @@ class Served:
 Start = Callable[..., Served]
 
 
+def address(said: list[str]) -> str:
+    """The URL in what a server says when it is ready."""
+    return next(line for line in said if line.startswith("serving ")).split(" on ")[1].split(" ")[0]
+
+
 def command(*args: str) -> list[str]:
     return [sys.executable, "-m", "touchstone", "serve", *args]
 
@@ -87,7 +92,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         for line in process.stdout:
             said.append(line.rstrip("\n"))
             if line.startswith("  curl "):
-                url = said[-2].split(" on ")[1].split(" ")[0]
+                url = address(said)
                 assert httpx.get(f"{url}/ready").status_code == 200
                 return Served(process, url, said, state_dir)
         raise AssertionError(f"the server ended: {said} {(folder / 'stderr').read_text()}")

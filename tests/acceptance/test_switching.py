@@ -16,7 +16,7 @@ import pytest
 
 from engine import Model, ModelStore
 
-from .conftest import ROOT, Served
+from .conftest import ROOT, Served, address
 from .test_process import until
 
 PROMPT = 'def total_above_2(numbers):\n    """Keep the numbers above 2 and return their sum.\n    """\n'
@@ -61,7 +61,7 @@ class Started:
         for line in process.stdout:
             said.append(line.rstrip("\n"))
             if line.startswith("  curl "):
-                return Served(process, said[-2].split(" on ")[1].split(" ")[0], said, self.state)
+                return Served(process, address(said), said, self.state)
         raise AssertionError(f"the server ended: {said} {self.errors.read_text()}")
 
     def end(self) -> None:

@@ -17,13 +17,13 @@ def loop(
     demo: Annotated[bool, typer.Option("--demo", help="On the bundled model, on this machine.")] = False,
     out: Annotated[Path, typer.Option(help="Folder to work in; goes on with what it finds.")] = Path("touchstone-loop"),
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of training.")] = 3,
-    problems: Annotated[int, typer.Option(min=20, help="Problems asked before each round.")] = 400,
+    problems: Annotated[int, typer.Option(min=20, help="Problems asked before each round.")] = 600,
     candidates: Annotated[int, typer.Option(min=2, max=64, help="Candidates sampled a problem.")] = 16,
     limit: Annotated[
         int | None, typer.Option(min=20, max=200, help="Held-out problems.", show_default="all 200")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples a held-out problem.")] = 8,
-    epochs: Annotated[int, typer.Option(min=1, help="Over the groups of a round.")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, help="Over the groups of a round.")] = 3,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
     processes: Annotated[int, typer.Option(min=1, help="Processes that train together, a core each.")] = 1,
     least: Annotated[int, typer.Option(min=1, help="Prompts with something to compare, that a round needs.")] = 32,

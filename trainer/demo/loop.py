@@ -66,7 +66,7 @@ class Demo:
     out: Path
     """Folder for state, settings, logs and the picture; a demonstration that was cut short goes on from there."""
     rounds: int = 3
-    problems: int = 400
+    problems: int = 600
     """Asked before each round, others each time."""
     candidates: int = 16
     """Sampled a problem."""
@@ -74,7 +74,7 @@ class Demo:
     """Of the 200 problems that models are evaluated on."""
     samples: int = 8
     """A problem, for pass@1."""
-    epochs: int = 2
+    epochs: int = 3
     rate: float = 1e-3
     processes: int = 1
     """That train together, a core each."""
