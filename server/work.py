@@ -35,7 +35,7 @@ class Work:
 
     def __init__(self, service: Service, served: Served, ask: Ask, engine: Engine | None = None) -> None:
         """`engine`: asked instead of the model's own."""
-        self._engine = engine or served.engine
+        self.engine = engine or served.engine
         self.ask = ask
         self.served = served
         self._service = service
@@ -101,7 +101,7 @@ class Work:
             ranking = await best_of_n(
                 self.ask.tasks[number],
                 self._options(),
-                engine=self._engine,
+                engine=self.engine,
                 sandbox=self._service.sandbox,
                 loaded=self.served.scorers,
                 on_event=partial(self._note, number, on_event),

@@ -14,7 +14,7 @@ from server.errors import ClientGone, Stopped
 from server.ids import uuid7
 from server.keys.caller import caller_of
 from server.live import Live
-from server.served import ANSWERED
+from server.served import ANSWERED, Served
 from server.service import Service
 from server.streaming import Stream
 from server.translate.ask import Ask
@@ -41,6 +41,9 @@ class Understand(Protocol[W_contra]):
 class Generation(Generic[W]):
     """An ASGI endpoint that samples, chooses and answers."""
 
+    trial = True
+    """Whether a challenger may answer, or answer beside the champion unseen."""
+
     def __init__(self, service: Service, prefix: str, wire: type[W], understand: Understand[W]) -> None:
         self._service = service
         self._prefix = prefix
@@ -58,17 +61,21 @@ class Generation(Generic[W]):
                 caller.require("rerank:tests", "rerank.tests")
             peer = scope["client"][0] if scope.get("client") else ""
             key = headers.get("x-session-id") or peer
-            served = service.roster.pick(wire.model, key=key, traffic=headers.get("x-purpose", "traffic") == "traffic")
+            traffic = self.trial and headers.get("x-purpose", "traffic") == "traffic"
+            served = service.roster.pick(wire.model, key=key, traffic=traffic)
             with served.lease():
                 scope[ANSWERED].round = served.round
                 defaults = caller.defaults(served.defaults)
                 ask = self._understand(wire, headers, defaults, id=f"{self._prefix}-{uuid7()}", peer=peer)
                 if not ask.return_all:
                     caller.check_choices(ask.options.n)
-                work = Work(service, served, ask.asked_by(caller))
+                work = self._work_of(served, ask.asked_by(caller), wire)
                 request_id = scope[ANSWERED].request_id
                 with service.live.entered(ask.id, request_id, owner=caller.id, session=_replaces(ask)) as live:
                     await self._work(work, wire, live, receive, send)
+
+    def _work_of(self, served: Served, ask: Ask, wire: W) -> Work:
+        return Work(self._service, served, ask)
 
     async def _work(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> None:
         try:
@@ -79,7 +86,7 @@ class Generation(Generic[W]):
             if isinstance(error, Stopped):
                 raise
             return
-        if self._service.shadows is not None:
+        if self.trial and self._service.shadows is not None:
             self._service.shadows.offer(work.ask, rankings, work.served)
 
     async def _answer(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> list[Ranking]:
