@@ -32,6 +32,8 @@ class Layout:
     """A file's heading, with `{path}`; None where other files are not known."""
     spaced: bool = False
     """As text, the layout has spaces around its tokens that are part of them."""
+    begins: bool = True
+    """The token that begins a text, where a tokenizer puts one, begins a gap too."""
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -76,6 +78,7 @@ LAYOUTS = (
         ends=("<filename>", "<reponame>"),
         file="<filename>",
         head="{path}\n",
+        begins=False,
     ),
     Layout(name="santacoder", prefix="<fim-prefix>", suffix="<fim-suffix>", middle="<fim-middle>"),
     Layout(
@@ -118,13 +121,13 @@ class Gap:
         return self.layout.head is not None and (self.layout.file is None or self.file is not None)
 
     def put_together(self, prompt: Fim, encode: Encode, begin: Sequence[int]) -> list[int]:
-        """Token ids of a prompt. `encode` reads text as text, `begin` is what every prompt of the model begins with."""
+        """Token ids of a prompt. `encode` reads text as text, `begin` is what a text of the model begins with."""
         prefix, suffix = encode(prompt.prefix), self._suffix(prompt.suffix, encode)
         if self.middle is None:
             parts = [self.suffix, *suffix, self.prefix, *prefix]
         else:
             parts = [self.prefix, *prefix, self.suffix, *suffix, self.middle]
-        return [*begin, *self._files(prompt, encode), *parts]
+        return [*(begin if self.layout.begins else ()), *self._files(prompt, encode), *parts]
 
     def _suffix(self, text: str, encode: Encode) -> list[int]:
         """SentencePiece begins every text with a space, which is none here: read behind something it is not added."""
