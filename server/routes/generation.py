@@ -83,12 +83,13 @@ class Generation(Generic[W]):
                 refuse_by_ask(work.engine, work.ask)
                 request_id = scope[ANSWERED].request_id
                 with service.live.entered(ask.id, request_id, owner=caller.id, session=_replaces(ask)) as live:
-                    await self._work(work, wire, live, receive, send)
+                    scope[ANSWERED].complete = await self._work(work, wire, live, receive, send)
 
     def _work_of(self, served: Served, ask: Ask, wire: W) -> Work:
         return Work(self._service, served, ask)
 
-    async def _work(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> None:
+    async def _work(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> bool:
+        """Answer; whether all of it was said."""
         try:
             rankings = await self._answer(work, wire, live, receive, send)
         except (ClientGone, Stopped) as error:
@@ -96,9 +97,10 @@ class Generation(Generic[W]):
             await work.record()
             if isinstance(error, Stopped):
                 raise
-            return
+            return False
         if self.trial and self._service.shadows is not None:
             self._service.shadows.offer(work.ask, rankings, work.served)
+        return bool(rankings)
 
     async def _answer(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> list[Ranking]:
         """Do the work and send the reply in the route's dialect; what was decided, nothing where it broke off."""
