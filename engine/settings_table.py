@@ -25,7 +25,7 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _rows(inner, f"{prefix}{name}.")
         else:
-            yield prefix + name, _default(field), texts.get(name, "").replace("|", "\\|")
+            yield prefix + (field.alias or name), _default(field), texts.get(name, "").replace("|", "\\|")
 
 
 def _default(field: FieldInfo) -> str:

@@ -12,6 +12,8 @@ from pydantic.fields import FieldInfo
 
 from engine import settings_table
 from server.config import Config
+from server.profiles import REQUESTS_OWN
+from server.wire.base import RerankFields
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 _HEAD = """# Settings
@@ -32,10 +34,19 @@ def page() -> str:
 
 
 def _section(name: str, field: FieldInfo) -> str:
+    if name == "profiles":
+        return f"\n## [profiles.NAME]\n\n{_profiles()}"
     model = field.annotation
     assert isinstance(model, type)  # noqa: S101 - every section is a model
     assert issubclass(model, BaseModel)  # noqa: S101
     return f"\n## [{name}]\n\n{settings_table(model)}"
+
+
+def _profiles() -> str:
+    """What a request may say in `rerank`, but for what is a request's own."""
+    lines = settings_table(RerankFields).splitlines()
+    own = tuple(f"| `{each}" for each in REQUESTS_OWN)
+    return "\n".join(line for line in lines if not line.startswith(own))
 
 
 def main() -> None:

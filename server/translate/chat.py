@@ -35,7 +35,7 @@ def chat_ask(wire: ChatRequest, headers: Headers, defaults: Defaults, *, id: str
         )
     messages = tuple(_message(position, message) for position, message in enumerate(wire.messages))
     stream = bool(wire.stream)
-    named = resolve(wire.model, info.model, defaults.methods, defaults.also)
+    named = resolve(wire.model, info.model, defaults.methods, defaults.also, defaults.profiles)
     client = client_of(headers, wire.user, peer)
     wanted = resolve_rerank(wire.rerank, headers, named, defaults, n=wire.n or 1, stream=stream)
     logprobs = _logprobs(wire)
@@ -64,6 +64,7 @@ def chat_ask(wire: ChatRequest, headers: Headers, defaults: Defaults, *, id: str
         include_usage=wire.stream_options is not None and wire.stream_options.include_usage,
         logprobs=logprobs,
         return_all=wanted.return_all,
+        profile=wanted.profile,
         ignored=ignored_keys(wire),
     )
 

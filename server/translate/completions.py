@@ -26,7 +26,7 @@ def completion_ask(wire: CompletionRequest, headers: Headers, defaults: Defaults
         raise BadRequest("prompt", f"at most {defaults.max_prompts} prompts", code="too_many_prompts")
     fim = _is_fim(wire, info.fim)
     stream = bool(wire.stream)
-    named = resolve(wire.model, info.model, defaults.methods, defaults.also)
+    named = resolve(wire.model, info.model, defaults.methods, defaults.also, defaults.profiles)
     client = client_of(headers, wire.user, peer)
     wanted = resolve_rerank(
         wire.rerank, headers, named, defaults, n=wire.n or 1, best_of=wire.best_of, fim=fim, stream=stream
@@ -51,6 +51,7 @@ def completion_ask(wire: CompletionRequest, headers: Headers, defaults: Defaults
         logprobs=wire.logprobs,
         echo=bool(wire.echo),
         return_all=wanted.return_all,
+        profile=wanted.profile,
         ignored=ignored,
         normalised=normalised,
     )

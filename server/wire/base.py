@@ -89,12 +89,25 @@ class TestsFields(Closed):
     visible: bool = True
 
 
-class RerankFields(Closed):
-    """`rerank`: what is asked of the reranker. Names of the whole API; those not built yet are refused by name."""
+RERANK_WORDS = {
+    "dedupe": ("ast", "off"),
+    "examples": ("auto", "off"),
+    "early_exit": ("first_pass", "off"),
+    "on_error": ("fallback", "fail"),
+    "return_": ("selected", "all"),
+}
+"""The words that fields of `rerank` take."""
 
+
+class RerankFields(Closed):
+    """`rerank`: what is asked of the reranker."""
+
+    profile: str | None = None
+    """A named set of these settings (`[profiles.NAME]`); those given here go before its own."""
     method: str | None = None
+    """`off`, `auto`, or one of the methods."""
     num_candidates: CountOrAuto | None = None
-    """`auto`: as many as the evidence asks for, in growing stages."""
+    """How many are sampled; `n` of them come back. `auto`: as many as the evidence asks for, in growing stages."""
     max_candidates: Count | None = None
     """The most that `auto` samples."""
     generate_tests: Annotated[int, Field(ge=0, le=100)] | None = None
@@ -104,19 +117,27 @@ class RerankFields(Closed):
     repair_rounds: Annotated[int, Field(ge=0, le=4)] | None = None
     """How often candidates that all fail the visible tests are sampled again with what failed."""
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+    """Candidates are sampled at it."""
     top_p: Annotated[float, Field(ge=1e-6, le=1.0)] | None = None
+    """The same for the nucleus."""
     include_greedy: bool | None = None
+    """One candidate at temperature 0."""
     dedupe: str | None = None
+    """`ast`: equal programs run once; `off`: each runs."""
     tests: TestsFields | None = None
+    """Tests that come with the request."""
     examples: str | None = None
+    """`auto`: examples in the prompt become a visible suite; `off`: they are left alone."""
     deadline_ms: Annotated[float, Field(gt=0, le=86_400_000)] | None = None
+    """What there is by then is ranked."""
     early_exit: str | None = None
+    """`first_pass`: stop at the first `n` candidates that pass everything; `off`: judge all."""
     on_error: str | None = None
+    """`fallback`: a failing sandbox degrades to likelihood; `fail`: it refuses."""
     return_: str | None = Field(default=None, alias="return")
-    profile: Any = None
+    """`all`: every candidate comes back, best first; `selected`: `n` of them."""
     verifier: Literal["default"] | None = None
     """The loaded one: its score of every choice is told, whatever the method."""
-    suite_id: Any = None
 
 
 Asks.model_rebuild()

@@ -107,6 +107,7 @@ async def test_candidates_have_their_own_temperature(server: Setup) -> None:
         ({"rerank": {"colour": 1}}, "rerank.colour"),
         ({"rerank": {"tests": {"code": "assert 1", "colour": 1}}}, "rerank.tests.colour"),
         ({"rerank": {"profile": "tests8"}}, "rerank.profile"),
+        ({"rerank": {"profile": 8}}, "rerank.profile"),
         ({"rerank": {"verifier": "default"}}, "rerank.verifier"),
         ({"rerank": {"generate_tests": True}}, "rerank.generate_tests"),
         ({"rerank": {"generate_tests": 101}}, "rerank.generate_tests"),
@@ -207,7 +208,7 @@ async def test_the_passing_are_counted_in_whatever_order_the_prompts_come(server
 
 
 async def test_neutral_values_of_what_is_not_built_pass(server: Setup) -> None:
-    neutral = {"profile": None, "verifier": None, "generate_tests": 0, "repair_rounds": 0, "suite_id": None}
+    neutral = {"profile": None, "verifier": None, "generate_tests": 0, "repair_rounds": 0}
     assert (await server.complete(rerank={**neutral, "tests": None})).status_code == 200
 
 
