@@ -20,6 +20,7 @@ from server.idempotency import Idempotent
 from server.openapi import document
 from server.routes.admin import AdminModels
 from server.routes.candidates import Candidates
+from server.routes.dev_data import DevData
 from server.routes.feedback import Feedback
 from server.routes.fim import Infill, Props, fim
 from server.routes.generation import chat, completions
@@ -52,6 +53,7 @@ def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
         Route("/v1/rerank/candidates", once(Candidates(service)), methods=["POST"]),
         Route("/v1/feedback", Feedback(service), methods=["POST"]),
         Route("/v1/events", TabbyEvents(service), methods=["POST"]),
+        Route("/v1/dev-data", DevData(service), methods=["POST"]),
         Route("/v1/health", TabbyHealth(service), methods=["GET"]),
         Route("/v1/requests/{id}/cancel", Cancel(service), methods=["POST"]),
         Route("/v1/rerank/{id}", Record(service), methods=["GET"]),

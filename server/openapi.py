@@ -16,6 +16,7 @@ from server.wire.admin import AdminAction
 from server.wire.candidates import CandidatesRequest
 from server.wire.chat import ChatRequest
 from server.wire.completions import CompletionRequest
+from server.wire.dev_data import DevDataEvent
 from server.wire.feedback import FeedbackBatch, FeedbackEvent
 from server.wire.fim import FimRequest, InfillRequest
 from server.wire.tabby import TabbyEvent
@@ -31,6 +32,7 @@ _BODIES: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
     "/v1/rerank/candidates": ("Rank candidates that the client already has", (CandidatesRequest,)),
     "/admin/models": ("Load, switch or roll back a model; scope `admin`", (AdminAction,)),
     "/v1/events": ("Say what became of an answer, as Tabby's clients do", (TabbyEvent,)),
+    "/v1/dev-data": ("Say what became of an answer, as Continue does; a list of events too", (DevDataEvent,)),
     "/v1/feedback": ("Say what became of an answer", (FeedbackEvent, FeedbackBatch)),
 }
 _PAGES = {
