@@ -30,6 +30,8 @@ class Answered:
     round: int | None = None
     request_id: str = ""
     """As the reply's `X-Request-Id` tells it."""
+    ranking_s: float | None = None
+    """Of a plain reply, the wall time of its rankings."""
 
 
 class Served:
