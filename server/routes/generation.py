@@ -86,6 +86,8 @@ class Generation(Generic[W]):
                 request_id = scope[ANSWERED].request_id
                 with service.live.entered(ask.id, request_id, owner=caller.id, session=_replaces(ask)) as live:
                     scope[ANSWERED].complete = await self._work(work, wire, live, receive, send)
+                if not ask.stream:
+                    scope[ANSWERED].ranking_s = work.ranking_s
 
     def _work_of(self, served: Served, ask: Ask, wire: W) -> Work:
         return Work(self._service, served, ask)
