@@ -85,6 +85,8 @@ class Gateway:
         finally:
             route, seconds = self._route(scope["path"]), time.perf_counter() - began
             self._service.metrics.request(route, status, seconds)
+            if answered.ranking_s is not None:
+                self._service.metrics.overhead(seconds - answered.ranking_s)
             logs.access(scope["method"], route, status, seconds, scope["client"][0] if scope.get("client") else "")
             logs.REQUEST_ID.reset(told)
 

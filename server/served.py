@@ -32,6 +32,8 @@ class Answered:
     """As the reply's `X-Request-Id` tells it."""
     complete: bool = False
     """Whether all of the reply was said: neither broken off midway nor left by its client."""
+    ranking_s: float | None = None
+    """Of a plain reply, the wall time of its rankings."""
 
 
 class Served:

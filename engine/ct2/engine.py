@@ -23,6 +23,7 @@ from engine.ct2.scoring import Scoring
 from engine.ct2.workers import SCORING, Work, Workers
 from engine.delivery import Outbox
 from engine.errors import ContextTooLong, EngineError, EngineFailed
+from engine.tokens import Tokenizer
 from engine.types import (
     Chat,
     EngineInfo,
@@ -100,6 +101,11 @@ class Ct2Engine:
     def info(self) -> EngineInfo:
         """What this engine is; constant."""
         return self._info
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
+        return self._model.tokenizer
 
     def stats(self) -> EngineStats:
         """How busy it is."""

@@ -18,12 +18,13 @@ from server.overload import refuse_by_ask, refuse_by_head
 from server.served import ANSWERED, Served
 from server.service import Service
 from server.streaming import Stream
+from server.tokens import fitted
 from server.translate.ask import Ask
 from server.translate.chat import chat_ask
 from server.translate.completions import completion_ask
 from server.translate.defaults import Defaults, Headers
 from server.translate.evidence import headers as evidence_headers
-from server.translate.reply import plain_reply
+from server.translate.reply import Chunks, plain_reply
 from server.wire.base import Asks
 from server.wire.chat import ChatRequest
 from server.wire.completions import CompletionRequest
@@ -77,6 +78,7 @@ class Generation(Generic[W]):
                 scope[ANSWERED].round = served.round
                 defaults = caller.defaults(served.defaults)
                 ask = self._understand(wire, headers, defaults, id=f"{self._prefix}-{uuid7()}", peer=peer)
+                ask = await fitted(ask, served)
                 if not ask.return_all:
                     caller.check_choices(ask.options.n)
                 work = self._work_of(served, ask.asked_by(caller), wire)
@@ -84,6 +86,8 @@ class Generation(Generic[W]):
                 request_id = scope[ANSWERED].request_id
                 with service.live.entered(ask.id, request_id, owner=caller.id, session=_replaces(ask)) as live:
                     scope[ANSWERED].complete = await self._work(work, wire, live, receive, send)
+                if not ask.stream:
+                    scope[ANSWERED].ranking_s = work.ranking_s
 
     def _work_of(self, served: Served, ask: Ask, wire: W) -> Work:
         return Work(self._service, served, ask)
@@ -105,14 +109,14 @@ class Generation(Generic[W]):
     async def _answer(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> list[Ranking]:
         """Do the work and send the reply in the route's dialect; what was decided, nothing where it broke off."""
         ask = work.ask
-        extra = ignored_header(ask.ignored)
-        if ask.normalised:
-            extra.append(("x-fim-normalized", ask.normalised))
+        extra = notes(ask)
+        created = int(time.time())
         if ask.stream:
-            return await Stream(self._service, work, live, receive, send, extra).run()
+            chunks = Chunks(ask, work.served.info, created)
+            return await Stream(self._service, work, live, receive, send, extra, chunks).run()
         rankings = await live.run(work.rank(), receive)
         await work.record()
-        reply = plain_reply(ask, rankings, work.served.info, int(time.time()))
+        reply = plain_reply(ask, rankings, work.served.info, created)
         await send_json(send, 200, reply, [*extra, *evidence_headers(rankings)])
         return rankings
 
@@ -125,6 +129,16 @@ def completions(service: Service) -> Generation[CompletionRequest]:
 def chat(service: Service) -> Generation[ChatRequest]:
     """`POST /v1/chat/completions`."""
     return Generation(service, "chatcmpl", ChatRequest, chat_ask, Priority.INTERACTIVE)
+
+
+def notes(ask: Ask) -> list[tuple[str, str]]:
+    """Headers that say what was done with a request beyond what it asks."""
+    found = ignored_header(ask.ignored)
+    if ask.normalised:
+        found.append(("x-fim-normalized", ask.normalised))
+    if ask.truncated:
+        found.append(("x-fim-truncated", ", ".join(ask.truncated)))
+    return found
 
 
 def _replaces(ask: Ask) -> tuple[str, str] | None:
