@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from feedback.answers import Answer, the_answer
 from feedback.base import AnswerLog, ContestLog, FeedbackLog, FeedbackStore
-from feedback.build import candidates_of, exchange_from, task_from_data, task_of, without_text
+from feedback.build import candidates_of, exchange_from, task_from_data, task_of, without_text, without_verdicts
 from feedback.contest import (
     ALPHA,
     MOST_PAIRS,
@@ -26,6 +26,7 @@ from feedback.errors import (
     SchemaTooNew,
     StoreFailed,
     StoreUnavailable,
+    TooManySuites,
     UnknownChoice,
     UnknownExchange,
 )
@@ -33,6 +34,7 @@ from feedback.export import Logged, logged_from, read_export, read_lines, replac
 from feedback.lossless import dumps, loads
 from feedback.memory import InMemoryStore
 from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
+from feedback.stored_suites import StoredSuite, SuiteStore
 from feedback.suites import suite_from_data, suite_to_data
 from feedback.types import (
     RECORD_VERSION,
@@ -74,7 +76,10 @@ __all__ = [
     "StoreFailed",
     "StoreUnavailable",
     "StoredCandidate",
+    "StoredSuite",
+    "SuiteStore",
     "TestCounts",
+    "TooManySuites",
     "UnknownChoice",
     "UnknownExchange",
     "Verdict",
@@ -100,6 +105,7 @@ __all__ = [
     "the_answer",
     "to_line",
     "without_text",
+    "without_verdicts",
 ]
 
 

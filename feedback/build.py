@@ -172,6 +172,12 @@ def without_text(exchange: Exchange) -> Exchange:
     )
 
 
+def without_verdicts(exchange: Exchange) -> Exchange:
+    """Without what tests said of candidates: names, values, messages. What they came to stays."""
+    kept = (replace(each, outcome=each.outcome and _without_text(each.outcome)) for each in exchange.candidates)
+    return replace(exchange, candidates=tuple(kept))
+
+
 def plain(value: Any) -> Any:
     """Frozen records as plain JSON data: objects, lists, text, numbers, true, false, null."""
     if is_dataclass(value) and not isinstance(value, type):

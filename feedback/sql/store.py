@@ -14,15 +14,16 @@ from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from feedback.answers import Answer
 from feedback.checks import check_exchange, check_signal
 from feedback.contest import Observation
-from feedback.errors import StoreFailed, UnknownExchange
+from feedback.errors import StoreFailed, StoreUnavailable, UnknownExchange
 from feedback.lossless import dumps, loads
-from feedback.sql import lines, postgres, reads, sqlite
+from feedback.sql import lines, postgres, reads, sqlite, suites
 from feedback.sql.answers import answers
 from feedback.sql.deletes import MOST, delete_some
 from feedback.sql.outcomes import outcomes
 from feedback.sql.schema import migrate
 from feedback.sql.seam import translated
 from feedback.sql.writer import Writer
+from feedback.stored_suites import StoredSuite
 from feedback.types import Exchange, Purpose, Receipt, Signal
 
 READERS = 2
@@ -164,6 +165,30 @@ class SqlStore:
         while (gone := await asyncio.to_thread(step)) == MOST:
             deleted += gone
         return deleted + gone
+
+    async def put_suite(self, suite: StoredSuite) -> bool:
+        """See `SuiteStore.put_suite`."""
+        if self._closed:
+            raise StoreFailed("the store is closed")
+
+        def put() -> bool:
+            with translated(), self._writing.begin() as connection:
+                return suites.put(connection, suite)
+
+        try:
+            return await asyncio.to_thread(put)
+        except StoreUnavailable:
+            raise
+        except StoreFailed:  # on PostgreSQL: somebody put the same in the same moment
+            return await asyncio.to_thread(put)
+
+    async def suite(self, suite_id: str, owner: str) -> StoredSuite | None:
+        """See `SuiteStore.suite`."""
+        return await self.read(suites.one, suite_id, owner)
+
+    async def suites(self, owner: str) -> list[StoredSuite]:
+        """See `SuiteStore.suites`."""
+        return await self.read(suites.listed, owner)
 
     async def read(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The answer to a question, asked in a read transaction on a reader's thread. Raises `StoreFailed`."""

@@ -206,8 +206,6 @@ def _suite(tests: TestsFields | None, defaults: Defaults) -> tuple[AssertSuite |
         return None, defaults.limits
     if tests.language != "python":
         raise BadRequest("rerank.tests.language", "only 'python' is built", code="not_built")
-    if tests.suite_id is not None:
-        raise BadRequest("rerank.tests.suite_id", "not built yet", code="not_built")
     if not tests.code or not tests.code.strip():
         raise BadRequest("rerank.tests.code", "there are no tests in it", code="invalid_suite")
     limits = defaults.limits

@@ -82,6 +82,7 @@ class TestsFields(Closed):
     entry_point: str | None = None
     code: str | None = None
     suite_id: str | None = None
+    """A stored suite (`POST /v1/suites`) instead of `code`."""
     timeout_ms: Annotated[float, Field(gt=0)] | None = None
     """Wall time one candidate's whole run may take, in milliseconds."""
     memory_mb: Annotated[int, Field(ge=16)] | None = None

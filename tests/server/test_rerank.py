@@ -132,7 +132,7 @@ async def test_candidates_have_their_own_temperature(server: Setup) -> None:
         ({"rerank": {"method": "likelihood", "tests": TESTS}}, "rerank.tests"),
         ({"rerank": {"tests": {"code": " "}}}, "rerank.tests.code"),
         ({"rerank": {"tests": {"code": "assert 1", "language": "rust"}}}, "rerank.tests.language"),
-        ({"rerank": {"tests": {"suite_id": "s"}}}, "rerank.tests.suite_id"),
+        ({"rerank": {"tests": {"code": "assert 1", "suite_id": "s"}}}, "rerank.tests.suite_id"),
         ({"rerank": {"tests": {"code": "assert 1", "timeout_ms": 1e9}}}, "rerank.tests.timeout_ms"),
         ({"rerank": {"tests": {"code": "assert 1", "memory_mb": 10**6}}}, "rerank.tests.memory_mb"),
         ({"rerank": {"dedupe": "text"}}, "rerank.dedupe"),
