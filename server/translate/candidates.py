@@ -20,7 +20,7 @@ from server.wire.candidates import CandidatesRequest
 from server.wire.chat import ChatRequest
 from server.wire.completions import CompletionRequest
 
-_OF_SAMPLING = (
+OF_SAMPLING = (
     "num_candidates",
     "max_candidates",
     "plans",
@@ -35,10 +35,10 @@ _OF_SAMPLING = (
 def candidates_ask(wire: CandidatesRequest, headers: Headers, defaults: Defaults, *, id: str, peer: str = "") -> Ask:  # noqa: A002 - the API's word
     """Understand the request; all candidates come back. Raises `BadRequest` naming the field, `NotFound`."""
     fields = wire.rerank or RerankFields()
-    nothing = dict.fromkeys(_OF_SAMPLING)
+    nothing = dict.fromkeys(OF_SAMPLING)
     profiles = {name: profile.model_copy(update=nothing) for name, profile in defaults.profiles.items()}
     defaults = replace(defaults, profiles=profiles)
-    for name in _OF_SAMPLING:
+    for name in OF_SAMPLING:
         if getattr(fields, name) is not None:
             raise BadRequest(f"rerank.{name.rstrip('_')}", "nothing is sampled here", code="conflict")
     if len(wire.candidates) > defaults.max_candidates:

@@ -8,12 +8,22 @@ Refuses nothing by itself except wrong types and numbers out of range; what is u
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Penalty = Annotated[float, Field(ge=-2.0, le=2.0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+class Effect(StrEnum):
+    """What becomes of a field that is known and not honoured: a mark in its annotation."""
+
+    NONE = "no effect"
+    """Accepted: it is about another server's insides, or for people."""
+    REFUSED = "refused"
+    """By name, unless its value asks for nothing."""
 
 
 def _number_or_auto(value: Any) -> Any:
@@ -42,7 +52,7 @@ class StreamOptions(Wire):
     """OpenAI's `stream_options`."""
 
     include_usage: bool = False
-    include_obfuscation: Any = None
+    include_obfuscation: Annotated[Any, Effect.NONE] = None
     """OpenAI pads chunks against traffic analysis; we never do, so any value is accepted as `false`."""
 
 
@@ -58,7 +68,9 @@ class SamplingFields(Asks):
 
     n: Count | None = None
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+    """With reranking off, or a bare `best_of`; candidates are sampled at `rerank.temperature`."""
     top_p: Annotated[float, Field(ge=1e-6, le=1.0)] | None = None
+    """The same; candidates have `rerank.top_p`."""
     top_k: Annotated[int, Field(ge=-1)] | None = None
     max_tokens: Count | None = None
     min_tokens: Annotated[int, Field(ge=0)] | None = None
