@@ -73,6 +73,8 @@ class Metrics:
         self._contest = Gauge("touchstone_contest", text, ("model", "round", "of"), registry=registry)
         text = "The isolation of untrusted code; none where there is no sandbox."
         self._isolation = Gauge("touchstone_sandbox_info", text, ("tier",), registry=registry)
+        text = "Exchanges that wait in the outbox for the log's database to come back."
+        self._outbox = Gauge("touchstone_outbox_exchanges", text, registry=registry)
         self._pool = PoolCollector()
         registry.register(self._pool)
         registry.register(MemoryCollector())
@@ -180,13 +182,20 @@ class Metrics:
             self._gain.labels(outcome).inc()
 
     def scrape(
-        self, engines: Sequence[EngineStats] = (), pool: PoolStats | None = None, names: Sequence[str] = ()
+        self,
+        engines: Sequence[EngineStats] = (),
+        pool: PoolStats | None = None,
+        names: Sequence[str] = (),
+        *,
+        outbox: int = 0,
     ) -> bytes:
         """The exposition text, with the engines' and the sandbox's own counts of this moment.
 
-        `names`: of these samples alone, which spares the work for the others; of an empty one, all.
+        `names`: of these samples alone, which spares the work for the others; of an empty one, all. `outbox`: the
+        exchanges that wait in it.
         """
         self._pool.stats = pool
+        self._outbox.set(outbox)
         self._running.set(sum(stats.requests_running for stats in engines))
         self._rows.set(sum(stats.rows_running for stats in engines))
         self._waiting.set(sum(stats.requests_waiting for stats in engines))
