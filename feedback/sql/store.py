@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -18,7 +19,8 @@ from feedback.errors import StoreFailed, StoreUnavailable, UnknownExchange
 from feedback.lossless import dumps, loads
 from feedback.sql import lines, postgres, reads, sqlite, suites
 from feedback.sql.answers import answers
-from feedback.sql.deletes import MOST, delete_some
+from feedback.sql.deletes import MOST, delete_copied, delete_some
+from feedback.sql.merge import Logged, Merged, merge
 from feedback.sql.outcomes import outcomes
 from feedback.sql.schema import migrate
 from feedback.sql.seam import translated
@@ -152,35 +154,22 @@ class SqlStore:
 
         Raises `StoreFailed`, and `ValueError` where nothing says which.
         """
-        if self._closed:
-            raise StoreFailed("the store is closed")
-
-        def step() -> int:
-            with translated(), self._writing.begin() as connection:
-                return delete_some(connection, before=before, key_id=key_id, exchange_id=exchange_id)
-
         if before is None and key_id is None and exchange_id is None:
             raise ValueError("nothing says which exchanges to delete")
         deleted = 0
-        while (gone := await asyncio.to_thread(step)) == MOST:
+        which = {"before": before, "key_id": key_id, "exchange_id": exchange_id}
+        while (gone := await self._write(partial(delete_some, **which))) == MOST:  # type: ignore[arg-type]
             deleted += gone
         return deleted + gone
 
     async def put_suite(self, suite: StoredSuite) -> bool:
         """See `SuiteStore.put_suite`."""
-        if self._closed:
-            raise StoreFailed("the store is closed")
-
-        def put() -> bool:
-            with translated(), self._writing.begin() as connection:
-                return suites.put(connection, suite)
-
         try:
-            return await asyncio.to_thread(put)
+            return await self._write(lambda connection: suites.put(connection, suite))
         except StoreUnavailable:
             raise
         except StoreFailed:  # on PostgreSQL: somebody put the same in the same moment
-            return await asyncio.to_thread(put)
+            return await self._write(lambda connection: suites.put(connection, suite))
 
     async def suite(self, suite_id: str, owner: str) -> StoredSuite | None:
         """See `SuiteStore.suite`."""
@@ -189,6 +178,39 @@ class SqlStore:
     async def suites(self, owner: str) -> list[StoredSuite]:
         """See `SuiteStore.suites`."""
         return await self.read(suites.listed, owner)
+
+    async def merge(self, logged: Sequence[Logged]) -> Merged:
+        """Add the records that are not there, with their ids, in one transaction.
+
+        Raises `InvalidExchange`, `InvalidSignal`, `StoreFailed`.
+        """
+        for exchange, signals in logged:
+            check_exchange(exchange)
+            for signal in signals:
+                check_signal(signal)
+        return await self._write(lambda connection: merge(connection, logged))
+
+    async def delete_copied(self, copied: Sequence[Logged]) -> int:
+        """Delete what was copied elsewhere; how many exchanges went. One that got another signal meanwhile stays.
+
+        Raises `StoreFailed`.
+        """
+        return await self._write(lambda connection: delete_copied(connection, copied))
+
+    async def page(self, after: reads.Place | None = None) -> list[Logged]:
+        """The next 100 records behind a place, oldest first; fewer at the end. Raises `StoreFailed`."""
+        return await self.read(reads.page, after, None, None)
+
+    async def _write(self, change: Callable[[Connection], T]) -> T:
+        """Make a change in a transaction beside the writer's, on a thread. Raises `StoreFailed`."""
+        if self._closed:
+            raise StoreFailed("the store is closed")
+
+        def make() -> T:
+            with translated(), self._writing.begin() as connection:
+                return change(connection)
+
+        return await asyncio.to_thread(make)
 
     async def read(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The answer to a question, asked in a read transaction on a reader's thread. Raises `StoreFailed`."""

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from feedback import InMemoryStore, SqlStore, SuiteStore, TooManySuites, stored_suites
+from feedback import InMemoryStore, SqlStore, StoreUnavailable, SuiteStore, TooManySuites, stored_suites
 from feedback.sql import suites as sql
+from feedback.sql.outbox import OutboxStore
 from tests.contracts.suites import SuiteContract, stored
 from tests.feedback.postgres import Cluster
 
@@ -23,6 +24,14 @@ class TestSqlite(SuiteContract):
         store = SqlStore.open(tmp_path / "log.db")
         yield store
         await store.aclose()
+
+
+async def test_while_the_server_is_away_suites_are_too(tmp_path: Path) -> None:
+    store = OutboxStore.open("postgresql://nobody@127.0.0.1:1/none", tmp_path / "outbox.db", retry_s=60)
+    for ask in (store.put_suite(stored()), store.suite("b2:1", "key-a"), store.suites("key-a")):
+        with pytest.raises(StoreUnavailable):
+            await ask
+    await store.aclose()
 
 
 @pytest.mark.postgres
