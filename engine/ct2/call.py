@@ -9,14 +9,16 @@ distribution. The penalty counts the candidate's own tokens, not the prompt's.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.ct2.jobs import Job, Slice
 from engine.ct2.model import Model
+from engine.ct2.precedence import Precedence
 from engine.tokens import Detokeniser
 from engine.transcript import Transcript
-from engine.types import Event, FinishReason, TokenLogprob
+from engine.types import Event, FinishReason, Priority, TokenLogprob
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,8 +57,10 @@ class _Row:
 class Call:
     """Decodes slices that join. Runs once, on a worker's thread."""
 
-    def __init__(self, model: Model, slices: list[Slice], post: Post) -> None:
+    def __init__(self, model: Model, slices: list[Slice], post: Post, precedence: Precedence) -> None:
         self._model = model
+        self._precedence = precedence
+        self._typed = slices[0].job.request.priority is Priority.AS_YOU_TYPE
         self._post = post
         self._slices = slices
         self._rows = [_Row(part.job, candidate, model) for part in slices for candidate in part.candidates]
@@ -76,6 +80,13 @@ class Call:
 
     def run(self) -> None:
         """Decode until every row has ended or its job is cancelled. Raises what CTranslate2 raises."""
+        with self._precedence.urgent() if self._typed else contextlib.nullcontext():
+            self._decode()
+        if not all(row.over or row.job.cancelled for row in self._rows):
+            raise RuntimeError("a candidate was left without an end")
+        self.sampled_tokens = sum(row.transcript.token_count for row in self._rows)
+
+    def _decode(self) -> None:
         options = self._options
         repeats = len(self._rows) // len(self._slices) // self._hypotheses
         self._began_s = time.monotonic()
@@ -95,9 +106,9 @@ class Call:
             return_logits_vocab=options.logits,
             callback=self._on_token,
         )
-        if not all(row.over or row.job.cancelled for row in self._rows):
-            raise RuntimeError("a candidate was left without an end")
-        self.sampled_tokens = sum(row.transcript.token_count for row in self._rows)
+
+    def _cancelled(self) -> bool:
+        return all(row.over or row.job.cancelled for row in self._rows)
 
     def _on_token(self, step: Any) -> bool:
         """Take one sampled token; True ends its row.
@@ -106,6 +117,8 @@ class Call:
         lock: reading tokens many at once, where nothing depends on them yet, gains 10 % of all tokens/s.
         """
         row = self._rows[step.batch_id * self._hypotheses + step.hypothesis_id]
+        if not self._typed:
+            self._precedence.give_way(self._cancelled)
         if row.job.cancelled:
             return True
         token_id: int = step.token_id

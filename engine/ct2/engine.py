@@ -19,6 +19,7 @@ from engine.admission import fit_context, refuse_prompt, refuse_unsupported
 from engine.ct2.call import Call
 from engine.ct2.jobs import Job, Slice, options_of, slices_of
 from engine.ct2.model import Model
+from engine.ct2.precedence import Precedence
 from engine.ct2.scoring import Scoring
 from engine.ct2.workers import SCORING, Work, Workers
 from engine.delivery import Outbox
@@ -67,6 +68,7 @@ class Ct2Engine:
         self._calls: Counter[int] = Counter()
         self._active: set[Call] = set()
         self._totals = threading.Lock()
+        self._precedence = Precedence()
         self._closing: asyncio.Task[None] | None = None
         self._sampled_tokens = 0
         self._outbox: Outbox[tuple[Job, Event | EngineError]] = Outbox(asyncio.get_running_loop(), _receive)
@@ -224,7 +226,7 @@ class Ct2Engine:
         for part in slices:
             job = part.job
             self._post(job, Started(len(job.prompt), (job.started_s or job.submitted_s) - job.submitted_s))
-        call = Call(self._model, slices, self._post)
+        call = Call(self._model, slices, self._post, self._precedence)
         self._active.add(call)
         with self._totals:
             self._calls[call.rows] += 1
