@@ -388,7 +388,14 @@ class Drive:
         if self._sandbox is None or suite is None:
             return None
         try:
-            return await self._sandbox.run(self._programs[index], suite, self.options.limits, request=self.task.id)
+            return await self._sandbox.run(
+                self._programs[index],
+                suite,
+                self.options.limits,
+                request=self.task.id,
+                key=self.options.fairness_key,
+                priority=self.options.priority,
+            )
         except InvalidSuite:
             raise
         except SandboxError as error:

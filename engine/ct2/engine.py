@@ -20,7 +20,7 @@ from engine.ct2.call import Call
 from engine.ct2.jobs import Job, Slice, options_of, slices_of
 from engine.ct2.model import Model
 from engine.ct2.scoring import Scoring
-from engine.ct2.workers import Work, Workers
+from engine.ct2.workers import SCORING, Work, Workers
 from engine.delivery import Outbox
 from engine.errors import ContextTooLong, EngineError, EngineFailed
 from engine.tokens import Tokenizer
@@ -118,6 +118,10 @@ class Ct2Engine:
             sampled_tokens=self._sampled_tokens,
         )
 
+    def check_room(self, priority: Priority, key: str, deadline: float | None = None) -> None:
+        """See `Queueing`."""
+        self._workers.check_room(priority, key, deadline)
+
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""
         refuse_unsupported(self._info, request)
@@ -147,7 +151,7 @@ class Ct2Engine:
         encoded = [self._model.tokenizer.encode(completion) for completion in completions]
         scoring = Scoring(prompt_ids, encoded, self._info, len(self._model.tokens))
         if not scoring.future.done():
-            self._workers.submit([scoring], Priority.INTERACTIVE, "")
+            self._workers.submit([scoring], *SCORING)
         try:
             return await scoring.future
         finally:

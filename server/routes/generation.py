@@ -14,6 +14,7 @@ from server.errors import ClientGone, Stopped
 from server.ids import uuid7
 from server.keys.caller import caller_of
 from server.live import Live
+from server.overload import refuse_by_ask, refuse_by_head
 from server.served import ANSWERED, Served
 from server.service import Service
 from server.streaming import Stream
@@ -45,8 +46,16 @@ class Generation(Generic[W]):
     trial = True
     """Whether a challenger may answer, or answer beside the champion unseen."""
 
-    def __init__(self, service: Service, prefix: str, wire: type[W], understand: Understand[W]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        prefix: str,
+        wire: type[W],
+        understand: Understand[W],
+        most_urgent: Priority = Priority.AS_YOU_TYPE,
+    ) -> None:
         self._service = service
+        self._most_urgent = most_urgent
         self._prefix = prefix
         self._wire = wire
         self._understand = understand
@@ -56,6 +65,7 @@ class Generation(Generic[W]):
         with service.lifecycle.admitted():
             headers = headers_of(scope)
             caller = caller_of(scope)
+            refuse_by_head(service, caller, headers, self._most_urgent)
             body = await read_body(receive, headers, service.config.server, caller.body_limit)
             wire = self._wire.model_validate_json(body)
             if wire.rerank is not None and wire.rerank.tests is not None:
@@ -72,14 +82,18 @@ class Generation(Generic[W]):
                 if not ask.return_all:
                     caller.check_choices(ask.options.n)
                 work = self._work_of(served, ask.asked_by(caller), wire)
+                refuse_by_ask(work.engine, work.ask)
                 request_id = scope[ANSWERED].request_id
                 with service.live.entered(ask.id, request_id, owner=caller.id, session=_replaces(ask)) as live:
-                    await self._work(work, wire, live, receive, send)
+                    scope[ANSWERED].complete = await self._work(work, wire, live, receive, send)
+                if not ask.stream:
+                    scope[ANSWERED].ranking_s = work.ranking_s
 
     def _work_of(self, served: Served, ask: Ask, wire: W) -> Work:
         return Work(self._service, served, ask)
 
-    async def _work(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> None:
+    async def _work(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> bool:
+        """Answer; whether all of it was said."""
         try:
             rankings = await self._answer(work, wire, live, receive, send)
         except (ClientGone, Stopped) as error:
@@ -87,9 +101,10 @@ class Generation(Generic[W]):
             await work.record()
             if isinstance(error, Stopped):
                 raise
-            return
+            return False
         if self.trial and self._service.shadows is not None:
             self._service.shadows.offer(work.ask, rankings, work.served)
+        return bool(rankings)
 
     async def _answer(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> list[Ranking]:
         """Do the work and send the reply in the route's dialect; what was decided, nothing where it broke off."""
@@ -113,7 +128,7 @@ def completions(service: Service) -> Generation[CompletionRequest]:
 
 def chat(service: Service) -> Generation[ChatRequest]:
     """`POST /v1/chat/completions`."""
-    return Generation(service, "chatcmpl", ChatRequest, chat_ask)
+    return Generation(service, "chatcmpl", ChatRequest, chat_ask, Priority.INTERACTIVE)
 
 
 def notes(ask: Ask) -> list[tuple[str, str]]:
