@@ -57,7 +57,8 @@ class Metrics:
         self._prefill = histogram("prefill_time_seconds", "Computing the prompt.")
         self._decode = histogram("decode_time_seconds", "From first to last sampled token.")
         self._prompt = counter("prompt_tokens", "Prompt tokens.")
-        self._generated = counter("generation_tokens", "Sampled tokens: `returned`, `discarded`.", ("kind",))
+        generated = counter("generation_tokens", "Sampled tokens: `returned`, `discarded`.", ("kind",))
+        self._returned, self._discarded = (generated.labels(kind) for kind in ("returned", "discarded"))
         text = "Requests stopped in `queue`, `decode` or `rerank`: their client went away, cancelled or typed on."
         self._cancelled = counter("cancelled", text, ("stage",))
         text = "From a request's stop to the end of all its work."
@@ -181,8 +182,8 @@ class Metrics:
                 self._token.observe(decode_s / (longest - 1))
         self._prompt.inc(ranking.prompt_tokens)
         returned = min(ranking.returned_tokens, ranking.sampled_tokens)  # given candidates were not sampled
-        self._generated.labels("returned").inc(returned)
-        self._generated.labels("discarded").inc(max(0, ranking.sampled_tokens - returned))
+        self._returned.inc(returned)
+        self._discarded.inc(max(0, ranking.sampled_tokens - returned))
         if ranking.method != "off":
             self._judged(ranking)
 
