@@ -5,7 +5,8 @@ Server and trainer meet here. `SqlStore` brings SQLAlchemy and Alembic, so it is
 
 from typing import TYPE_CHECKING, Any
 
-from feedback.base import ContestLog, FeedbackLog, FeedbackStore
+from feedback.answers import Answer, the_answer
+from feedback.base import AnswerLog, ContestLog, FeedbackLog, FeedbackStore
 from feedback.build import candidates_of, exchange_from, task_from_data, task_of, without_text
 from feedback.contest import (
     ALPHA,
@@ -51,6 +52,8 @@ __all__ = [
     "ALPHA",
     "MOST_PAIRS",
     "RECORD_VERSION",
+    "Answer",
+    "AnswerLog",
     "ContestLog",
     "Exchange",
     "FeedbackError",
@@ -94,6 +97,7 @@ __all__ = [
     "suite_to_data",
     "task_from_data",
     "task_of",
+    "the_answer",
     "to_line",
     "without_text",
 ]

@@ -88,6 +88,8 @@ class Metrics:
         self._feedback = counter("feedback", "Signals stored.", ("type", "source"))
         self._shown = counter("suggestions_shown", "Views that editors told of.")
         self._accepted = counter("suggestions_accepted", "Answers that were accepted.")
+        text = "What Continue's editors told, and what came of it: `stored`, `duplicate`, `ignored`."
+        self._dev_data = counter("dev_data_events", text, ("event", "result"))
         labels = ("model", "engine", "effective_dtype", "round", "role")
         self._model = made.gauge("model_info", "A model in memory.", labels)
         text = "Rankings that were answered with: `pass`, `fail`, `untested`."
@@ -123,6 +125,10 @@ class Metrics:
         self._feedback.labels(kind, source).inc()
         if kind == "accept":
             self._accepted.inc()
+
+    def dev_data(self, event: str, result: str) -> None:
+        """An event of Continue's came, and was joined to an answer or not."""
+        self._dev_data.labels(event, result).inc()
 
     def shown(self) -> None:
         """An editor showed an answer to somebody."""
