@@ -124,4 +124,4 @@ def serving(state_dir: Path, *args: str) -> Iterator[Served]:
         yield served
     finally:
         served.process.terminate()
-        served.process.wait(timeout=60)
+        served.process.communicate(timeout=60)

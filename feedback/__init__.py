@@ -1,8 +1,9 @@
 """The log: every exchange with its whole candidate set, and what people say of it; stored, exported, checked.
 
-Server and trainer meet here. `SqlStore` brings SQLAlchemy and Alembic, so it is imported when it is first named.
+Server and trainer meet here. What works on a database brings SQLAlchemy and Alembic, so it is imported late.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from feedback.answers import Answer, the_answer
@@ -46,6 +47,8 @@ from feedback.types import (
 )
 
 if TYPE_CHECKING:
+    from feedback.sql.outbox import OutboxStore
+    from feedback.sql.peek import peek
     from feedback.sql.store import SqlStore
 
 __all__ = [
@@ -65,6 +68,7 @@ __all__ = [
     "InvalidSignal",
     "Logged",
     "Observation",
+    "OutboxStore",
     "Purpose",
     "Receipt",
     "SchemaTooNew",
@@ -86,6 +90,7 @@ __all__ = [
     "loads",
     "logged_from",
     "outcome_of",
+    "peek",
     "prompt_from_data",
     "prompt_hash",
     "prompt_to_data",
@@ -103,9 +108,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "SqlStore":
-        from feedback.sql.store import SqlStore
+_LAZY = {"OutboxStore": "feedback.sql.outbox", "SqlStore": "feedback.sql.store", "peek": "feedback.sql.peek"}
 
-        return SqlStore
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

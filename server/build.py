@@ -55,7 +55,7 @@ async def build(config: Config, make_engine: MakeEngine | None = None) -> Parts:
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # it will hold prompts, in clear
     sandbox, isolation = await build_sandbox(config)
     # The log and the model do not know of each other, so they are opened side by side.
-    opening = asyncio.ensure_future(asyncio.to_thread(open_store, config))
+    opening = asyncio.ensure_future(_opened(config))
     loading = asyncio.ensure_future(first_model(config) if make_engine is None else _made(make_engine(config)))
     await asyncio.wait((opening, loading))
     if opening.exception() is None and loading.exception() is None:
@@ -85,11 +85,23 @@ async def build(config: Config, make_engine: MakeEngine | None = None) -> Parts:
     raise loading.exception() or opening.exception() or AssertionError
 
 
+async def _opened(config: Config) -> Log:
+    store = await asyncio.to_thread(open_store, config)
+    if not config.is_database_local:
+        from feedback import OutboxStore
+
+        assert isinstance(store, OutboxStore)  # noqa: S101 - as `open_store` made it
+        await store.resume()
+    return store
+
+
 def open_store(config: Config) -> Log:
     """The log's database, brought up to date. Blocks. Imported here: its libraries are a third of the start-up."""
-    from feedback import SqlStore
+    from feedback import OutboxStore, SqlStore
 
-    return SqlStore.open(config.database_url)
+    if config.is_database_local:
+        return SqlStore.open(config.database_url)
+    return OutboxStore.open(config.database_url, config.outbox_path)
 
 
 def serves_champion(config: Config) -> bool:

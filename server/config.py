@@ -195,7 +195,8 @@ class FeedbackConfig(Section):
     """`[feedback]`: where the log is kept."""
 
     database_url: SecretStr | None = None
-    """None: a SQLite file in the state folder."""
+    """None: a SQLite file in the state folder. A PostgreSQL URL: that database, with an outbox in the state folder for
+    the time in which it is away (`docs/store.md`)."""
 
 
 class LogConfig(Section):
@@ -262,6 +263,16 @@ class Config(BaseSettings):
         """Where the log is kept, secrets in the clear."""
         url = self.feedback.database_url
         return url.get_secret_value() if url is not None else f"sqlite:///{self.state_dir / 'touchstone.db'}"
+
+    @property
+    def is_database_local(self) -> bool:
+        """Whether the log is a file, which is there as long as this machine is."""
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def outbox_path(self) -> Path:
+        """Where the log's records wait while its database server is away; the file need not be there."""
+        return self.state_dir / "outbox.db"
 
     @property
     def keys_path(self) -> Path:

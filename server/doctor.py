@@ -58,6 +58,7 @@ def examine(config: Config) -> Data:
     """Look at everything. The keys are those of the JSON object; a `problem` is None where there is none."""
     from engine import ModelStore
     from sandbox import why_no_groups
+    from server.doctor_store import look_at_log
 
     found: Data = {
         "touchstone": installed("touchstone") or "0+unknown",
@@ -68,8 +69,9 @@ def examine(config: Config) -> Data:
         "languages": _languages(),
         "engine": _engine(config.engine),
         "model": _model(config.engine, ModelStore(config.state_dir)),
+        "log": look_at_log(config),
     }
-    parts = ("sandbox", "engine", "model")
+    parts = ("sandbox", "engine", "model", "log")
     found["problems"] = [found[part]["problem"] for part in parts if found[part]["problem"]]
     found["serves_with_tests"] = not found["problems"]
     return found

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from server.doctor_store import described
+
 _WIDTH = 12
 _GOOD, _FAIR, _BAD = "green", "yellow", "red"
 
@@ -33,6 +35,9 @@ def print_page(found: dict[str, Any]) -> None:
     page.line("model", model["problem"] or model["name"], _BAD if model["problem"] else _GOOD)
     if model["folder"]:
         page.more((model["folder"], f"conversions: {', '.join(model['conversions']) or 'none'}"))
+    log = found["log"]
+    page.line("log", described(log), _BAD if log["problem"] else _FAIR if log["outbox"] else _GOOD)
+    page.more(f"to fix: {fix}" for fix in log["how_to_fix"])
     if found["serves_with_tests"]:
         page.line("", "Serving with tests works: touchstone serve", _GOOD)
     else:

@@ -88,7 +88,7 @@ class Metrics:
         self._feedback = counter("feedback", "Signals stored.", ("type", "source"))
         self._shown = counter("suggestions_shown", "Views that editors told of.")
         self._accepted = counter("suggestions_accepted", "Answers that were accepted.")
-        text = "What Continue's editors told, and what came of it: `stored`, `duplicate`, `ignored`."
+        text = "What Continue's editors told, and what came of it: `joined`, `duplicate`, `not_joined`, `counted`."
         self._dev_data = counter("dev_data_events", text, ("event", "result"))
         labels = ("model", "engine", "effective_dtype", "round", "role")
         self._model = made.gauge("model_info", "A model in memory.", labels)
@@ -99,6 +99,8 @@ class Metrics:
         self._shadows = counter("shadow_requests", text, ("result",))
         text = "What a challenger's contest has come to; decided where e reaches 1/alpha."
         self._contest = made.gauge("contest", text, ("model", "round", "of"))
+        text = "Exchanges that wait in the outbox for the log's database to come back."
+        self._outbox = made.gauge("outbox_exchanges", text)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """One HTTP request was answered. `route` is a pattern, never a path."""
@@ -225,13 +227,20 @@ class Metrics:
                 self._score.labels(method, label).observe(math.exp(min(0.0, score.value)))
 
     def scrape(
-        self, engines: Sequence[EngineStats] = (), pool: PoolStats | None = None, names: Sequence[str] = ()
+        self,
+        engines: Sequence[EngineStats] = (),
+        pool: PoolStats | None = None,
+        names: Sequence[str] = (),
+        *,
+        outbox: int = 0,
     ) -> bytes:
         """The exposition text, with the engines' and the sandbox's own counts of this moment.
 
-        `names`: of these samples alone, which spares the work for the others; of an empty one, all.
+        `names`: of these samples alone, which spares the work for the others; of an empty one, all. `outbox`: the
+        exchanges that wait in it.
         """
         self._pool.stats = pool
+        self._outbox.set(outbox)
         self._running.set(sum(stats.requests_running for stats in engines))
         self._rows.set(sum(stats.rows_running for stats in engines))
         self._waiting.set(sum(stats.requests_waiting for stats in engines))

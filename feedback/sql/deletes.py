@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, delete, select
 
 from feedback.sql.tables import candidates, exchanges, signals
+from feedback.types import Exchange, Signal
 
 MOST = 200
 """Exchanges that one transaction deletes; the writer's records wait for no more than these."""
@@ -35,3 +37,17 @@ def delete_some(
         connection.execute(delete(candidates).where(candidates.c.exchange_id.in_(ids)))
         connection.execute(delete(exchanges).where(exchanges.c.id.in_(ids)))
     return len(ids)
+
+
+def delete_copied(connection: Connection, copied: Sequence[tuple[Exchange, tuple[Signal, ...]]]) -> int:
+    """Delete what was copied elsewhere; how many exchanges went. One that got another signal meanwhile stays, with it.
+
+    For at most as many as one page of the log holds.
+    """
+    said = [signal.id for _, theirs in copied for signal in theirs]
+    for start in range(0, len(said), MOST):
+        connection.execute(delete(signals).where(signals.c.id.in_(said[start : start + MOST])))
+    ids = {exchange.id for exchange, _ in copied}
+    ids -= set(connection.execute(select(signals.c.exchange_id).where(signals.c.exchange_id.in_(ids))).scalars())
+    connection.execute(delete(candidates).where(candidates.c.exchange_id.in_(ids)))
+    return connection.execute(delete(exchanges).where(exchanges.c.id.in_(ids))).rowcount

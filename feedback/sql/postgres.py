@@ -30,9 +30,13 @@ def is_postgres(url: URL) -> bool:
 
 
 def url_of(url: URL) -> URL:
-    """The URL for the driver that Touchstone has. Raises `StoreFailed` for another driver."""
+    """The URL for the driver that Touchstone has. Raises `StoreFailed` for another driver, and where it is missing."""
     if url.drivername not in ("postgres", "postgresql", DRIVER):
         raise StoreFailed(f"database_url: the driver {url.drivername!r} is not supported; write postgresql://")
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise StoreFailed(f"database_url: {error}; PostgreSQL needs it: pip install 'touchstone[postgres]'") from error
     return url.set(drivername=DRIVER)
 
 

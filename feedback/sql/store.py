@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -18,7 +19,8 @@ from feedback.errors import StoreFailed, UnknownExchange
 from feedback.lossless import dumps, loads
 from feedback.sql import lines, postgres, reads, sqlite
 from feedback.sql.answers import answers
-from feedback.sql.deletes import MOST, delete_some
+from feedback.sql.deletes import MOST, delete_copied, delete_some
+from feedback.sql.merge import Logged, Merged, merge
 from feedback.sql.outcomes import outcomes
 from feedback.sql.schema import migrate
 from feedback.sql.seam import translated
@@ -151,19 +153,46 @@ class SqlStore:
 
         Raises `StoreFailed`, and `ValueError` where nothing says which.
         """
-        if self._closed:
-            raise StoreFailed("the store is closed")
-
-        def step() -> int:
-            with translated(), self._writing.begin() as connection:
-                return delete_some(connection, before=before, key_id=key_id, exchange_id=exchange_id)
-
         if before is None and key_id is None and exchange_id is None:
             raise ValueError("nothing says which exchanges to delete")
         deleted = 0
-        while (gone := await asyncio.to_thread(step)) == MOST:
+        which = {"before": before, "key_id": key_id, "exchange_id": exchange_id}
+        while (gone := await self._write(partial(delete_some, **which))) == MOST:  # type: ignore[arg-type]
             deleted += gone
         return deleted + gone
+
+    async def merge(self, logged: Sequence[Logged]) -> Merged:
+        """Add the records that are not there, with their ids, in one transaction.
+
+        Raises `InvalidExchange`, `InvalidSignal`, `StoreFailed`.
+        """
+        for exchange, signals in logged:
+            check_exchange(exchange)
+            for signal in signals:
+                check_signal(signal)
+        return await self._write(lambda connection: merge(connection, logged))
+
+    async def delete_copied(self, copied: Sequence[Logged]) -> int:
+        """Delete what was copied elsewhere; how many exchanges went. One that got another signal meanwhile stays.
+
+        Raises `StoreFailed`.
+        """
+        return await self._write(lambda connection: delete_copied(connection, copied))
+
+    async def page(self, after: reads.Place | None = None) -> list[Logged]:
+        """The next 100 records behind a place, oldest first; fewer at the end. Raises `StoreFailed`."""
+        return await self.read(reads.page, after, None, None)
+
+    async def _write(self, change: Callable[[Connection], T]) -> T:
+        """Make a change in a transaction beside the writer's, on a thread. Raises `StoreFailed`."""
+        if self._closed:
+            raise StoreFailed("the store is closed")
+
+        def make() -> T:
+            with translated(), self._writing.begin() as connection:
+                return change(connection)
+
+        return await asyncio.to_thread(make)
 
     async def read(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The answer to a question, asked in a read transaction on a reader's thread. Raises `StoreFailed`."""

@@ -37,18 +37,18 @@ def insert_signals(connection: Connection, groups: Sequence[Together]) -> list[t
     if not sent:  # a batch of exchanges, which is most of them
         return [()] * len(groups)
     targets = _targets(connection, {signal.exchange_id for signal in sent})
-    first_ids = _first_ids(connection, {key for signal in sent if (key := repeat_key(signal))})
+    known = first_ids(connection, {key for signal in sent if (key := repeat_key(signal))})
     results: list[tuple[Receipt, ...] | FeedbackError] = []
     rows: list[Row] = []
     for together, key_id in groups:
         try:
-            receipts, new = admit(together, key_id, targets, first_ids)
+            receipts, new = admit(together, key_id, targets, known)
         except FeedbackError as refusal:
             results.append(refusal)
             continue
         results.append(receipts)
         rows += map(signal_row, new)
-        first_ids |= {key: signal.id for signal in new if (key := repeat_key(signal))}
+        known |= {key: signal.id for signal in new if (key := repeat_key(signal))}
     if rows:
         connection.execute(insert(signals), rows)
     return results
@@ -61,28 +61,30 @@ def _targets(connection: Connection, exchange_ids: set[str]) -> dict[str, Target
     )
     owners: dict[str, str | None] = {}
     choices: dict[str, set[int]] = {}
-    for some in _chunks(exchange_ids):
+    for some in chunks(exchange_ids):
         for exchange_id, key_id, choice in connection.execute(query.where(exchanges.c.id.in_(some))):
             owners[exchange_id] = key_id
             choices.setdefault(exchange_id, set()).update(() if choice is None else (choice,))
     return {exchange_id: Target(owners[exchange_id], frozenset(shown)) for exchange_id, shown in choices.items()}
 
 
-def _first_ids(connection: Connection, keys: set[RepeatKey]) -> dict[RepeatKey, str]:
+def first_ids(connection: Connection, keys: set[RepeatKey]) -> dict[RepeatKey, str]:
+    """The ids of the signals that are stored under these keys."""
     # Source by source: SQLite finds no index for pairs, `(source, key) IN ...` would read every signal there is.
     by_source: dict[str, list[str]] = {}
     for source, key in keys:
         by_source.setdefault(source, []).append(key)
     found: dict[RepeatKey, str] = {}
     for source, theirs in by_source.items():
-        for some in _chunks(theirs):
+        for some in chunks(theirs):
             same = and_(signals.c.source == source, signals.c.idempotency_key.in_(some))
             for key, first_id in connection.execute(select(signals.c.idempotency_key, signals.c.id).where(same)):
                 found[source, key] = first_id
     return found
 
 
-def _chunks(values: Iterable[T]) -> Iterator[list[T]]:
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """The values in lists that one statement may name."""
     rest = iter(values)
     while some := list(islice(rest, LOOKUP)):
         yield some

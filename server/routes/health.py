@@ -12,7 +12,7 @@ from engine import Engine, EngineStats
 from sandbox import PoolStats, Sandbox
 from server.asgi import send_bytes, send_json
 from server.metrics import CONTENT_TYPE
-from server.service import Service
+from server.service import Log, Service
 
 
 def touchstone_version() -> str:
@@ -85,7 +85,8 @@ class MetricsPage:
         engines = [stats for _, served in service.roster if (stats := stats_of(served.engine)) is not None]
         pool = pool_of(service.sandbox)
         names = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("name[]", [])
-        await send_bytes(send, 200, service.metrics.scrape(engines, pool, names), CONTENT_TYPE)
+        waiting = waiting_in(service.store) if service.begun else 0
+        await send_bytes(send, 200, service.metrics.scrape(engines, pool, names, outbox=waiting), CONTENT_TYPE)
 
 
 def stats_of(engine: Engine) -> EngineStats | None:
@@ -98,3 +99,9 @@ def pool_of(sandbox: Sandbox | None) -> PoolStats | None:
     """How busy the sandbox is, where it says so."""
     stats = getattr(sandbox, "stats", None)
     return stats() if callable(stats) else None
+
+
+def waiting_in(store: Log) -> int:
+    """The exchanges that wait in the log's outbox; 0 where it has none."""
+    waiting: int = getattr(store, "waiting", 0)
+    return waiting

@@ -31,7 +31,9 @@ def programs() -> Path:
 class Cluster:
     """Made once, started and killed at will. PostgreSQL refuses to be root, so then another user runs it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fsync: bool = False) -> None:
+        """`fsync`: sync the disk at commits. A test needs it not: what a killed process wrote, the kernel still has."""
+        self._fsync = "on" if fsync else "off"
         self._programs = programs()
         self.folder = Path(tempfile.mkdtemp(prefix="ts-pg-"))  # short: a socket's path has 107 bytes
         self._user: int | None = None
@@ -56,8 +58,7 @@ class Cluster:
 
     def start(self) -> None:
         """Run it, and return once it answers. After a kill it waits for the last of the old processes."""
-        # fsync is off as nobody pulls the plug here: what a killed process wrote, the kernel still has.
-        options = ["-k", str(self.folder), "-c", "listen_addresses=", "-c", "fsync=off"]
+        options = ["-k", str(self.folder), "-c", "listen_addresses=", "-c", f"fsync={self._fsync}"]
         until = time.monotonic() + _START_S
         while time.monotonic() < until:
             if self._process is None or self._process.poll() is not None:

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from feedback import InMemoryStore, SqlStore
+from feedback import InMemoryStore, Logged, OutboxStore, SqlStore
 from tests.contracts.feedback import Store, StoreContract
 from tests.feedback.postgres import Cluster
 
@@ -22,6 +23,23 @@ class TestSqlite(StoreContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
         store = SqlStore.open(tmp_path / "log.db")
+        yield store
+        await store.aclose()
+
+
+class _Readable(OutboxStore):
+    """What its server holds, for the contract."""
+
+    def exchanges(self, **which: Any) -> AsyncIterator[Logged]:
+        return self._server().exchanges(**which)
+
+
+class TestWithOutbox(StoreContract):
+    """A SQLite file stands in for the server; `test_outbox.py` has it away."""
+
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
+        store = _Readable("", SqlStore.open(tmp_path / "log.db"), SqlStore.open(tmp_path / "outbox.db"), 60)
         yield store
         await store.aclose()
 

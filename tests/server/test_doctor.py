@@ -37,10 +37,11 @@ def test_says_how_the_install_stands(tmp_path: Path) -> None:
     assert found["engine"]["libraries"]["ctranslate2"]
     assert found["model"]["conversions"] == ["int8"]
     assert found["host"]["cores"] >= 1
+    assert (found["log"]["kind"], found["log"]["exchanges"], found["log"]["outbox"]) == ("sqlite", 0, None)
     assert "problem" in found["cgroup"]
     page = doctor(tmp_path)
     assert page.returncode == done.returncode
-    for word in ("touchstone", "python", "host", "sandbox", "cgroup", "languages", "engine", "model"):
+    for word in ("touchstone", "python", "host", "sandbox", "cgroup", "languages", "engine", "model", "log"):
         assert any(line.startswith(word) for line in page.stdout.splitlines())
     assert "\x1b" not in page.stdout
     assert not (tmp_path / "state").exists()  # it looked and changed nothing
@@ -83,6 +84,13 @@ def test_what_is_missing_is_said_with_what_to_do(capsys: pytest.CaptureFixture[s
             },
             "engine": {"type": "transformers", "libraries": {"torch": None}, "problem": "which needs torch"},
             "model": {"name": "m", "folder": "/m", "conversions": [], "problem": None},
+            "log": {
+                "kind": "postgresql",
+                "exchanges": None,
+                "outbox": 3,
+                "problem": "away",
+                "how_to_fix": ["start it"],
+            },
             "serves_with_tests": False,
         }
     )
@@ -96,5 +104,7 @@ def test_what_is_missing_is_said_with_what_to_do(capsys: pytest.CaptureFixture[s
         "need tier A",
         "torch not installed",
         "which needs torch",
+        "log         away",
+        "to fix: start it",
     ):
         assert words in page
