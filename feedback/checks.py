@@ -73,7 +73,8 @@ def _check_time(moment: datetime, refusal: type[FeedbackError]) -> None:
 
 
 def _check_numbers(record: Any, where: str, refusal: type[FeedbackError]) -> None:
-    for name in _names_of(type(record)):
+    cls: type = type(record)
+    for name in _names_of(cls):
         value = getattr(record, name)
         if isinstance(value, float) and math.isnan(value):
             raise refusal(f"{where}{name}: not a number")
