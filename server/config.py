@@ -185,6 +185,8 @@ class FeedbackConfig(Section):
     database_url: SecretStr | None = None
     """None: a SQLite file in the state folder. A PostgreSQL URL: that database, with an outbox in the state folder for
     the time in which it is away (`docs/store.md`)."""
+    redact: bool = True
+    """Whether secrets of known shape (tokens, private keys, passwords) are replaced before anything is logged."""
 
 
 class LogConfig(Section):
