@@ -110,7 +110,7 @@ class Probe:
 
     async def free(self) -> tuple[bool, bool]:
         """Whether the engine decodes nothing and nothing waits for it; the same of the sandbox."""
-        self._writer.write(b"GET /metrics?" + _NAMES + b" HTTP/1.1\r\nHost: bench\r\n\r\n")
+        self._writer.write(b"GET /metrics?" + _NAMES + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
         head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
         busy = {name: float(value) for name, value in _FREE.findall(await self._reader.readexactly(length))}
@@ -125,7 +125,7 @@ async def one(probe: Probe, host: str, port: int, *, stream: bool, after_s: floa
     """Ask, hang up after a while, and wait until the server is free."""
     _, writer = await asyncio.open_connection(host, port)
     body = json.dumps(_BODY | {"stream": stream}).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
     await asyncio.sleep(after_s)
     was_running = not all(await probe.free())

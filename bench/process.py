@@ -49,7 +49,7 @@ class Wire:
     async def post(self, path: str, body: Any) -> Any:
         """The reply's JSON. Raises `RuntimeError` for any status but 200."""
         data = json.dumps(body).encode()
-        fields = f"Host: bench\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        fields = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
         self._writer.write(f"POST {path} HTTP/1.1\r\n{fields}".encode() + data)
         status, _, rest = (await self._reader.readuntil(b"\r\n\r\n")).lower().partition(b"\r\n")
         length = int(rest.partition(b"content-length:")[2].split(b"\r\n")[0])

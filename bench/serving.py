@@ -13,7 +13,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import ctranslate2
@@ -166,20 +167,14 @@ async def compare(
 async def latency(folder: Path, rounds: int, requests: int) -> None:
     """Milliseconds of one request after another: the scripted engine through the whole server, beside a bare route."""
     config = scripted(folder)
-    (folder / "bare_app.py").write_text(_BARE_APP)
-    with serving(folder / "latency", "--config", str(config)) as served:
-        bare = start_bare(folder)
-        try:
-            ours: list[float] = []
-            theirs: list[float] = []
-            for number in range(rounds + 1):
-                pair = [await walk(side.url, max(1, requests // rounds)) for side in (served, bare)]
-                if number:
-                    ours += pair[0]
-                    theirs += pair[1]
-        finally:
-            bare.process.terminate()
-            bare.process.wait()
+    with serving(folder / "latency", "--config", str(config)) as served, bare_route(folder) as bare:
+        ours: list[float] = []
+        theirs: list[float] = []
+        for number in range(rounds + 1):
+            pair = [await walk(side.url, max(1, requests // rounds)) for side in (served, bare)]
+            if number:
+                ours += pair[0]
+                theirs += pair[1]
     print(f"\n{'one request, ms':24}{'mean':>8}{'p50':>8}{'p99':>8}")
     for name, side in (("touchstone, scripted", ours), ("FastAPI, bare route", theirs)):
         p = statistics.quantiles(side, n=100)
@@ -188,12 +183,19 @@ async def latency(folder: Path, rounds: int, requests: int) -> None:
     print(f"{'added':24}{statistics.mean(ours) - statistics.mean(theirs):8.2f}{'':8}{a - b:8.2f}")
 
 
-def start_bare(folder: Path) -> Served:
-    """FastAPI with one route and no more, on the same uvicorn."""
+@contextmanager
+def bare_route(folder: Path) -> Iterator[Served]:
+    """FastAPI with one route and no more, on the same uvicorn, for the length of a `with` block."""
+    (folder / "bare_app.py").write_text(_BARE_APP)
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(folder), "--port", str(port), "--log-level", "warning"]
     url = f"http://127.0.0.1:{port}"
-    return spawn([*command, "bare_app:app"], url, f"{url}/ready")
+    bare = spawn([*command, "bare_app:app"], url, f"{url}/ready")
+    try:
+        yield bare
+    finally:
+        bare.process.terminate()
+        bare.process.wait()
 
 
 async def walk(url: str, requests: int) -> list[float]:

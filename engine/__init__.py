@@ -1,6 +1,6 @@
 """Engines: sample completions of a prompt, score given ones. This is the door; heavy libraries load on use."""
 
-from engine.base import Engine
+from engine.base import Engine, Queueing
 from engine.build import build_engine, find_model
 from engine.calibration.host import free_memory_bytes
 from engine.classify.base import Classifier, ClassifierInfo
@@ -111,6 +111,7 @@ __all__ = [
     "Overloaded",
     "Priority",
     "Prompt",
+    "Queueing",
     "Refusal",
     "Sampling",
     "ScoredCompletion",

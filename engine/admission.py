@@ -43,13 +43,18 @@ def refuse_prompt(info: EngineInfo, prompt: Prompt) -> None:
 
 def fit_context(info: EngineInfo, request: GenerationRequest, prompt_tokens: int) -> GenerationRequest:
     """The request with no more tokens to sample than fit, if it allows that; else raise `ContextTooLong`."""
-    if request.max_prompt_tokens is not None and prompt_tokens > request.max_prompt_tokens:
-        raise ContextTooLong(f"{prompt_tokens} prompt tokens: at most {request.max_prompt_tokens} may be sent")
+    refuse_over(request, prompt_tokens)
     sampling, room = request.sampling, info.context_length - prompt_tokens
     if sampling.fits_context and max(1, sampling.min_tokens) <= room < sampling.max_tokens:
         return replace(request, sampling=replace(sampling, max_tokens=room))
     refuse_too_long(info, prompt_tokens, sampling.max_tokens)
     return request
+
+
+def refuse_over(request: GenerationRequest, prompt_tokens: int, about: str = "") -> None:
+    """Raise `ContextTooLong` for a longer prompt than its sender may send; `about` says that its length is a guess."""
+    if request.max_prompt_tokens is not None and prompt_tokens > request.max_prompt_tokens:
+        raise ContextTooLong(f"{about}{prompt_tokens} prompt tokens: at most {request.max_prompt_tokens} may be sent")
 
 
 def refuse_too_long(info: EngineInfo, prompt_tokens: int, max_tokens: int) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from engine.types import EngineInfo, Event, GenerationRequest, Prompt, ScoredCompletion
+from engine.types import EngineInfo, Event, GenerationRequest, Priority, Prompt, ScoredCompletion
 
 
 class Engine(Protocol):
@@ -28,4 +28,15 @@ class Engine(Protocol):
 
     async def aclose(self) -> None:
         """Cancel what runs, free the model."""
+        ...
+
+
+@runtime_checkable
+class Queueing(Protocol):
+    """An engine that knows beforehand whether its queue has a place, before a prompt is so much as encoded."""
+
+    def check_room(self, priority: Priority, key: str, deadline: float | None = None) -> None:
+        """Raise `Overloaded` where a request of this class and fairness key would be refused now, or would still be
+        waiting at `deadline` (`time.monotonic()` seconds) by what the queue took lately. `key` "": whosever it is.
+        """
         ...

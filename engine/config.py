@@ -49,7 +49,8 @@ class EngineConfig(BaseModel):
     threads: Annotated[int, Field(ge=1)] | None = None
     """Cores to compute with; None: as many as this process may use."""
     max_waiting: Annotated[int, Field(ge=1)] = 256
-    """Requests in the waiting queue before others are told to come again."""
+    """Requests in the waiting queue before others are told to come again. A key may have as many of a class there as
+    are left free to others, so at most half."""
     upstream: UpstreamConfig = UpstreamConfig()
     script: Path | None = None
     """For `scripted`: a JSON file from prompt to completions."""

@@ -3,7 +3,7 @@
 EngineError
 ├── UnsupportedField      a request field the engine cannot honour; carries its name
 ├── ContextTooLong        prompt and max_tokens exceed the context length
-├── Overloaded            the waiting queue is full; carries a retry hint in seconds
+├── Overloaded            the waiting queue has no place for it, or none in time; carries a retry hint in seconds
 ├── EngineFailed          the engine broke while working
 ├── UnsupportedModel      a model family or file the engine cannot load; says which engine can
 ├── ModelNotConverted     a model folder lacks the conversion; carries the command that makes it
@@ -19,6 +19,8 @@ EngineError
 """
 
 from __future__ import annotations
+
+import math
 
 
 class EngineError(Exception):
@@ -42,14 +44,15 @@ class ContextTooLong(EngineError):
 
 
 class Overloaded(EngineError):
-    """The waiting queue is full."""
+    """The waiting queue has no place for the request, or would not come to it in time."""
 
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__(retry_after_s)
+    def __init__(self, retry_after_s: float, reason: str = "the waiting queue is full") -> None:
+        super().__init__(retry_after_s, reason)
         self.retry_after_s = retry_after_s
+        self.reason = reason
 
     def __str__(self) -> str:
-        return f"the waiting queue is full; try again in {self.retry_after_s:.0f} s"
+        return f"{self.reason}; try again in {math.ceil(self.retry_after_s)} s"
 
 
 class EngineFailed(EngineError):

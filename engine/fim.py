@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.types import Fim
 
@@ -41,6 +41,16 @@ class Layout:
         return tuple(token for token in (self.prefix, self.suffix, self.middle) if token is not None)
 
 
+_STARCODER = Layout(
+    name="starcoder",
+    prefix="<fim_prefix>",
+    suffix="<fim_suffix>",
+    middle="<fim_middle>",
+    ends=("<filename>", "<reponame>"),
+    file="<filename>",
+    head="{path}\n",
+    begins=False,
+)
 LAYOUTS = (
     Layout(
         name="qwen2.5-coder",
@@ -70,16 +80,8 @@ LAYOUTS = (
         file="<file_sep>",
         head="{path}\n",
     ),
-    Layout(
-        name="starcoder",
-        prefix="<fim_prefix>",
-        suffix="<fim_suffix>",
-        middle="<fim_middle>",
-        ends=("<filename>", "<reponame>"),
-        file="<filename>",
-        head="{path}\n",
-        begins=False,
-    ),
+    _STARCODER,
+    replace(_STARCODER, ends=(), file=None, head=None),  # models of our own have its three tokens alone
     Layout(name="santacoder", prefix="<fim-prefix>", suffix="<fim-suffix>", middle="<fim-middle>"),
     Layout(
         name="deepseek-coder",
@@ -95,12 +97,11 @@ LAYOUTS = (
 """Of those with equal tokens the first whose further tokens are there too is taken, so the most particular come first;
 the last of them needs none."""
 
-_PLAIN = next(layout for layout in LAYOUTS if layout.name == "starcoder")
-"""Models of our own have its three tokens alone."""
-
 IdOf = Callable[[str], int | None]
 Encode = Callable[[str], list[int]]
 _SOMETHING = "☺"
+_CHARACTERS_A_TOKEN = 16
+_SUFFIX_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,7 @@ class Gap:
     @property
     def knows_files(self) -> bool:
         """Whether other files can stand before the gap."""
-        return self.layout.head is not None and (self.layout.file is None or self.file is not None)
+        return self.layout.head is not None
 
     def put_together(self, prompt: Fim, encode: Encode, begin: Sequence[int]) -> list[int]:
         """Token ids of a prompt. `encode` reads text as text, `begin` is what a text of the model begins with."""
@@ -129,6 +130,38 @@ class Gap:
             parts = [self.prefix, *prefix, self.suffix, *suffix, self.middle]
         return [*(begin if self.layout.begins else ()), *self._files(prompt, encode), *parts]
 
+    def fitted(self, prompt: Fim, encode: Encode, begin: Sequence[int], room: int) -> Fim:
+        """What `room` tokens hold of a prompt: other files go first, the least helpful of them before all; then the
+        prefix's beginning and the suffix's end, which keeps a quarter where both are long, as in llama.cpp.
+
+        The prompt as it is where even the layout's own tokens have no room: the engine refuses it.
+        """
+
+        def tokens(part: Fim) -> int:
+            return len(self.put_together(part, encode, begin))
+
+        budget = room - tokens(Fim("", ""))
+        if budget < 0:
+            return prompt
+        most = budget * _CHARACTERS_A_TOKEN  # a text beyond it is cut before it is read: that would take seconds
+        prefix, suffix = prompt.prefix[max(0, len(prompt.prefix) - most) :], prompt.suffix[:most]
+        before, after = len(encode(prefix)), len(self._suffix(suffix, encode))
+        if before + after > budget:
+            after = min(after, max(budget // _SUFFIX_SHARE, budget - before))
+            prefix = _cut(prefix, budget - after, lambda text: len(encode(text)), end=True)
+            suffix = _cut(suffix, after, lambda text: len(self._suffix(text, encode)), end=False)
+        if not self.knows_files:
+            return replace(prompt, prefix=prefix, suffix=suffix)
+        kept = replace(prompt, prefix=prefix, suffix=suffix, files=())
+        size = 0
+        for number, (path, text) in enumerate(reversed(prompt.files), 1):
+            size += len(path) + len(text)
+            longer = replace(kept, files=prompt.files[-number:])
+            if size > most or tokens(longer) > room:
+                break
+            kept = longer
+        return kept
+
     def _suffix(self, text: str, encode: Encode) -> list[int]:
         """SentencePiece begins every text with a space, which is none here: read behind something it is not added."""
         if not self.layout.spaced:
@@ -138,7 +171,7 @@ class Gap:
         return ids[len(first) :] if ids[: len(first)] == first else encode(text)
 
     def _files(self, prompt: Fim, encode: Encode) -> Iterator[int]:
-        if not (prompt.files and self.knows_files) or self.layout.head is None:
+        if not prompt.files or self.layout.head is None:
             return
         mark = () if self.file is None else (self.file,)
         for path, text in prompt.files:
@@ -147,6 +180,14 @@ class Gap:
         yield from mark
         if prompt.path:
             yield from encode(self.layout.head.format(path=prompt.path))
+
+
+def _cut(text: str, most: int, tokens: Callable[[str], int], *, end: bool) -> str:
+    """The end of a text, or its beginning, with at most so many tokens."""
+    while (found := tokens(text)) > most:
+        keep = len(text) * most // found
+        text = text[len(text) - keep :] if end else text[:keep]
+    return text
 
 
 def gap_of(id_of: IdOf) -> Gap | None:
@@ -163,7 +204,7 @@ def gap_of(id_of: IdOf) -> Gap | None:
         file = found(layout.file)
         if prefix is None or suffix is None or (middle is None) != (layout.middle is None):
             continue
-        if layout.file is not None and file is None and layout is not _PLAIN:
+        if layout.file is not None and file is None:
             continue  # a cousin with the same three tokens
         fims = (prefix, suffix, *([] if middle is None else [middle]))
         ends = (*fims, *(known for token in layout.ends if (known := found(token)) is not None))

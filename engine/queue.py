@@ -38,6 +38,14 @@ class FairQueue(Generic[Item]):
         self._lines[priority].setdefault(key, deque()).append(item)
         self._length += 1
 
+    def ahead(self, priority: Priority, key: str) -> int:
+        """How many items would be taken before a new one of this key, if nothing else came."""
+        urgent = sum(len(waiting) for other in Priority if other < priority for waiting in self._lines[other].values())
+        line = self._lines[priority]
+        mine = len(line.get(key, ()))
+        others = sum(min(len(waiting), mine + 1) for other, waiting in line.items() if other != key)
+        return urgent + mine + others
+
     def take(self, last: Priority = Priority.BATCH) -> Item | None:
         """The item whose turn it is, of `last` priority or a more urgent one; None when there is none."""
         for priority in Priority:

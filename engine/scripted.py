@@ -27,6 +27,7 @@ from engine.types import (
     Fim,
     FinishReason,
     GenerationRequest,
+    Priority,
     Prompt,
     Sampling,
     ScoredCompletion,
@@ -92,6 +93,10 @@ class ScriptedEngine:
     def stats(self) -> EngineStats:
         """How busy it is."""
         return self._turns.stats()
+
+    def check_room(self, priority: Priority, key: str, deadline: float | None = None) -> None:
+        """See `Queueing`."""
+        self._turns.check_room(priority, key, deadline)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""

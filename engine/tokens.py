@@ -22,6 +22,8 @@ from engine.types import Chat, Fim, Prompt, Text, TokenIds
 if TYPE_CHECKING:
     import tokenizers
 
+_AROUND_A_TEXT = 12
+"""More tokens than any layout puts around a text."""
 _NO_LIMIT = 10**9
 """Hub tokenizers say "no limit" with an absurdly large number."""
 
@@ -123,6 +125,20 @@ class Tokenizer:
                 ids = self._encode_fim(prompt)
         return ids or self._first_token()
 
+    def fitted(self, prompt: Fim, room: int) -> Fim:
+        """What `room` tokens hold of a gap; all of it where it fits, or where the model cannot fill it anyway."""
+        if self.gap is None or _most_tokens(prompt) <= room:
+            return prompt
+        return self.gap.fitted(prompt, self._encode_plainly, self._begin, room)
+
+    def end_ids(self, listed: object) -> frozenset[int]:
+        """Every token that ends a text: those that a model's settings list (an id, several, or None), the
+        tokenizer's own, and those of the layout. None where only the last are known: they end no plain text.
+        """
+        ids = listed if isinstance(listed, list) else [listed]
+        found = frozenset(token_id for token_id in (*ids, self.eos_id) if isinstance(token_id, int))
+        return found.union(self.gap.ends) if found and self.gap is not None else found
+
     def _encode_fim(self, prompt: Fim) -> list[int]:
         if self.gap is None:
             raise UnsupportedField("suffix", "the model cannot fill in the middle")
@@ -182,6 +198,12 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     path = model_file(folder, name)
     content = json.loads(path.read_text(encoding="utf-8")) if path else {}
     return content if isinstance(content, dict) else {}
+
+
+def _most_tokens(prompt: Fim) -> int:
+    """More than a gap can have: no token is less than a byte."""
+    texts = (prompt.prefix, prompt.suffix, prompt.path, *(part for file in prompt.files for part in file))
+    return sum(_AROUND_A_TEXT + len(text) * (1 if text.isascii() else 4) for text in texts)
 
 
 def _content(token: object) -> str | None:

@@ -113,7 +113,7 @@ class GenerationRequest:
     fairness_key: str = ""
     """Requests of different keys take turns in the queue."""
     max_prompt_tokens: int | None = None
-    """A longer prompt is refused as too long, where the engine counts tokens; None: what the context holds."""
+    """A longer prompt is refused as too long; None: what the context holds."""
     deadline: float | None = None
     """`time.monotonic()` seconds; work past it is cancelled and its candidates end as `cancelled`."""
 

@@ -6,7 +6,8 @@ Server and trainer meet here. What works on a database brings SQLAlchemy and Ale
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from feedback.base import ContestLog, FeedbackLog, FeedbackStore
+from feedback.answers import Answer, the_answer
+from feedback.base import AnswerLog, ContestLog, FeedbackLog, FeedbackStore
 from feedback.build import candidates_of, exchange_from, task_from_data, task_of, without_text
 from feedback.contest import (
     ALPHA,
@@ -56,6 +57,8 @@ __all__ = [
     "ALPHA",
     "MOST_PAIRS",
     "RECORD_VERSION",
+    "Answer",
+    "AnswerLog",
     "ContestLog",
     "Exchange",
     "FeedbackError",
@@ -106,6 +109,7 @@ __all__ = [
     "suite_to_data",
     "task_from_data",
     "task_of",
+    "the_answer",
     "to_line",
     "without_secrets",
     "without_text",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from feedback.answers import Answer
 from feedback.contest import Observation
 from feedback.types import Exchange, Purpose, Receipt, Signal
 
@@ -35,6 +36,18 @@ class FeedbackStore(Protocol):
 
     async def aclose(self) -> None:
         """Finish what was begun and let go of the database. A second call does nothing."""
+        ...
+
+
+class AnswerLog(Protocol):
+    """What finds the exchange of a signal that names none."""
+
+    async def answers(
+        self, since: datetime, *, key_id: str | None, prompt_hashes: Sequence[str] = (), beginning: str = ""
+    ) -> list[Answer]:
+        """The newest choices (at most 100) shown to traffic since then, of prompts with one of these hashes, or, where
+        none is given, whose text begins so. `key_id` as in `FeedbackStore.signal`. Raises `StoreFailed`.
+        """
         ...
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from feedback.admission import RepeatKey, Target, admit, repeat_key
+from feedback.answers import Answer
 from feedback.checks import check_exchange, check_signal
 from feedback.contest import Observation, outcome_of
 from feedback.errors import StoreFailed, UnknownExchange
@@ -85,6 +86,31 @@ class InMemoryStore:
             async for exchange, signals in self.exchanges(since=since)
             if exchange.purpose == "traffic" or exchange.shadow_of is not None
         ]
+
+    async def answers(
+        self, since: datetime, *, key_id: str | None, prompt_hashes: Sequence[str] = (), beginning: str = ""
+    ) -> list[Answer]:
+        """See `AnswerLog.answers`."""
+        self._check_open()
+        found = [
+            Answer(
+                exchange_id=exchange.id,
+                created_at=exchange.created_at,
+                prompt_hash=exchange.prompt_hash,
+                choice=candidate.choice,
+                text=candidate.text,
+            )
+            for exchange in self._exchanges.values()
+            for candidate in exchange.candidates
+            if candidate.choice is not None
+            and exchange.created_at >= since
+            and exchange.purpose == "traffic"
+            and key_id in (None, exchange.key_id)
+            and (exchange.prompt_hash in prompt_hashes if prompt_hashes else candidate.text.startswith(beginning))
+        ]
+        found.sort(key=lambda answer: answer.choice)
+        found.sort(key=lambda answer: (answer.created_at, answer.exchange_id), reverse=True)
+        return found[:100]
 
     async def aclose(self) -> None:
         """See `FeedbackStore.aclose`."""

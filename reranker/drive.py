@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from engine import (
 from reranker.base import Evidence, Scorer
 from reranker.dedupe import program_key
 from reranker.errors import JudgeFailed
-from reranker.extract import extract, without_overlap
+from reranker.extract import extract, whole_lines, without_overlap
 from reranker.method import Decision
 from reranker.off_loop import off_loop
 from reranker.plan import Devise, Plan, Run, Sample, State, Stop, Try, Write
@@ -173,12 +173,13 @@ class Drive:
         for index, pieces in self._unfinished.items():
             text = "".join(piece.text for piece in pieces)
             tokens = tuple(token for piece in pieces for token in piece.tokens)
+            kept = whole_lines(text) if self.task.shape == "fim" else text
             known[index] = Candidate(
                 index=index,
-                text=text,
+                text=kept,
                 raw_text=text,
                 finish_reason="cancelled",
-                tokens=tokens,
+                tokens=_tokens_of(kept, text, tokens),
                 token_count=len(tokens),
                 greedy=index in self._greedy,
                 repairs=self._repairs.get(index),
@@ -309,11 +310,11 @@ class Drive:
         size = len(self.task.prefix) + len(event.text) + len(self.task.suffix)
         if self.decision.cuts:
             extracted = await off_loop(extract, self.task, event.text, size=size)
-            text, tokens = extracted.text, _tokens_of(extracted.text, event)
+            text, tokens = extracted.text, _tokens_of(extracted.text, event.text, event.tokens)
             self._programs[event.candidate] = extracted.program
         elif self.task.shape == "fim":
             text = without_overlap(event.text, self.task.suffix)
-            tokens = _tokens_of(text, event)
+            tokens = _tokens_of(text, event.text, event.tokens)
         if self.decision.method != "off" and self.options.dedupe == "ast":
             source = self.task.prefix + text + self.task.suffix
             key = await off_loop(program_key, source, self.task.language, size=size)
@@ -387,7 +388,14 @@ class Drive:
         if self._sandbox is None or suite is None:
             return None
         try:
-            return await self._sandbox.run(self._programs[index], suite, self.options.limits, request=self.task.id)
+            return await self._sandbox.run(
+                self._programs[index],
+                suite,
+                self.options.limits,
+                request=self.task.id,
+                key=self.options.fairness_key,
+                priority=self.options.priority,
+            )
         except InvalidSuite:
             raise
         except SandboxError as error:
@@ -402,13 +410,13 @@ class Drive:
         return [c for c in self._state.candidates.values() if index in (c.index, c.duplicate_of)]
 
 
-def _tokens_of(text: str, event: Finished) -> tuple[TokenLogprob, ...]:
+def _tokens_of(text: str, sampled: str, tokens: Sequence[TokenLogprob]) -> tuple[TokenLogprob, ...]:
     """The tokens of the text that was kept; all of them where it is not the beginning of what was sampled."""
-    if not event.text.startswith(text):
-        return event.tokens
+    if not sampled.startswith(text):
+        return tuple(tokens)
     kept: list[TokenLogprob] = []
     length = 0
-    for token in event.tokens:
+    for token in tokens:
         if length >= len(text):
             break
         kept.append(token)

@@ -78,6 +78,12 @@ def without_overlap(text: str, suffix: str) -> str:
     return text
 
 
+def whole_lines(text: str) -> str:
+    """A fill-in that was broken off, without the line it was broken off in, where that leaves anything of it."""
+    kept = text.rpartition("\n")[0]
+    return kept if kept.strip() else text
+
+
 def _whole(task: Task, raw_text: str) -> Extracted:
     """A program that is not cut: out of its fence where it has one, the longest block where there are several."""
     if task.shape == "fim":

@@ -12,12 +12,21 @@ class Sandbox(Protocol):
     """Runs one untrusted program against one suite."""
 
     async def run(
-        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
+        self,
+        program: Program,
+        suite: Suite,
+        limits: Limits,
+        on_test: OnTest | None = None,
+        *,
+        request: str = "",
+        key: str = "",
+        priority: int = 0,
     ) -> Outcome:
         """Run it and say what it did.
 
         `on_test` is called on the event loop as each test finishes, and again for a test whose verdict changed since.
-        `request` names whose run it is: those who wait take turns, whatever the number of each one's runs.
+        Those who wait for a core take turns: the lower `priority` first, then key by key, and within a key request by
+        request, whatever the number of each one's runs. A `key` may not have all places that wait; "" is nobody's.
         Cancelling the awaiting task kills the run.
         Raises `SandboxUnavailable`, `SandboxBusy`, `LaunchFailed` or `InvalidSuite`; never for what the candidate did.
         """

@@ -45,8 +45,8 @@ _SYSTEM_FOLDERS = (*_LIBRARIES, "/bin", "/usr/bin", "/usr/libexec", "/usr/includ
 class LocalSandbox:
     """Runs candidates in confined processes of this host. Implements `Sandbox`; belongs to one event loop.
 
-    `concurrency` bounds the runs at a time (default: the cores this process may use); more wait, and those of different
-    requests take turns. `tiers` are those that are acceptable. `python` is the candidates' interpreter, 3.11 or later,
+    `concurrency` bounds the runs at a time (default: the cores this process may use); more wait, and take turns as
+    `Sandbox.run` says. `tiers` are those that are acceptable. `python` is the candidates' interpreter, 3.11 or later,
     with whatever packages it has; by default it is this one's standard library alone. `max_waiting` runs may wait,
     more raise `SandboxBusy`. A zygote is followed by a fresh one after `recycle_after` runs.
     Call `probe()` early, from the main thread: it starts the first zygote.
@@ -85,7 +85,15 @@ class LocalSandbox:
             return self._tier
 
     async def run(
-        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
+        self,
+        program: Program,
+        suite: Suite,
+        limits: Limits,
+        on_test: OnTest | None = None,
+        *,
+        request: str = "",
+        key: str = "",
+        priority: int = 0,
     ) -> Outcome:
         """See `Sandbox.run`. A run the isolation failed is tried once more, and then reports its tests again.
 
@@ -97,7 +105,7 @@ class LocalSandbox:
             attempt = await self._python_way(program, suite, limits, on_test)
         else:
             attempt = self._tool_way(program, suite, limits, on_test, tier)
-        async with self._pool.slot(request) as slot:
+        async with self._pool.slot(request, key, priority) as slot:
             try:
                 outcome = await attempt(slot)
             except LaunchFailed:

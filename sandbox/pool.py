@@ -69,9 +69,9 @@ class Pool:
         self._slots[0].zygotes[profile] = zygote
 
     @contextlib.asynccontextmanager
-    async def slot(self, whose: str) -> AsyncIterator[Slot]:
+    async def slot(self, request: str, key: str = "", priority: int = 0) -> AsyncIterator[Slot]:
         """A core, in turn. Raises `SandboxBusy`."""
-        slot = await self._turns.take(whose)
+        slot = await self._turns.take(request, key, priority)
         self._busy += 1
         self._idle.clear()
         try:

@@ -27,7 +27,15 @@ class ScriptedSandbox:
         self.closed = False
 
     async def run(
-        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
+        self,
+        program: Program,
+        suite: Suite,
+        limits: Limits,
+        on_test: OnTest | None = None,
+        *,
+        request: str = "",
+        key: str = "",
+        priority: int = 0,
     ) -> Outcome:
         """Give the scripted outcome, its tests reported first; raise the scripted error."""
         self.runs.append((program, suite, limits))

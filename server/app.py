@@ -20,13 +20,15 @@ from server.idempotency import Idempotent
 from server.openapi import document
 from server.routes.admin import AdminModels
 from server.routes.candidates import Candidates
+from server.routes.dev_data import DevData
 from server.routes.feedback import Feedback
-from server.routes.fim import Infill, fim
+from server.routes.fim import Infill, Props, fim
 from server.routes.generation import chat, completions
 from server.routes.health import Health, MetricsPage, Ready, Version, touchstone_version
 from server.routes.models import Models
 from server.routes.requests import Cancel, Record
 from server.routes.tabby import TabbyEvents, TabbyHealth
+from server.routes.tokens import Detokenize, Tokenize
 from server.service import Parts, Service
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
@@ -45,9 +47,13 @@ def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
         Route("/v1/chat/completions", once(chat(service)), methods=["POST"]),
         Route("/v1/fim/completions", once(fim(service)), methods=["POST"]),
         Route("/infill", once(Infill(service)), methods=["POST"]),
+        Route("/props", Props(service), methods=["GET"]),
+        Route("/tokenize", Tokenize(service), methods=["POST"]),
+        Route("/detokenize", Detokenize(service), methods=["POST"]),
         Route("/v1/rerank/candidates", once(Candidates(service)), methods=["POST"]),
         Route("/v1/feedback", Feedback(service), methods=["POST"]),
         Route("/v1/events", TabbyEvents(service), methods=["POST"]),
+        Route("/v1/dev-data", DevData(service), methods=["POST"]),
         Route("/v1/health", TabbyHealth(service), methods=["GET"]),
         Route("/v1/requests/{id}/cancel", Cancel(service), methods=["POST"]),
         Route("/v1/rerank/{id}", Record(service), methods=["GET"]),

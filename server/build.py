@@ -211,4 +211,5 @@ def follow(service: Service, parts: Parts) -> None:
         return
     load = partial(load_model, can_run=parts.sandbox is not None)
     store = ModelStore(parts.config.state_dir)
+    service.metrics.loop.store = store
     service.follow(Switching(parts.config, store, service.roster, service.metrics, load, failure=parts.failure))

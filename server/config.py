@@ -7,7 +7,6 @@ in the same file are left to them. Refuses to listen beyond loopback while there
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import os
 import re
@@ -24,10 +23,12 @@ from reranker import LEARNED, METHODS
 from sandbox import TIERS, Limits
 from server.keys.file import KeysUnreadable, read_keys
 from server.keys.limits import KeyLimits
+from server.loopback import is_loopback
 
 DEFAULT_PATH = Path("touchstone.toml")
 _PREFIX = "TOUCHSTONE_"
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.\[\]:_-]+")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]")
 _FOREIGN_SECTIONS = ("trainer", "bench", "deploy")
 
 
@@ -54,6 +55,9 @@ class ServerConfig(Section):
     """Who may ask (`touchstone keys`); None: `keys.json` in the state folder."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose web pages may ask, as browsers name them: `https://tools.example.org`. None of them by default."""
+    hosts: tuple[str, ...] = ()
+    """Further names (`Host`, without a port) under which a server without keys may be asked; on loopback it is asked as
+    `localhost`, `127.0.0.1`, `[::1]` and `host` alone."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
     """Seconds that running requests may take to finish after SIGTERM."""
     default_method: str = "auto"
@@ -110,6 +114,14 @@ class ServerConfig(Section):
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin!r} is no origin: scheme://host or scheme://host:port, without a path")
         return origins
+
+    @field_validator("hosts")
+    @classmethod
+    def _hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not _HOST.fullmatch(host):
+                raise ValueError(f"{host!r} is no name of a host: without scheme, port and path; [...] around IPv6")
+        return hosts
 
     @field_validator("default_method", "default_method_fim", "default_method_stream")
     @classmethod
@@ -223,7 +235,7 @@ class Config(BaseSettings):
             keys = read_keys(self.keys_path)
         except KeysUnreadable as error:
             raise ValueError(f"server.keys_file: {error}") from error
-        if not keys and not self.server.allow_open and not _is_loopback(self.server.host):
+        if not keys and not self.server.allow_open and not is_loopback(self.server.host):
             raise ValueError(
                 f"server.host: there are no keys yet, so {self.server.host!r} would be open to everyone; "
                 "make one (touchstone keys create), use a loopback address or set server.allow_open = true"
@@ -331,12 +343,3 @@ def _explain(error: ValueError) -> str:
         message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
         lines.append(f"{key}: {message}" if key else message)
     return "\n".join(lines)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

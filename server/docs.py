@@ -1,6 +1,7 @@
-"""`python -m server.docs`: write `docs/settings.md` from the configuration's own fields and their docstrings.
+"""`python -m server.docs`: write the generated pages: `docs/settings.md` from the configuration's own fields and their
+docstrings, `docs/metrics.md` from the metrics' own names (`metrics_page.py`).
 
-A test compares the page with what this would write, so it cannot go stale.
+A test compares each page with what this would write, so none can go stale.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from engine import settings_table
+from server import metrics_page
 from server.config import Config
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
@@ -39,8 +41,9 @@ def _section(name: str, field: FieldInfo) -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the pages."""
     PAGE.write_text(page() + "\n", encoding="utf-8")
+    metrics_page.PAGE.write_text(metrics_page.page() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server import logs
 from server.asgi import send_bytes, send_json
 from server.errors import ApiError, ClientGone, drained, to_api_error
+from server.hosts import Hosts
 from server.ids import uuid7
 from server.keys.caller import ANY, CALLER, Caller, scope_of
 from server.origins import Origins
@@ -39,6 +40,7 @@ class Gateway:
         self._router = router
         self._paths = paths
         self._origins = Origins(service.config.server.cors_origins)
+        self._hosts = Hosts(service.config.server.host, service.config.server.hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -83,6 +85,8 @@ class Gateway:
         finally:
             route, seconds = self._route(scope["path"]), time.perf_counter() - began
             self._service.metrics.request(route, status, seconds)
+            if answered.ranking_s is not None:
+                self._service.metrics.overhead(seconds - answered.ranking_s)
             logs.access(scope["method"], route, status, seconds, scope["client"][0] if scope.get("client") else "")
             logs.REQUEST_ID.reset(told)
 
@@ -93,7 +97,9 @@ class Gateway:
         if needed is None:
             yield
             return
-        self._origins.check(scope, keys_in_use=self._service.keys.in_use)
+        keys_in_use = self._service.keys.in_use
+        self._hosts.check(scope, keys_in_use=keys_in_use)
+        self._origins.check(scope, keys_in_use=keys_in_use)
         caller = scope[CALLER] = self._service.keys.caller(scope["headers"])
         if needed != ANY:
             caller.require(needed)

@@ -2,7 +2,7 @@
 
 Clients retry by themselves, after a timeout above all, while the first try still samples. What a keyed request answers
 is kept message by message, so that whoever sends it again meanwhile, or for a while afterwards, is told the same, as a
-stream if it was one. Only answers of 200 are kept: what failed is run anew.
+stream if it was one. Only whole answers of 200 are kept: what failed, or broke off midway, is run anew.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Idempotent:
             run.error = error
         finally:
             run.ended_at = self._now()
-            kept = run.error is None and bool(run.messages) and run.messages[0]["status"] == 200
+            kept = run.error is None and run.answered.complete and run.messages[0]["status"] == 200
             if self._runs.get(name) is run:
                 if kept:
                     self._runs.move_to_end(name)  # in the order of their ends, so that the oldest is the first

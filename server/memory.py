@@ -9,43 +9,52 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client.core import Metric
+
+from server.meters import Collecting, Meter
+
+_HOST = Meter(
+    "gauge",
+    "host_memory_bytes",
+    "Host memory of `server` (`resident`, `virtual`) and of its `children` (`resident`).",
+    ("process", "kind"),
+)
+_GPU = Meter(
+    "gauge",
+    "gpu_memory_bytes",
+    "Memory of each GPU, by its number: `used`, `free`, `total`; where NVML answers (package `nvidia-ml-py`).",
+    ("gpu", "kind"),
+)
 
 
-class MemoryCollector(Collector):
-    """`host_memory_bytes{process,kind}` and `gpu_memory_bytes{gpu,kind}`."""
+class MemoryCollector(Collecting):
+    """Memory of the host and of its GPUs."""
+
+    METERS = (_HOST, _GPU)
 
     def __init__(self) -> None:
         self._nvml: Any | None = None
         self._looked = False
 
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Nothing is read when the registry only wants names."""
-        return iter(())
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """Read everything now."""
         yield self._host()
         gpus = self._gpus()
         if gpus is not None:
             yield gpus
 
-    def _host(self) -> GaugeMetricFamily:
+    def _host(self) -> Metric:
         psutil: Any = importlib.import_module("psutil")  # here, so that importing this module is light
-        family = GaugeMetricFamily("touchstone_host_memory_bytes", "Host memory.", labels=["process", "kind"])
         me = psutil.Process()
         mine = me.memory_info()
-        family.add_metric(["server", "resident"], mine.rss)
-        family.add_metric(["server", "virtual"], mine.vms)
         resident = 0
         for child in me.children(recursive=True):
             try:
                 resident += child.memory_info().rss
             except psutil.Error:
                 continue  # it ended meanwhile, or runs as somebody else
-        family.add_metric(["children", "resident"], resident)
-        return family
+        samples = [(["server", "resident"], mine.rss), (["server", "virtual"], mine.vms)]
+        return _HOST.family([*samples, (["children", "resident"], resident)])
 
     def free_gpu_bytes(self) -> int | None:
         """Free memory of the fullest GPU; None where NVML does not answer."""
@@ -55,16 +64,15 @@ class MemoryCollector(Collector):
         handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
         return min((int(nvml.nvmlDeviceGetMemoryInfo(handle).free) for handle in handles), default=None)
 
-    def _gpus(self) -> GaugeMetricFamily | None:
+    def _gpus(self) -> Metric | None:
         nvml = self._find_nvml()
         if nvml is None:
             return None
-        family = GaugeMetricFamily("touchstone_gpu_memory_bytes", "GPU memory.", labels=["gpu", "kind"])
+        samples = []
         for index in range(nvml.nvmlDeviceGetCount()):
             memory = nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByIndex(index))
-            for kind in ("used", "free", "total"):
-                family.add_metric([str(index), kind], getattr(memory, kind))
-        return family
+            samples += [([str(index), kind], getattr(memory, kind)) for kind in ("used", "free", "total")]
+        return _GPU.family(samples)
 
     def _find_nvml(self) -> Any | None:
         if not self._looked:

@@ -6,21 +6,25 @@ when it is scraped, never on a request's way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from engine import EngineInfo, EngineStats
 from feedback import Verdict
-from reranker import Ranking
+from reranker import LEARNED, Ranking
 from sandbox import PoolStats, ProgramClass
+from server.loop_metrics import LoopCollector
 from server.memory import MemoryCollector
+from server.meters import Meters
 from server.pool_metrics import PoolCollector
 from server.translate.names import round_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
 _PER_TOKEN = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 1)
+_OVERHEAD = (0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+_PROBABILITY = tuple(tenth / 10 for tenth in range(1, 11))
 _COUNTS = (0, 1, 2, 4, 8, 16, 32, 64)
 
 
@@ -28,60 +32,86 @@ class Metrics:
     """Every metric of one process."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry(auto_describe=True)
+        self.registry = CollectorRegistry(auto_describe=True)
+        self.meters = made = Meters(self.registry)
+        self._serving(made)
+        self._reranking(made)
+        self._models(made)
+        self._pool = PoolCollector()
+        self.loop = LoopCollector()
+        for collector in (self._pool, self.loop, MemoryCollector()):
+            made.collector(collector)
 
-        def histogram(
-            name: str, text: str, labels: Iterable[str] = (), buckets: Iterable[float] = _SECONDS
-        ) -> Histogram:
-            return Histogram(f"touchstone_{name}", text, labels, buckets=tuple(buckets), registry=registry)
-
-        def counter(name: str, text: str, labels: Iterable[str] = ()) -> Counter:
-            return Counter(f"touchstone_{name}", text, labels, registry=registry)
-
+    def _serving(self, made: Meters) -> None:
+        histogram, counter = made.histogram, made.counter
         self._request = histogram("request_duration_seconds", "From request to last byte.", ("route", "status"))
+        text = (
+            "Of a plain reply, what engine, sandbox and scorers had no part in: reading, the record on disk, writing."
+        )
+        self._overhead = histogram("gateway_overhead_seconds", text, (), _OVERHEAD)
         self._first = histogram("time_to_first_token_seconds", "From request to first sampled token.")
         self._token = histogram("time_per_output_token_seconds", "Per request, after its first token.", (), _PER_TOKEN)
+        text = "Between two pieces of a candidate's text, a token of the later one; engines give several at once."
+        self._gap = histogram("inter_token_latency_seconds", text, (), _PER_TOKEN)
         self._queue = histogram("queue_time_seconds", "In the engine's waiting queue.")
         self._prefill = histogram("prefill_time_seconds", "Computing the prompt.")
         self._decode = histogram("decode_time_seconds", "From first to last sampled token.")
         self._prompt = counter("prompt_tokens", "Prompt tokens.")
-        self._generated = counter("generation_tokens", "Sampled tokens.", ("kind",))
-        self._cancelled = counter(
-            "cancelled", "Requests stopped: their client went away, cancelled or typed on.", ("stage",)
-        )
+        self._generated = counter("generation_tokens", "Sampled tokens: `returned`, `discarded`.", ("kind",))
+        text = "Requests stopped in `queue`, `decode` or `rerank`: their client went away, cancelled or typed on."
+        self._cancelled = counter("cancelled", text, ("stage",))
         text = "From a request's stop to the end of all its work."
         self._cancelling = histogram("cancel_latency_seconds", text)
+        self._running = made.gauge("requests_running", "Requests the engine works on.")
+        self._rows = made.gauge("batch_size", "Candidates the engine decodes at this moment.")
+        self._waiting = made.gauge("requests_waiting", "Requests in the engine's queue.")
+
+    def _reranking(self, made: Meters) -> None:
+        histogram, counter = made.histogram, made.counter
         self._requests = counter("rerank_requests", "Rankings.", ("method", "status"))
-        self._stage = histogram("rerank_duration_seconds", "Where the time of a ranking went.", ("stage",))
-        self._candidates = histogram("rerank_candidates", "Candidates a ranking.", ("kind",), _COUNTS)
-        self._gain = counter("rerank_gain", "What reranking changed, where tests ran.", ("outcome",))
+        text = "Where the time of a ranking went: `generate`, `execute` (summed over candidates), `rerank`."
+        self._stage = histogram("rerank_duration_seconds", text, ("stage",))
+        text = "Candidates a ranking: `sampled`, `unique`, `passing`."
+        self._candidates = histogram("rerank_candidates", text, ("kind",), _COUNTS)
+        text = "What reranking changed, where tests ran: `first_ok`, `rescued`, `none_ok`."
+        self._gain = counter("rerank_gain", text, ("outcome",))
+        text = "A learned scorer's probability for a candidate, which did `pass`, `fail`, or is `unknown`."
+        self._score = histogram("verifier_score", text, ("method", "label"), _PROBABILITY)
         self._runs = counter("sandbox_runs", "Programs run, and runs that did not come about.", ("result", "tier"))
         self._run = histogram("sandbox_duration_seconds", "One program's run.")
+        text = "The isolation of untrusted code; none where there is no sandbox."
+        self._isolation = made.gauge("sandbox_info", text, ("tier",))
+
+    def _models(self, made: Meters) -> None:
+        counter = made.counter
         self._feedback = counter("feedback", "Signals stored.", ("type", "source"))
         self._shown = counter("suggestions_shown", "Views that editors told of.")
         self._accepted = counter("suggestions_accepted", "Answers that were accepted.")
-        self._running = Gauge("touchstone_requests_running", "Requests the engine works on.", registry=registry)
-        text = "Candidates the engine decodes at this moment."
-        self._rows = Gauge("touchstone_batch_size", text, registry=registry)
-        self._waiting = Gauge("touchstone_requests_waiting", "Requests in the engine's queue.", registry=registry)
+        text = "What Continue's editors told, and what came of it: `joined`, `duplicate`, `not_joined`, `counted`."
+        self._dev_data = counter("dev_data_events", text, ("event", "result"))
         labels = ("model", "engine", "effective_dtype", "round", "role")
-        self._model = Gauge("touchstone_model_info", "A model in memory.", labels, registry=registry)
-        self._answers = counter("answers", "Rankings that were answered with.", ("round", "role", "outcome"))
-        self._switches = counter("model_switches", "Models switched to, or not.", ("result",))
-        self._shadows = counter("shadow_requests", "Requests that a challenger answered unseen, or not.", ("result",))
+        self._model = made.gauge("model_info", "A model in memory.", labels)
+        text = "Rankings that were answered with: `pass`, `fail`, `untested`."
+        self._answers = counter("answers", text, ("round", "role", "outcome"))
+        self._switches = counter("model_switches", "Models switched to (`done`), or not (`failed`).", ("result",))
+        text = "Requests that a challenger answered unseen: `done`, `failed`, `dropped`."
+        self._shadows = counter("shadow_requests", text, ("result",))
         text = "What a challenger's contest has come to; decided where e reaches 1/alpha."
-        self._contest = Gauge("touchstone_contest", text, ("model", "round", "of"), registry=registry)
-        text = "The isolation of untrusted code; none where there is no sandbox."
-        self._isolation = Gauge("touchstone_sandbox_info", text, ("tier",), registry=registry)
+        self._contest = made.gauge("contest", text, ("model", "round", "of"))
         text = "Exchanges that wait in the outbox for the log's database to come back."
-        self._outbox = Gauge("touchstone_outbox_exchanges", text, registry=registry)
-        self._pool = PoolCollector()
-        registry.register(self._pool)
-        registry.register(MemoryCollector())
+        self._outbox = made.gauge("outbox_exchanges", text)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """One HTTP request was answered. `route` is a pattern, never a path."""
         self._request.labels(route, str(status)).observe(seconds)
+
+    def overhead(self, seconds: float) -> None:
+        """A plain reply took so long beside its ranking."""
+        self._overhead.observe(seconds)
+
+    def gap(self, seconds: float) -> None:
+        """A candidate's next piece came so long after the one before, a token."""
+        self._gap.observe(seconds)
 
     def cancelled(self, stage: str) -> None:
         """A request was stopped in `queue`, `decode` or `rerank`."""
@@ -96,6 +126,10 @@ class Metrics:
         self._feedback.labels(kind, source).inc()
         if kind == "accept":
             self._accepted.inc()
+
+    def dev_data(self, event: str, result: str) -> None:
+        """An event of Continue's came, and was joined to an answer or not."""
+        self._dev_data.labels(event, result).inc()
 
     def shown(self) -> None:
         """An editor showed an answer to somebody."""
@@ -167,6 +201,7 @@ class Metrics:
         self._candidates.labels("unique").observe(ranking.num_unique)
         for word in ranking.not_judged:
             self.not_judged(word)
+        self._scored(ranking)
         executed_s = 0.0
         for candidate in ranking.candidates:
             if candidate.outcome is not None and candidate.duplicate_of is None:
@@ -180,6 +215,15 @@ class Metrics:
         outcome = gain(ranking)
         if outcome is not None:
             self._gain.labels(outcome).inc()
+
+    def _scored(self, ranking: Ranking) -> None:
+        for method in LEARNED:
+            for candidate, score in zip(ranking.candidates, ranking.scores.get(method, ()), strict=False):
+                if score.value is None:
+                    continue
+                found = candidate.program_class
+                label = "unknown" if found is None else "pass" if found is ProgramClass.PASS else "fail"
+                self._score.labels(method, label).observe(math.exp(min(0.0, score.value)))
 
     def scrape(
         self,

@@ -16,18 +16,23 @@ from server.wire.admin import AdminAction
 from server.wire.candidates import CandidatesRequest
 from server.wire.chat import ChatRequest
 from server.wire.completions import CompletionRequest
+from server.wire.dev_data import DevDataEvent
 from server.wire.feedback import FeedbackBatch, FeedbackEvent
 from server.wire.fim import FimRequest, InfillRequest
 from server.wire.tabby import TabbyEvent
+from server.wire.tokens import DetokenizeRequest, TokenizeRequest
 
 _BODIES: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
     "/v1/completions": ("Complete a prompt, reranked if asked for", (CompletionRequest,)),
     "/v1/chat/completions": ("Answer a conversation, reranked if asked for", (ChatRequest,)),
     "/v1/fim/completions": ("Fill in the middle, as Mistral's API has it", (FimRequest,)),
     "/infill": ("Fill in the middle, as llama.cpp's server has it", (InfillRequest,)),
+    "/tokenize": ("The token ids of a text or a conversation, as vLLM's server has it", (TokenizeRequest,)),
+    "/detokenize": ("The text of token ids, as vLLM's server has it", (DetokenizeRequest,)),
     "/v1/rerank/candidates": ("Rank candidates that the client already has", (CandidatesRequest,)),
     "/admin/models": ("Load, switch or roll back a model; scope `admin`", (AdminAction,)),
     "/v1/events": ("Say what became of an answer, as Tabby's clients do", (TabbyEvent,)),
+    "/v1/dev-data": ("Say what became of an answer, as Continue does; a list of events too", (DevDataEvent,)),
     "/v1/feedback": ("Say what became of an answer", (FeedbackEvent, FeedbackBatch)),
 }
 _PAGES = {
@@ -39,6 +44,7 @@ _PAGES = {
     "/ready": "Whether the model is loaded, and the isolation tier",
     "/metrics": "Prometheus' text format",
     "/v1/health": "The served model and this machine, as Tabby's clients ask",
+    "/props": "The served model, as llama.cpp's clients ask",
     "/version": "The version and the hash of the configuration",
 }
 _ACTIONS = {"/v1/requests/{id}/cancel": "End a request under way, by its reply's id or its X-Request-Id"}

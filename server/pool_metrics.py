@@ -4,40 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client.core import Metric
 
 from sandbox import PoolStats
+from server.meters import Collecting, Meter
+
+_SLOTS = Meter("gauge", "sandbox_slots", "Programs that may run at once: `busy`, `free`.", ("state",))
+_WAITING = Meter("gauge", "sandbox_waiting", "Programs waiting for a slot.")
+_RETRIES = Meter("counter", "sandbox_retries", "Runs tried once more because the isolation failed.")
+_ZYGOTES = Meter(
+    "counter",
+    "sandbox_zygotes",
+    "Zygotes `started`; of these `replaced` one that failed, `recycled` one that had served long enough.",
+    ("event",),
+)
 
 
-class PoolCollector(Collector):
-    """`sandbox_slots{state}`, `sandbox_waiting`, `sandbox_retries_total`, `sandbox_zygotes_total{event}`."""
+class PoolCollector(Collecting):
+    """Busy, waiting, retried, started."""
+
+    METERS = (_SLOTS, _WAITING, _RETRIES, _ZYGOTES)
 
     def __init__(self) -> None:
         self.stats: PoolStats | None = None
         """Set before every scrape; None: there is no sandbox that says."""
-
-    def describe(self) -> Iterator[Metric]:
-        """The names, so that a scrape can ask for some of them."""
-        yield GaugeMetricFamily("touchstone_sandbox_slots", "")
-        yield GaugeMetricFamily("touchstone_sandbox_waiting", "")
-        yield CounterMetricFamily("touchstone_sandbox_retries", "")
-        yield CounterMetricFamily("touchstone_sandbox_zygotes", "")
 
     def collect(self) -> Iterator[Metric]:
         """The counts of this moment."""
         stats = self.stats
         if stats is None:
             return
-        slots = GaugeMetricFamily("touchstone_sandbox_slots", "Programs that may run at once.", labels=["state"])
-        slots.add_metric(["busy"], stats.busy)
-        slots.add_metric(["free"], stats.slots - stats.busy)
-        yield slots
-        yield GaugeMetricFamily("touchstone_sandbox_waiting", "Programs waiting for a slot.", stats.waiting)
-        retries = "Runs tried once more because the isolation failed."
-        yield CounterMetricFamily("touchstone_sandbox_retries", retries, stats.retries)
-        text = "Zygotes started; of these in place of one that failed, or of one that had served long enough."
-        zygotes = CounterMetricFamily("touchstone_sandbox_zygotes", text, labels=["event"])
-        for event in ("started", "replaced", "recycled"):
-            zygotes.add_metric([event], getattr(stats, event))
-        yield zygotes
+        yield _SLOTS.family([(["busy"], stats.busy), (["free"], stats.slots - stats.busy)])
+        yield _WAITING.family([([], stats.waiting)])
+        yield _RETRIES.family([([], stats.retries)])
+        yield _ZYGOTES.family(
+            [(["started"], stats.started), (["replaced"], stats.replaced), (["recycled"], stats.recycled)]
+        )

@@ -24,12 +24,16 @@ ANSWERED = "touchstone.answered"
 @dataclass(slots=True)
 class Answered:
     """Of which round the model is that answers a request: set where it takes its lease, read where its reply's headers
-    are written. With the request's id, for the routes.
+    are written. With the request's id, for the routes, and how it ended.
     """
 
     round: int | None = None
     request_id: str = ""
     """As the reply's `X-Request-Id` tells it."""
+    complete: bool = False
+    """Whether all of the reply was said: neither broken off midway nor left by its client."""
+    ranking_s: float | None = None
+    """Of a plain reply, the wall time of its rankings."""
 
 
 class Served:

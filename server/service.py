@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine import Engine
-from feedback import ContestLog, FeedbackStore
+from feedback import AnswerLog, ContestLog, FeedbackStore
 from reranker import Loaded
 from sandbox import Sandbox
 from server.config import Config
@@ -21,7 +21,7 @@ from server.shadow import Shadows
 from server.switching import Failure, Switching
 
 
-class Log(FeedbackStore, ContestLog, Protocol):
+class Log(FeedbackStore, ContestLog, AnswerLog, Protocol):
     """What the server needs of the log."""
 
 

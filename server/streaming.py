@@ -10,7 +10,6 @@ A reader that is behind holds up its own stream alone. What is sampled meanwhile
 from __future__ import annotations
 
 import asyncio
-import time
 
 from starlette.types import Receive, Send
 
@@ -20,7 +19,7 @@ from server import sse
 from server.errors import ClientGone, Stopped, drained, to_api_error
 from server.live import Live
 from server.service import Service
-from server.translate.reply import Chunks
+from server.translate.writers import Events
 from server.work import Work
 
 _HEADERS = [
@@ -41,6 +40,7 @@ class Stream:
         receive: Receive,
         send: Send,
         headers: list[tuple[str, str]],
+        chunks: Events,
     ) -> None:
         self._service = service
         self._work = work
@@ -49,7 +49,7 @@ class Stream:
         self._receive = receive
         self._send = send
         self._headers = headers
-        self._chunks = Chunks(work.ask, work.served.info, int(time.time()))
+        self._chunks = chunks
         self._begun = False
         self._wake = asyncio.Event()
         self._pieces: dict[int, list[TextPiece]] = {}
@@ -72,7 +72,7 @@ class Stream:
                 if not self._service.lifecycle.aborted:
                     raise
                 error = drained()
-            await self._put(sse.error(to_api_error(error).body) + sse.DONE, more=False)
+            await self._put(sse.error(to_api_error(error).body) + self._chunks.done, more=False)
             if isinstance(error, Stopped):
                 raise ClientGone from error  # it was told; nobody is left to answer
             return []
@@ -126,7 +126,7 @@ class Stream:
         await self._work.record()
         chunks = list(self._chunks.text(rankings)) if self._ask.reranked else []
         chunks += self._chunks.end(rankings)
-        await self._put(b"".join(sse.event(chunk) for chunk in chunks) + sse.DONE, more=False)
+        await self._put(b"".join(sse.event(chunk) for chunk in chunks) + self._chunks.done, more=False)
 
     async def _put(self, body: bytes, *, more: bool = True) -> None:
         """Send, waiting while the reader is behind. Raises `ClientGone` for one that takes nothing for too long."""

@@ -48,6 +48,10 @@ class Work:
         self._began = time.monotonic()
         self._seen: Counter[int] = Counter()
         """Tokens of a prompt and sampled for it, by its number, as far as events told."""
+        self._piece_at: dict[tuple[int, int], float] = {}
+        """When the last piece of a candidate came, by its prompt's number and its own."""
+        self.ranking_s = 0.0
+        """Wall time that the rankings took."""
 
     @property
     def stage(self) -> str:
@@ -59,6 +63,13 @@ class Work:
 
     async def rank(self, on_event: OnEvent | None = None) -> list[Ranking]:
         """The ranking of every prompt, in order. Cancelling the awaiting task stops all of it."""
+        began = time.perf_counter()
+        try:
+            return await self._rank_all(on_event)
+        finally:
+            self.ranking_s = time.perf_counter() - began
+
+    async def _rank_all(self, on_event: OnEvent | None) -> list[Ranking]:
         if len(self.ask.tasks) == 1:
             return [await self._rank(0, on_event)]
         gate = asyncio.Semaphore(_SIDE_BY_SIDE)
@@ -126,10 +137,18 @@ class Work:
             self._seen[number] = self._seen[number] or event.prompt_tokens
         elif isinstance(event, TextPiece):
             self._seen[number] += len(event.tokens)
+            self._note_gap(number, event)
         elif isinstance(event, Finished):
             self._finished += 1
         if on_event is not None:
             on_event(number, event)
+
+    def _note_gap(self, number: int, piece: TextPiece) -> None:
+        now, key = time.perf_counter(), (number, piece.candidate)
+        before = self._piece_at.get(key)
+        self._piece_at[key] = now
+        if before is not None:
+            self._service.metrics.gap((now - before) / max(1, len(piece.tokens)))
 
     async def _record(self, number: int) -> None:
         ask, info = self.ask, self.served.info

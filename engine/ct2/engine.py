@@ -20,9 +20,10 @@ from engine.ct2.call import Call
 from engine.ct2.jobs import Job, Slice, options_of, slices_of
 from engine.ct2.model import Model
 from engine.ct2.scoring import Scoring
-from engine.ct2.workers import Work, Workers
+from engine.ct2.workers import SCORING, Work, Workers
 from engine.delivery import Outbox
 from engine.errors import ContextTooLong, EngineError, EngineFailed
+from engine.tokens import Tokenizer
 from engine.types import (
     Chat,
     EngineInfo,
@@ -101,6 +102,11 @@ class Ct2Engine:
         """What this engine is; constant."""
         return self._info
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
+        return self._model.tokenizer
+
     def stats(self) -> EngineStats:
         """How busy it is."""
         waiting = self._workers.waiting
@@ -111,6 +117,10 @@ class Ct2Engine:
             calls_by_rows=tuple(sorted(self._calls.items())),
             sampled_tokens=self._sampled_tokens,
         )
+
+    def check_room(self, priority: Priority, key: str, deadline: float | None = None) -> None:
+        """See `Queueing`."""
+        self._workers.check_room(priority, key, deadline)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""
@@ -141,7 +151,7 @@ class Ct2Engine:
         encoded = [self._model.tokenizer.encode(completion) for completion in completions]
         scoring = Scoring(prompt_ids, encoded, self._info, len(self._model.tokens))
         if not scoring.future.done():
-            self._workers.submit([scoring], Priority.INTERACTIVE, "")
+            self._workers.submit([scoring], *SCORING)
         try:
             return await scoring.future
         finally:

@@ -140,12 +140,10 @@ def vocabulary_of(folder: Path) -> tuple[str, ...]:
 
 def _end_ids(folder: Path, tokenizer: Tokenizer) -> frozenset[int]:
     """Every token that ends a text: chat models have a second one for the end of a turn."""
-    listed = read_json(folder, "generation_config.json").get("eos_token_id")
-    ids = listed if isinstance(listed, list) else [listed]
-    found = {token_id for token_id in (*ids, tokenizer.eos_id) if isinstance(token_id, int)}
+    found = tokenizer.end_ids(read_json(folder, "generation_config.json").get("eos_token_id"))
     if not found:
         raise UnsupportedModel(f"{folder} does not say which token ends a text")
-    return frozenset(found | set(tokenizer.gap.ends if tokenizer.gap is not None else ()))
+    return found
 
 
 def _context_length(folder: Path, tokenizer: Tokenizer) -> int:

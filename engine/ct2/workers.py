@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 
 from engine.ct2.jobs import Job, Slice
 from engine.ct2.scoring import Scoring
-from engine.errors import EngineFailed, Overloaded
+from engine.errors import EngineFailed
+from engine.places import Pace, Places, refuse_late
 from engine.queue import FairQueue
 from engine.types import Priority
 
@@ -18,9 +19,10 @@ GATHER_SHARE = 0.2
 GATHER_AT_MOST_S = 0.02
 """How long a thread that has just ended a call of several requests waits for their clients' next ones, as a share of a
 call and at most: a call of one row does a third of the work a second. A client alone is never kept waiting."""
-RETRY_AT_LEAST_S = 1.0
 
 Work = Slice | Scoring
+SCORING = (Priority.INTERACTIVE, "")
+"""The class and the key that scoring waits under."""
 
 
 class Workers:
@@ -36,14 +38,14 @@ class Workers:
         max_rows: int = MAX_ROWS,
     ) -> None:
         self._run = run
-        self._max_waiting = max_waiting
+        self._places = Places(max_waiting)
+        self._pace = Pace()
         self._max_rows = max_rows
         self._changed = threading.Condition()
         self._queue: FairQueue[Work] = FairQueue()
-        self._waiting = 0
         self._call_s = 0.0
         self._closing = False
-        self._count = workers
+        self._count, self._reserved = workers, reserved
         self._running = 0
         lasts = [Priority.BATCH] * workers + [Priority.AS_YOU_TYPE] * reserved
         self._threads = [
@@ -56,25 +58,35 @@ class Workers:
     @property
     def waiting(self) -> int:
         """Requests of which nothing has begun."""
-        return self._waiting
+        return self._places.taken
+
+    def check_room(self, priority: Priority, key: str, deadline: float | None) -> None:
+        """See `Queueing.check_room`."""
+        with self._changed:
+            wait_s = self._wait_s(priority, key)
+            self._places.check(priority, key, wait_s)
+        refuse_late(wait_s, deadline)
 
     def submit(self, works: Iterable[Work], priority: Priority, key: str) -> None:
-        """Queue the parts of one request. Raises `Overloaded` when the queue is full, `EngineFailed` when closed."""
+        """Queue the parts of one request.
+
+        Raises `Overloaded` when too many wait already, in all or of its key, `EngineFailed` when closed.
+        """
         with self._changed:
             if self._closing:
                 raise EngineFailed("the engine is closed")
-            if self._waiting >= self._max_waiting:
-                raise Overloaded(max(RETRY_AT_LEAST_S, self._call_s * len(self._queue) / self._count))
+            self._places.check(priority, key, self._wait_s(priority, key))
             for work in works:
                 self._queue.put(work, priority, key)
-            self._waiting += 1
+            self._places.take(priority, key)
             self._changed.notify_all()
 
     def drop(self, unwanted: Callable[[Work], bool]) -> list[Work]:
         """Take work out of the queue again."""
         with self._changed:
             dropped = self._queue.remove(unwanted)
-            self._waiting -= len({_owner(work) for work in dropped if not _begun(work)})
+            for owner in {_owner(work) for work in dropped if not _begun(work)}:
+                self._places.give(*_line(owner))
             return dropped
 
     def close(self) -> None:
@@ -91,7 +103,9 @@ class Workers:
         while works := self._take(last, len(works)):
             began_s = time.monotonic()
             self._run(works)
-            self._call_s += 0.1 * (time.monotonic() - began_s - self._call_s)
+            took_s = time.monotonic() - began_s
+            self._call_s += 0.1 * (took_s - self._call_s)
+            self._pace.note(took_s, len(works))
 
     def _take(self, last: Priority, ended: int) -> list[Work]:
         """Wait for work of `last` priority or a more urgent one; nothing when closing.
@@ -139,10 +153,15 @@ class Workers:
         if most > len(works):
             works += self._queue.take_like(first.job.request.priority, fits)
 
+    def _wait_s(self, priority: Priority, key: str) -> float:
+        """Seconds that a new request of this line would wait about, by the pace of lately."""
+        threads = self._count + (self._reserved if priority is Priority.AS_YOU_TYPE else 0)
+        return self._pace.item_s * self._queue.ahead(priority, key) / threads
+
     def _begin(self, work: Work) -> None:
         if not _begun(work):
-            self._waiting -= 1
             owner = _owner(work)
+            self._places.give(*_line(owner))
             owner.started_s = time.monotonic()
 
 
@@ -152,6 +171,10 @@ def _nothing(_: list[Work]) -> None:
 
 def _owner(work: Work) -> Job | Scoring:
     return work.job if isinstance(work, Slice) else work
+
+
+def _line(owner: Job | Scoring) -> tuple[Priority, str]:
+    return (owner.request.priority, owner.request.fairness_key) if isinstance(owner, Job) else SCORING
 
 
 def _begun(work: Work) -> bool:

@@ -20,7 +20,7 @@ from engine.hf.decode import Decode, Loaded, describe
 from engine.hf.loading import load_model
 from engine.tokens import Tokenizer
 from engine.turns import Turns
-from engine.types import EngineInfo, EngineStats, Event, GenerationRequest, Prompt, ScoredCompletion, Started
+from engine.types import EngineInfo, EngineStats, Event, GenerationRequest, Priority, Prompt, ScoredCompletion, Started
 
 MAX_LOGPROBS = 20
 _BURST_S = 0.02
@@ -69,6 +69,10 @@ class TransformersEngine:
     def stats(self) -> EngineStats:
         """How busy it is."""
         return self._turns.stats()
+
+    def check_room(self, priority: Priority, key: str, deadline: float | None = None) -> None:
+        """See `Queueing`."""
+        self._turns.check_room(priority, key, deadline)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""

@@ -60,10 +60,7 @@ def _end_ids(folder: Path, config: Any, tokenizer: Tokenizer) -> tuple[int, ...]
     """Every token that ends a text: of the generation settings, else of the model, and of the tokenizer."""
     path = folder / "generation_config.json"
     generation = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    named = generation.get("eos_token_id", getattr(config, "eos_token_id", None))
-    ids = named if isinstance(named, list) else [named]
-    gaps = () if tokenizer.gap is None else tokenizer.gap.ends
-    return tuple(sorted({int(token) for token in [*ids, tokenizer.eos_id, *gaps] if token is not None}))
+    return tuple(sorted(tokenizer.end_ids(generation.get("eos_token_id", getattr(config, "eos_token_id", None)))))
 
 
 def _context(config: Any, tokenizer: Tokenizer) -> int:

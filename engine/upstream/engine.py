@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from engine.admission import refuse_prompt, refuse_unsupported
+from engine.admission import refuse_over, refuse_prompt, refuse_unsupported
 from engine.errors import EngineFailed, UnsupportedField
 from engine.turns import Turns
 from engine.types import (
@@ -24,6 +24,7 @@ from engine.types import (
     Event,
     FinishReason,
     GenerationRequest,
+    Priority,
     Prompt,
     ScoredCompletion,
     Started,
@@ -65,9 +66,14 @@ class UpstreamEngine:
         """How busy it is."""
         return self._turns.stats()
 
+    def check_room(self, priority: Priority, key: str, deadline: float | None = None) -> None:
+        """See `Queueing`."""
+        self._turns.check_room(priority, key, deadline)
+
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`. `prompt_tokens` is an estimate where the first chunk does not say it."""
         refuse_unsupported(self._info, request)
+        refuse_over(request, estimate_tokens(request.prompt), "about ")
         queue_s = await self._turns.enter(request)
         try:
             async with aclosing(self._events(request, queue_s)) as events:

@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from feedback.answers import Answer
 from feedback.contest import Observation
 from feedback.errors import FeedbackError, StoreUnavailable, UnknownExchange
 from feedback.sql import merge
+from feedback.sql.answers import MOST
 from feedback.sql.reads import Logged
 from feedback.sql.store import SqlStore
 from feedback.types import Exchange, Receipt, Signal
@@ -111,6 +113,25 @@ class OutboxStore:
     async def outcomes(self, since: datetime) -> list[Observation]:
         """See `ContestLog.outcomes`; what waits in the outbox is not among them yet."""
         return await self._server().outcomes(since)
+
+    async def answers(
+        self, since: datetime, *, key_id: str | None, prompt_hashes: Sequence[str] = (), beginning: str = ""
+    ) -> list[Answer]:
+        """See `AnswerLog.answers`; while the server is away, those in the outbox alone."""
+        found: list[Answer] = []
+
+        async def add(store: SqlStore) -> None:
+            more = await store.answers(since, key_id=key_id, prompt_hashes=prompt_hashes, beginning=beginning)
+            found.extend(answer for answer in more if answer not in found)  # copied over in this very moment
+
+        if not self._away:
+            try:
+                await add(self._server())
+            except StoreUnavailable as error:
+                self._lost(error)
+        if self._away or self._waiting:
+            await add(self._outbox)
+        return sorted(found, key=lambda answer: (answer.created_at, answer.exchange_id), reverse=True)[:MOST]
 
     async def aclose(self) -> None:
         """See `FeedbackStore.aclose`. What waits in the outbox stays there for the next process."""

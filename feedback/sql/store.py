@@ -12,11 +12,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 
+from feedback.answers import Answer
 from feedback.checks import check_exchange, check_signal
 from feedback.contest import Observation
 from feedback.errors import StoreFailed, UnknownExchange
 from feedback.lossless import dumps, loads
 from feedback.sql import lines, postgres, reads, sqlite
+from feedback.sql.answers import answers
 from feedback.sql.deletes import MOST, delete_copied, delete_some
 from feedback.sql.merge import Logged, Merged, merge
 from feedback.sql.outcomes import outcomes
@@ -106,6 +108,12 @@ class SqlStore:
     async def outcomes(self, since: datetime) -> list[Observation]:
         """See `ContestLog.outcomes`."""
         return await self.read(outcomes, since)
+
+    async def answers(
+        self, since: datetime, *, key_id: str | None, prompt_hashes: Sequence[str] = (), beginning: str = ""
+    ) -> list[Answer]:
+        """See `AnswerLog.answers`."""
+        return await self.read(answers, since, key_id, prompt_hashes, beginning)
 
     async def lines(self, *, since: datetime | None = None, purpose: Purpose | None = None) -> AsyncIterator[str]:
         """Of each exchange the line that an export has of it (`feedback.export.to_line`), without making records.

@@ -44,22 +44,30 @@ class CachedSandbox:
                 self._open()
 
     async def run(
-        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
+        self,
+        program: Program,
+        suite: Suite,
+        limits: Limits,
+        on_test: OnTest | None = None,
+        *,
+        request: str = "",
+        key: str = "",
+        priority: int = 0,
     ) -> Outcome:
         """See `Sandbox`."""
-        key = self._key(program, suite, limits)
+        name = self._key(program, suite, limits)
         with self._translated():
-            found = self._open().execute("SELECT body FROM outcome WHERE key = ?", (key,)).fetchone()
+            found = self._open().execute("SELECT body FROM outcome WHERE key = ?", (name,)).fetchone()
         if found is not None:
             kept = _decode(found[0])
             if on_test is not None:
                 for test in kept.tests:
                     on_test(test)
             return kept
-        outcome = await self._inner.run(program, suite, limits, on_test, request=request)
+        outcome = await self._inner.run(program, suite, limits, on_test, request=request, key=key, priority=priority)
         self.ran += 1
         with self._translated():
-            self._open().execute("INSERT OR REPLACE INTO outcome VALUES (?, ?)", (key, _encode(outcome)))
+            self._open().execute("INSERT OR REPLACE INTO outcome VALUES (?, ?)", (name, _encode(outcome)))
         return outcome
 
     async def aclose(self) -> None:

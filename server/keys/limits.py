@@ -34,7 +34,8 @@ class KeyLimits(BaseModel):
     body_bytes: Annotated[int, Field(ge=1024)] | None = None
     """A larger request body is refused (413); at most `server.body_limit_bytes` counts."""
     prompt_tokens: Most = None
-    """Tokens of one prompt. An upstream server counts its prompts itself, so there only its own limit is known."""
+    """Tokens of one prompt. An upstream server counts its prompts itself, afterwards: there four bytes of text count as
+    a token."""
     candidates: Most = None
     """Candidates a prompt; at most `server.max_candidates` counts."""
     choices: Most = None

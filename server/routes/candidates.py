@@ -8,9 +8,9 @@ from starlette.types import Receive, Send
 
 from engine import GivenEngine
 from reranker import Ranking
-from server.asgi import ignored_header, send_json
+from server.asgi import send_json
 from server.live import Live
-from server.routes.generation import Generation
+from server.routes.generation import Generation, notes
 from server.served import Served
 from server.service import Service
 from server.translate.ask import Ask
@@ -39,5 +39,5 @@ class Candidates(Generation[CandidatesRequest]):
         [ranking] = rankings
         assert isinstance(work.engine, GivenEngine)  # noqa: S101 - as `_work_of` made it
         reply = candidates_reply(work.ask, ranking, work.served.info, int(time.time()), work.engine.scored_tokens)
-        await send_json(send, 200, reply, [*ignored_header(work.ask.ignored), *evidence_headers(rankings)])
+        await send_json(send, 200, reply, [*notes(work.ask), *evidence_headers(rankings)])
         return rankings

@@ -15,6 +15,7 @@ from server.asgi import headers_of, read_body, send_json
 from server.errors import BadRequest
 from server.keys.caller import Caller, caller_of
 from server.service import Service
+from server.signals import keep
 from server.translate.feedback import signal_of
 from server.wire.feedback import FeedbackBatch, FeedbackEvent
 
@@ -40,10 +41,7 @@ class Feedback:
                 raise BadRequest("Idempotency-Key", "must be 1 to 200 printable characters", code="invalid_value")
             signals, is_batch = signals_of(body, key, caller.id or _SOURCE)
             _refuse_text(signals, caller)
-            receipts = await service.store.signals(signals, key_id=caller.id)
-            for signal, receipt in zip(signals, receipts, strict=True):
-                if not receipt.duplicate:
-                    service.metrics.feedback(signal.type, _SOURCE if caller.key is None else "key")
+            receipts = await keep(service, caller, signals, _SOURCE if caller.key is None else "key")
             await _reply(send, receipts, is_batch=is_batch)
 
 

@@ -14,15 +14,17 @@ from server.errors import ClientGone, Stopped
 from server.ids import uuid7
 from server.keys.caller import caller_of
 from server.live import Live
+from server.overload import refuse_by_ask, refuse_by_head
 from server.served import ANSWERED, Served
 from server.service import Service
 from server.streaming import Stream
+from server.tokens import fitted
 from server.translate.ask import Ask
 from server.translate.chat import chat_ask
 from server.translate.completions import completion_ask
 from server.translate.defaults import Defaults, Headers
 from server.translate.evidence import headers as evidence_headers
-from server.translate.reply import plain_reply
+from server.translate.reply import Chunks, plain_reply
 from server.wire.base import Asks
 from server.wire.chat import ChatRequest
 from server.wire.completions import CompletionRequest
@@ -44,8 +46,16 @@ class Generation(Generic[W]):
     trial = True
     """Whether a challenger may answer, or answer beside the champion unseen."""
 
-    def __init__(self, service: Service, prefix: str, wire: type[W], understand: Understand[W]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        prefix: str,
+        wire: type[W],
+        understand: Understand[W],
+        most_urgent: Priority = Priority.AS_YOU_TYPE,
+    ) -> None:
         self._service = service
+        self._most_urgent = most_urgent
         self._prefix = prefix
         self._wire = wire
         self._understand = understand
@@ -55,6 +65,7 @@ class Generation(Generic[W]):
         with service.lifecycle.admitted():
             headers = headers_of(scope)
             caller = caller_of(scope)
+            refuse_by_head(service, caller, headers, self._most_urgent)
             body = await read_body(receive, headers, service.config.server, caller.body_limit)
             wire = self._wire.model_validate_json(body)
             if wire.rerank is not None and wire.rerank.tests is not None:
@@ -67,17 +78,22 @@ class Generation(Generic[W]):
                 scope[ANSWERED].round = served.round
                 defaults = caller.defaults(served.defaults)
                 ask = self._understand(wire, headers, defaults, id=f"{self._prefix}-{uuid7()}", peer=peer)
+                ask = await fitted(ask, served)
                 if not ask.return_all:
                     caller.check_choices(ask.options.n)
                 work = self._work_of(served, ask.asked_by(caller), wire)
+                refuse_by_ask(work.engine, work.ask)
                 request_id = scope[ANSWERED].request_id
                 with service.live.entered(ask.id, request_id, owner=caller.id, session=_replaces(ask)) as live:
-                    await self._work(work, wire, live, receive, send)
+                    scope[ANSWERED].complete = await self._work(work, wire, live, receive, send)
+                if not ask.stream:
+                    scope[ANSWERED].ranking_s = work.ranking_s
 
     def _work_of(self, served: Served, ask: Ask, wire: W) -> Work:
         return Work(self._service, served, ask)
 
-    async def _work(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> None:
+    async def _work(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> bool:
+        """Answer; whether all of it was said."""
         try:
             rankings = await self._answer(work, wire, live, receive, send)
         except (ClientGone, Stopped) as error:
@@ -85,21 +101,22 @@ class Generation(Generic[W]):
             await work.record()
             if isinstance(error, Stopped):
                 raise
-            return
+            return False
         if self.trial and self._service.shadows is not None:
             self._service.shadows.offer(work.ask, rankings, work.served)
+        return bool(rankings)
 
     async def _answer(self, work: Work, wire: W, live: Live, receive: Receive, send: Send) -> list[Ranking]:
         """Do the work and send the reply in the route's dialect; what was decided, nothing where it broke off."""
         ask = work.ask
-        extra = ignored_header(ask.ignored)
-        if ask.normalised:
-            extra.append(("x-fim-normalized", ask.normalised))
+        extra = notes(ask)
+        created = int(time.time())
         if ask.stream:
-            return await Stream(self._service, work, live, receive, send, extra).run()
+            chunks = Chunks(ask, work.served.info, created)
+            return await Stream(self._service, work, live, receive, send, extra, chunks).run()
         rankings = await live.run(work.rank(), receive)
         await work.record()
-        reply = plain_reply(ask, rankings, work.served.info, int(time.time()))
+        reply = plain_reply(ask, rankings, work.served.info, created)
         await send_json(send, 200, reply, [*extra, *evidence_headers(rankings)])
         return rankings
 
@@ -111,7 +128,17 @@ def completions(service: Service) -> Generation[CompletionRequest]:
 
 def chat(service: Service) -> Generation[ChatRequest]:
     """`POST /v1/chat/completions`."""
-    return Generation(service, "chatcmpl", ChatRequest, chat_ask)
+    return Generation(service, "chatcmpl", ChatRequest, chat_ask, Priority.INTERACTIVE)
+
+
+def notes(ask: Ask) -> list[tuple[str, str]]:
+    """Headers that say what was done with a request beyond what it asks."""
+    found = ignored_header(ask.ignored)
+    if ask.normalised:
+        found.append(("x-fim-normalized", ask.normalised))
+    if ask.truncated:
+        found.append(("x-fim-truncated", ", ".join(ask.truncated)))
+    return found
 
 
 def _replaces(ask: Ask) -> tuple[str, str] | None:

@@ -13,6 +13,7 @@ from server.asgi import headers_of, read_body, send_bytes, send_json
 from server.keys.caller import caller_of
 from server.routes.health import touchstone_version
 from server.service import Service
+from server.signals import keep
 from server.translate.feedback import signal_of
 from server.wire.feedback import FeedbackEvent
 from server.wire.tabby import TabbyEvent
@@ -69,9 +70,7 @@ class TabbyEvents:
                 key = None if event.view_id is None else f"tabby:{event.view_id}:{event.type}"[:200]
                 source = caller.id or _SOURCE
                 signal = signal_of(said, datetime.now(UTC), where="", source=source, idempotency_key=key)
-                [receipt] = await service.store.signals([signal], key_id=caller.id)
-                if not receipt.duplicate:
-                    service.metrics.feedback(signal.type, _SOURCE)
+                await keep(service, caller, [signal], _SOURCE)
             elif event.type == "view":
                 service.metrics.shown()
             await send_bytes(send, 200, b"", "text/plain")

@@ -47,6 +47,9 @@ class Ask:
     normalised: str = ""
     """Of a prompt in which a layout was spelled out in another way than the model's own: from which, to which."""
 
+    truncated: tuple[str, ...] = ()
+    """What of a gap had no room in the model's context and was left out: `files`, `prefix`, `suffix`."""
+
     def asked_by(self, caller: Caller) -> Ask:
         """The same, asked by this caller: a key takes its turn as one, whatever its requests say of themselves."""
         fairness_key = self.client.fairness_key if caller.key is None else caller.key.id

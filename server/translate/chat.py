@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine import Chat, Message
 from reranker import Task
 from server.errors import BadRequest
@@ -33,7 +35,7 @@ def chat_ask(wire: ChatRequest, headers: Headers, defaults: Defaults, *, id: str
         raise BadRequest(
             "messages", "the served model has no chat template; use /v1/completions", code="unsupported_field"
         )
-    messages = tuple(_message(position, message) for position, message in enumerate(wire.messages))
+    messages = messages_of(wire.messages)
     stream = bool(wire.stream)
     named = resolve(wire.model, info.model, defaults.methods, defaults.also)
     client = client_of(headers, wire.user, peer)
@@ -66,6 +68,11 @@ def chat_ask(wire: ChatRequest, headers: Headers, defaults: Defaults, *, id: str
         return_all=wanted.return_all,
         ignored=ignored_keys(wire),
     )
+
+
+def messages_of(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
+    """A conversation's turns. Raises `BadRequest` for what is no text."""
+    return tuple(_message(position, message) for position, message in enumerate(messages))
 
 
 def _message(position: int, message: ChatMessage) -> Message:

@@ -16,7 +16,7 @@ from server.translate.rerank import Wanted
 from server.wire.base import SamplingFields, Wire
 
 _PURPOSES = ("traffic", "eval", "train")
-_PRIORITIES = {"interactive": Priority.INTERACTIVE, "batch": Priority.BATCH}
+PRIORITIES = {"interactive": Priority.INTERACTIVE, "batch": Priority.BATCH}
 _TYPED_AT_MOST = 8
 """Candidates of a gap that count as asked for while typing: what one call of the engine decodes."""
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,200}")
@@ -31,13 +31,13 @@ def client_of(headers: Headers, user: str | None, peer: str) -> Client:
     if session is not None and not _PRINTABLE.fullmatch(session):
         raise BadRequest("X-Session-Id", "must be 1 to 200 printable characters", code="invalid_value")
     word = headers.get("x-priority")
-    if word is not None and word not in _PRIORITIES:
-        raise BadRequest("X-Priority", f"must be one of {', '.join(_PRIORITIES)}", code="invalid_value")
+    if word is not None and word not in PRIORITIES:
+        raise BadRequest("X-Priority", f"must be one of {', '.join(PRIORITIES)}", code="invalid_value")
     return Client(
         purpose=cast("Purpose", purpose),
         session_id=session,
         fairness_key=user or session or peer,
-        priority=Priority.AS_YOU_TYPE if word is None else _PRIORITIES[word],
+        priority=Priority.AS_YOU_TYPE if word is None else PRIORITIES[word],
     )
 
 

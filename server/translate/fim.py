@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from engine import Fim
+from engine import Fim, TokenLogprob
 from reranker import Ranking, Task
 from server.errors import BadRequest
 from server.translate.ask import Ask
@@ -13,6 +14,7 @@ from server.translate.common import unknown_keys
 from server.translate.completions import completion_ask
 from server.translate.defaults import Defaults, Headers
 from server.translate.evidence import finish_reason
+from server.translate.reply import chosen
 from server.wire.completions import CompletionRequest
 from server.wire.fim import FimRequest, InfillRequest
 
@@ -33,7 +35,8 @@ def infill_ask(wire: InfillRequest, headers: Headers, defaults: Defaults, *, id:
     if defaults.info.fim is None:
         raise BadRequest("input_suffix", "the served model cannot fill in the middle", code="unsupported_field")
     asked = CompletionRequest.model_construct(
-        **_same(wire, "model", "temperature", "top_k", "stop", "seed", "user"),
+        **_same(wire, "model", "temperature", "top_k", "stop", "stream", "user"),
+        seed=None if wire.seed == -1 else wire.seed,  # llama.cpp's word for "any"
         top_p=wire.top_p or None,
         prompt=wire.input_prefix + (wire.prompt or ""),
         suffix=wire.input_suffix,
@@ -66,6 +69,32 @@ def infill_reply(ask: Ask, ranking: Ranking, fields: list[str] | None) -> Any:
     return found if ask.options.n > 1 else found[0]
 
 
+class InfillEvents:
+    """llama.cpp's `Events`: text with `stop` false, then of each choice the whole reply without its text."""
+
+    done = b""
+    """It says nothing after the last."""
+
+    def __init__(self, ask: Ask, fields: list[str] | None) -> None:
+        self._ask = ask
+        self._fields = fields
+
+    def piece(self, index: int, text: str, tokens: Sequence[TokenLogprob]) -> Iterator[dict[str, Any]]:
+        """See `Events.piece`."""
+        yield {"index": index, "content": text, "stop": False}
+
+    def text(self, rankings: Sequence[Ranking]) -> Iterator[dict[str, Any]]:
+        """See `Events.text`: whole, as there is nothing to wait for any more."""
+        for index, number, position in chosen(self._ask, rankings):
+            yield from self.piece(index, rankings[number].candidates[position].text, ())
+
+    def end(self, rankings: Sequence[Ranking]) -> Iterator[dict[str, Any]]:
+        """See `Events.end`."""
+        for index, number, position in chosen(self._ask, rankings):
+            told = {**_filled(self._ask, rankings[number], index, position), "content": ""}
+            yield told if self._fields is None else _only(told, self._fields)
+
+
 def _filled(ask: Ask, ranking: Ranking, index: int, position: int) -> dict[str, Any]:
     candidate = ranking.candidates[position]
     ended = finish_reason(candidate) == "stop"
@@ -83,7 +112,7 @@ def _filled(ask: Ask, ranking: Ranking, index: int, position: int) -> dict[str, 
         "tokens_evaluated": ranking.prompt_tokens,
         "tokens_cached": 0,
         "has_new_line": "\n" in candidate.text,
-        "truncated": False,
+        "truncated": bool(ask.truncated),
         "generation_settings": {"n_predict": ask.options.sampling.max_tokens},
         "timings": {
             **_timings("prompt", ranking.prompt_tokens, prompt_ms),
@@ -93,7 +122,9 @@ def _filled(ask: Ask, ranking: Ranking, index: int, position: int) -> dict[str, 
 
 
 def empty_fill(ask: Ask, fields: list[str] | None) -> Any:
-    """What is told when the time was over before anything was sampled: nothing, which is no error to an editor."""
+    """What is told where nothing was sampled, as nothing was to be or as the time was over before: no error to an
+    editor.
+    """
     empty = {
         "id": ask.id,
         "index": 0,
@@ -105,7 +136,7 @@ def empty_fill(ask: Ask, fields: list[str] | None) -> Any:
         "timings": {**_timings("prompt", 0, 0.0), **_timings("predicted", 0, 0.0)},
     }
     told = empty if fields is None else _only(empty, fields)
-    return [told] if ask.options.n > 1 else told
+    return [told] if ask.options.n > 1 and not ask.stream else told
 
 
 def _timings(stage: str, tokens: int, ms: float) -> dict[str, float]:

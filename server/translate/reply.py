@@ -7,6 +7,7 @@ from typing import Any
 
 from engine import EngineInfo, TokenLogprob
 from reranker import Candidate, Ranking
+from server import sse
 from server.translate import evidence
 from server.translate.ask import Ask
 from server.translate.completions import exchange_id
@@ -33,7 +34,9 @@ def plain_reply(ask: Ask, rankings: Sequence[Ranking], info: EngineInfo, created
 
 
 class Chunks:
-    """Builds the chunks of one stream: shared head, role first, offsets counted a choice."""
+    """OpenAI's `Events`: shared head, role first, offsets counted a choice."""
+
+    done = sse.DONE
 
     def __init__(self, ask: Ask, info: EngineInfo, created: int) -> None:
         self._ask = ask

@@ -6,10 +6,11 @@ A writer turns candidates and pieces of text into choices; everything around the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from engine import TokenLogprob
+from reranker import Ranking
 from server.translate.ask import Ask
 from server.translate.evidence import finite
 
@@ -36,6 +37,25 @@ class Writer(Protocol):
 
     def closing(self, index: int, finish: str) -> Choice:
         """The end of a choice."""
+        ...
+
+
+class Events(Protocol):
+    """What the events of one stream say, in the route's dialect."""
+
+    done: bytes
+    """After the last event."""
+
+    def piece(self, index: int, text: str, tokens: Sequence[TokenLogprob]) -> Iterator[dict[str, Any]]:
+        """The events for some text of a choice."""
+        ...
+
+    def text(self, rankings: Sequence[Ranking]) -> Iterator[dict[str, Any]]:
+        """The events with the text of every choice."""
+        ...
+
+    def end(self, rankings: Sequence[Ranking]) -> Iterator[dict[str, Any]]:
+        """The events that end every choice."""
         ...
 
 

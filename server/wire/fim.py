@@ -76,7 +76,7 @@ class InfillRequest(Asks):
     prompt: str | None = None
     """The beginning of the cursor's line, behind `input_prefix`."""
     n_predict: int | None = None
-    """-1: as many as the server gives."""
+    """-1: as many as the server gives; 0: none, which fills llama.cpp's cache, and here does nothing."""
     n_cmpl: Count | None = None
     """Several: the reply is a list."""
     n: Count | None = None
@@ -85,7 +85,7 @@ class InfillRequest(Asks):
     top_p: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     stop: list[str] | None = None
     seed: Seed | None = None
-    stream: Literal[False] | None = None
+    stream: bool | None = None
     t_max_predict_ms: Annotated[float, Field(ge=0, le=86_400_000)] | None = None
     """Time for sampling; what there is by then comes back. 0: no bound."""
     t_max_prompt_ms: float | None = None

@@ -33,7 +33,6 @@ def problems() -> list[dict[str, str]]:
         return [json.loads(line) for line in lines]
 
 
-@pytest.mark.slow
 @pytest.mark.isolation
 async def test_canonical_solutions_pass_and_wrong_bodies_do_not(
     start_server: Start, problems: list[dict[str, str]]

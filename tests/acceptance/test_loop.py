@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
+import httpx
 import pytest
 
 from engine import ModelStore
@@ -34,3 +36,38 @@ def test_the_demonstrated_loop_goes_from_traffic_to_a_decided_round(tmp_path: Pa
     again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
     assert again.returncode == 0, again.stderr
     assert "its traffic is in the log already" in again.stdout
+
+
+_SERVING = """
+import asyncio, sys, time
+from pathlib import Path
+from trainer.demo.server import serving
+
+async def main(home):
+    async with serving(home / "state", home / "touchstone.toml", home / "server.log") as url:
+        print(url, flush=True)
+        time.sleep(300)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_a_killed_demonstration_leaves_no_server(tmp_path: Path) -> None:
+    (tmp_path / "touchstone.toml").write_text("")
+    demonstration = subprocess.Popen([sys.executable, "-c", _SERVING, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert demonstration.stdout is not None
+    url = demonstration.stdout.readline().strip()
+    assert _answers(url)
+    demonstration.kill()
+    demonstration.communicate()
+    deadline = time.monotonic() + 10
+    while _answers(url):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health").status_code == 200
+    except httpx.TransportError:
+        return False

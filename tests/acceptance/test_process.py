@@ -132,7 +132,7 @@ def test_a_port_that_is_taken_is_named(served: Served, tmp_path: Path) -> None:
 def ask(connection: socket.socket, body: dict[str, object]) -> None:
     """Send a request and do not wait for its reply."""
     content = json.dumps(body).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
     connection.sendall(head.encode() + content)
 
 

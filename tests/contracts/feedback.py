@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import pytest
 
 from feedback import (
+    AnswerLog,
     ContestLog,
     FeedbackLog,
     FeedbackStore,
@@ -66,7 +67,7 @@ MISFITS: list[tuple[Any, Any]] = [
 ]
 
 
-class Store(FeedbackStore, FeedbackLog, ContestLog, Protocol):
+class Store(FeedbackStore, FeedbackLog, ContestLog, AnswerLog, Protocol):
     """All ports, over the same records."""
 
 
@@ -270,6 +271,28 @@ class StoreContract:
         assert found[2].shadow_of == judged.id
         assert (found[0].created_at, found[0].model) == (judged.created_at, judged.model)
         assert (await store.get(shadow.id))[0] == shadow
+
+    async def test_answers_are_found_by_their_prompt_or_their_text(self, store: Store) -> None:
+        nasty = "\0 \ud800 100% a_b \\"
+        mine, other = exchange(1, shown=2, key_id="me"), exchange(2, key_id="you")
+        first = replace(other.candidates[0], text=nasty)
+        again = replace(exchange(3, key_id="me"), prompt=mine.prompt, prompt_hash=mine.prompt_hash)
+        for each in (mine, replace(other, candidates=(first, *other.candidates[1:])), again):
+            await store.record(each)
+        await store.record(exchange(4, purpose="eval"))
+
+        async def found(since: int = 0, key_id: str | None = None, **which: Any) -> list[tuple[str, int]]:
+            answers = await store.answers(BEGIN + timedelta(minutes=since), key_id=key_id, **which)
+            return [(answer.exchange_id, answer.choice) for answer in answers]
+
+        assert await found(prompt_hashes=[mine.prompt_hash, "b2:1"]) == [(again.id, 0), (mine.id, 0), (mine.id, 1)]
+        assert await found(2, prompt_hashes=[mine.prompt_hash]) == [(again.id, 0)]
+        assert await found(prompt_hashes=[mine.prompt_hash], key_id="you") == []
+        assert await found(beginning=nasty[:-1]) == [(other.id, 0)]
+        assert await found(beginning=nasty + "!") == []
+        assert await found(beginning="    return 1\n") == [(mine.id, 1)]
+        [answer] = await store.answers(BEGIN, key_id="you", beginning=nasty)
+        assert (answer.text, answer.prompt_hash, answer.created_at) == (nasty, other.prompt_hash, other.created_at)
 
     async def test_a_closed_store_says_so(self, store: Store) -> None:
         asked = exchange(1)

@@ -140,3 +140,44 @@ def test_a_layout_is_recognised_as_clients_write_it(text: str, layout: tuple[str
 )
 def test_what_is_no_whole_layout_is_text(text: str) -> None:
     assert find_layout(text) is None
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_gap_that_does_not_fit_keeps_what_is_near_it(name: str, tmp_path: Path) -> None:
+    tokenizer, _ = family(name, tmp_path)
+    files = tuple((f"{number}.py", f"# {number}\n" * 5) for number in range(6))
+    prompt = Fim("".join(f"p{i}\n" for i in range(200)), "".join(f"s{i}\n" for i in range(200)), files, "here.py")
+    whole = len(tokenizer.encode_prompt(prompt))
+    without = len(tokenizer.encode_prompt(Fim(prompt.prefix, prompt.suffix)))
+    assert tokenizer.fitted(prompt, whole) == prompt
+    for room in (whole - 1, without + 60, without, without - 1, 400, 100, 20, 4, 0):
+        fitted = tokenizer.fitted(prompt, room)
+        if fitted == prompt:
+            assert room < 6 or room >= whole  # not even the tokens of the layout, or all of it
+            continue
+        assert len(tokenizer.encode_prompt(fitted)) <= room
+        assert prompt.prefix.endswith(fitted.prefix)
+        assert prompt.suffix.startswith(fitted.suffix)
+        assert fitted.files == files[len(files) - len(fitted.files) :]
+        if room < without:
+            assert fitted.files == (() if name in WITH_FILES else files)
+            assert len(tokenizer.encode_prompt(fitted)) > 0.8 * room - 2
+            assert len(fitted.suffix) >= 0.2 * room - 6
+        else:
+            assert (fitted.prefix, fitted.suffix) == (prompt.prefix, prompt.suffix)
+
+
+def test_a_text_far_too_long_is_cut_before_it_is_read(tmp_path: Path) -> None:
+    tokenizer, _ = family("qwen2.5-coder", tmp_path)
+    fitted = tokenizer.fitted(Fim("é" * 3_000_000, "", (("x.py", "x" * 3_000_000),)), 100)
+    assert set(fitted.prefix) == {"é"}
+    assert 90 < len(tokenizer.encode_prompt(fitted)) <= 100
+
+
+def test_what_ends_a_text(tmp_path: Path) -> None:
+    tokenizer, made = family("granite", tmp_path)
+    fims = {made.token_to_id(token) for token in ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")}
+    end = made.token_to_id("<|endoftext|>")
+    assert tokenizer.end_ids(None) == {end, *fims}
+    assert tokenizer.end_ids(5) == {5, end, *fims}
+    assert tokenizer.end_ids([5, 6]) == {5, 6, end, *fims}

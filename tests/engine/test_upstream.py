@@ -155,6 +155,16 @@ async def test_a_field_the_upstream_refuses_is_named(engine: UpstreamEngine) -> 
         await generate(engine, Text("a" * 600))
 
 
+async def test_a_callers_bound_on_prompts_holds_here_too_by_an_estimate(
+    upstream: Upstream, engine: UpstreamEngine
+) -> None:
+    for prompt in (Text("x" * 400), TokenIds(tuple(range(51)))):
+        with pytest.raises(ContextTooLong, match=r"about \d+ prompt tokens: at most 50"):
+            async for _ in engine.generate(GenerationRequest(id="long", prompt=prompt, max_prompt_tokens=50)):
+                pass
+    assert not upstream.bodies
+
+
 async def test_only_text_can_be_scored(engine: UpstreamEngine) -> None:
     with pytest.raises(UnsupportedField, match="prompt"):
         await engine.score(TokenIds((1,)), ["a"])

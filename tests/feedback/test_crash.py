@@ -26,7 +26,6 @@ def write_until_killed(file: Path, lines: int) -> list[str]:
     return [line for line in acknowledged if line.endswith("\n")]
 
 
-@pytest.mark.slow
 async def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     file, chance = tmp_path / "log.db", random.Random(7)
     acknowledged = [line for _ in range(KILLS) for line in write_until_killed(file, chance.randrange(1, 400))]

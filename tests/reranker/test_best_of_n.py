@@ -39,7 +39,15 @@ class Judge:
         self._error, self._hang = error, hang
 
     async def run(
-        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
+        self,
+        program: Program,
+        suite: Suite,
+        limits: Limits,
+        on_test: OnTest | None = None,
+        *,
+        request: str = "",
+        key: str = "",
+        priority: int = 0,
     ) -> Outcome:
         self.ran.append(program.completion)
         self.requests.append(request)

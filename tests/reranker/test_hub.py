@@ -59,7 +59,6 @@ def python(home: Path, script: str, *args: str) -> str:
 
 
 @needs_datasets
-@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "split"), [(HUMANEVAL, ""), (MBPP, ":train")], ids=["humaneval", "mbpp"])
 def test_a_table_is_read_like_a_file(tmp_path: Path, rows: list[dict[str, Any]], split: str) -> None:
     folder, lines, found = tmp_path / "set", tmp_path / "rows.jsonl", tmp_path / "found.jsonl"
@@ -71,7 +70,6 @@ def test_a_table_is_read_like_a_file(tmp_path: Path, rows: list[dict[str, Any]],
 
 
 @needs_datasets
-@pytest.mark.slow
 def test_a_fault_names_row_and_field_and_a_split_that_is_not_there(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     folder.mkdir()

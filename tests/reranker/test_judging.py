@@ -126,7 +126,6 @@ async def test_a_verdict_of_the_real_judge(sandbox: LocalSandbox) -> None:
     assert found == {"x + 1": Status.PASSED, "x": Status.WRONG_ANSWER, "1 /": Status.COMPILE_ERROR}
 
 
-@pytest.mark.slow
 @pytest.mark.isolation
 async def test_the_bundled_reference_solutions_pass(sandbox: LocalSandbox) -> None:
     problems = load_suite("bundled").problems

@@ -61,7 +61,6 @@ async def both(
     return {problem.task_id for problem, passed in zip(problems, plain, strict=True) if passed}, ours
 
 
-@pytest.mark.slow
 @pytest.mark.isolation
 @pytest.mark.asyncio(loop_scope="module")
 async def test_what_cpython_passes_passes_and_nothing_else(
@@ -74,7 +73,6 @@ async def test_what_cpython_passes_passes_and_nothing_else(
     assert (len(problems), len(passed)) == (427, 427)
 
 
-@pytest.mark.slow
 @pytest.mark.isolation
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_solution_of_the_problem_before_passes_nothing_it_should_not(
@@ -88,7 +86,6 @@ async def test_the_solution_of_the_problem_before_passes_nothing_it_should_not(
     assert len(passed) < 10
 
 
-@pytest.mark.slow
 @pytest.mark.isolation
 @pytest.mark.asyncio(loop_scope="module")
 async def test_an_object_passes_nothing(problems: tuple[Problem, ...], sandbox: LocalSandbox) -> None:

@@ -28,7 +28,6 @@ async def part(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
 def test_agreement_and_auto_are_worth_more_than_chance(part: Path) -> None:
     options = ("--problems", "humaneval", "--method", "agreement", "--method", "auto", "--out", "o.jsonl")
     code, said, complained = run(part, "pool.jsonl", *options)

@@ -211,7 +211,15 @@ class _Counting:
         self._sandbox = sandbox
 
     async def run(
-        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
+        self,
+        program: Program,
+        suite: Suite,
+        limits: Limits,
+        on_test: OnTest | None = None,
+        *,
+        request: str = "",
+        key: str = "",
+        priority: int = 0,
     ) -> Outcome:
         self.suites.append(suite)
         return await self._sandbox.run(program, suite, limits, on_test, request=request)
@@ -233,7 +241,15 @@ class _BreaksOnTrials:
         self._sandbox = sandbox
 
     async def run(
-        self, program: Program, suite: Suite, limits: Limits, on_test: OnTest | None = None, *, request: str = ""
+        self,
+        program: Program,
+        suite: Suite,
+        limits: Limits,
+        on_test: OnTest | None = None,
+        *,
+        request: str = "",
+        key: str = "",
+        priority: int = 0,
     ) -> Outcome:
         if isinstance(suite, CallSuite) and suite.observed:
             raise LaunchFailed("no room")

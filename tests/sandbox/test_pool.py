@@ -270,3 +270,44 @@ async def test_packages_of_the_candidates_own_interpreter_are_loaded_already(mod
         assert bare.peak_memory_bytes is not None
         assert outcome.peak_memory_bytes is not None
         assert bare.peak_memory_bytes < outcome.peak_memory_bytes
+
+
+async def test_the_urgent_go_first_and_keys_take_turns_whatever_their_requests() -> None:
+    turns, order = Turns([0], max_waiting=20), []
+
+    async def one(request: str, key: str, priority: int) -> None:
+        slot = await turns.take(request, key, priority)
+        order.append(request)
+        turns.give(slot)
+
+    slot = await turns.take("first")
+    come = [
+        ("a1", "a", 1),
+        ("a1", "a", 1),
+        ("a2", "a", 1),
+        ("b1", "b", 1),
+        ("z", "c", 2),
+        ("y", "a", 0),
+        ("b1", "b", 1),
+    ]
+    tasks = [asyncio.create_task(one(*each)) for each in come]
+    await waiting(turns, len(come))
+    turns.give(slot)
+    await asyncio.gather(*tasks)
+    assert order == ["y", "a1", "b1", "a2", "b1", "a1", "z"]
+    assert turns.waiting == 0
+
+
+async def test_a_key_leaves_places_to_others() -> None:
+    turns = Turns([0], max_waiting=4)
+    slot = await turns.take("a", "a")
+    tasks = [asyncio.create_task(turns.take(f"a{number}", "a")) for number in range(2)]
+    await waiting(turns, 2)
+    with pytest.raises(SandboxBusy, match="same key"):
+        await turns.take("more", "a")
+    tasks.append(asyncio.create_task(turns.take("b", "b")))
+    await waiting(turns, 3)
+    for _ in tasks:
+        turns.give(slot)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert len(await asyncio.gather(*tasks)) == 3

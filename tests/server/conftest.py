@@ -72,7 +72,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
             isolation=Isolation(tier="scripted") if isolated else Isolation(tier=None, reasons=("no namespaces",)),
         )
         transport = httpx.ASGITransport(create_app(parts), raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield Setup(client, parts)
         await parts.engine.aclose()
 

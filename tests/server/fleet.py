@@ -148,7 +148,7 @@ async def fleet(tmp_path: Path, rounds: int = 2, **server: Any) -> AsyncIterator
     service.begin(parts)
     service.follow(Switching(config, store, service.roster, service.metrics, made.load))
     transport = httpx.ASGITransport(app_of(service), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as made.client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as made.client:
         yield made
     await service.aclose()
 

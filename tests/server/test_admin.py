@@ -133,11 +133,11 @@ async def test_strangers_proxies_and_browsers_are_refused(tmp_path: Path) -> Non
             assert error_of(reply) == (403, "foreign_origin" if "Origin" in headers else "not_local", None)
         for peer in ("192.0.2.7", "2001:db8::1", ""):
             transport = httpx.ASGITransport(app_of(served.service), client=(peer, 1))
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as stranger:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as stranger:
                 assert (await stranger.post("/admin/models", json=body)).status_code == 403
                 assert (await stranger.get("/admin/models")).status_code == 403
         transport = httpx.ASGITransport(app_of(served.service), client=("::1", 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as local:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as local:
             assert (await local.get("/admin/models")).status_code == 200
         assert await served.who() == "r0"
 

@@ -17,6 +17,7 @@ SCRIPT: dict[str, list[str | Scripted]] = {
     GAP: ["\n    y = x", "\n    y = 1"],
     f"a{FILL}": ["bare"],
     f"slow{FILL}": [Scripted("x" * 50, delay_s=0.05)],
+    f"lines{FILL}": [Scripted("\na = 1\nb = 2\nc" + "x" * 200, delay_s=0.012)],
     f"total = {FILL}\nprint(total)\n": ["1 + 1\nprint(total)"],
     f"f({FILL})\n": ["g()"],
 }
@@ -81,6 +82,8 @@ async def test_infill_gives_what_there_is_when_its_time_is_over(server: Setup) -
     slow = (await server.post("/infill", input_prefix="slow", t_max_predict_ms=300)).json()
     assert 0 < len(slow["content"]) < 50
     assert slow["stop_type"] == "limit"
+    lines = (await server.post("/infill", input_prefix="lines", t_max_predict_ms=300)).json()
+    assert lines["content"] == "\na = 1\nb = 2"  # not the line that was being written
 
 
 async def test_infill_gives_nothing_when_its_time_is_over_before_its_turn(serve: Serve) -> None:
@@ -95,7 +98,31 @@ async def test_infill_gives_nothing_when_its_time_is_over_before_its_turn(serve:
         await first
 
 
-@pytest.mark.parametrize(("field", "value"), [("stream", True), ("n_probs", 3), ("n_cmpl", 0), ("input_extra", [{}])])
+async def test_infill_streams_in_llama_cpps_words(server: Setup) -> None:
+    for body in ({"stream": True}, {"stream": True, "rerank": {"method": "likelihood", "num_candidates": 2}}):
+        reply = await server.post("/infill", **{**LLAMA_VIM, **body, "response_fields": None})
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        events = [json.loads(line[6:]) for line in reply.text.splitlines() if line.startswith("data: ")]
+        assert [event["stop"] for event in events] == [False] * (len(events) - 1) + [True]
+        assert "".join(event["content"] for event in events) in SCRIPT[GAP]
+        assert events[-1]["timings"]["predicted_n"] == len("\n    y = x") + 1
+
+
+async def test_infill_that_fills_a_cache_samples_nothing(server: Setup) -> None:
+    body = {**LLAMA_VIM, "prompt": "", "n_predict": 0, "samplers": [], "t_max_predict_ms": 1, "response_fields": [""]}
+    assert (await server.post("/infill", **body)).json() == {}
+    streamed = await server.post("/infill", **{**body, "stream": True, "response_fields": ["content", "stop"]})
+    assert streamed.text == 'data: {"content":"","stop":true}\n\n'
+    assert [logged async for logged in server.parts.store.exchanges()] == []  # type: ignore[attr-defined]
+
+
+async def test_llama_cpps_clients_ask_for_props(server: Setup) -> None:
+    props = (await server.client.get("/props")).json()
+    assert props["default_generation_settings"]["n_ctx"] == 100_000
+    assert (props["model_alias"], props["model_path"], props["fim"]) == (*["scripted:1m-none.r2"] * 2, "scripted")
+
+
+@pytest.mark.parametrize(("field", "value"), [("n_probs", 3), ("n_cmpl", 0), ("input_extra", [{}])])
 async def test_infill_refuses_by_name(server: Setup, field: str, value: object) -> None:
     reply = await server.post("/infill", **{**LLAMA_VIM, field: value})
     assert reply.status_code == 400

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from engine import Event, GenerationRequest, Scripted, ScriptedEngine
+from engine import EngineFailed, Event, GenerationRequest, Scripted, ScriptedEngine, TextPiece
 from server import idempotency
 
 from .conftest import Serve
@@ -122,3 +122,31 @@ async def test_a_run_outlives_its_client_for_a_while(
         assert reply.json()["choices"][0]["text"] == "first"
         assert engine.stats().requests_running == 0
     assert engine.asked == asked
+
+
+class Breaking(Counting):
+    """Breaks off after some text, the first time."""
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        first = not self.asked
+        events = super().generate(request)
+        try:
+            async for event in events:
+                yield event
+                if first and isinstance(event, TextPiece):
+                    raise EngineFailed("out of memory")
+        finally:
+            await events.aclose()
+
+
+async def test_a_stream_that_broke_off_is_run_anew(serve: Serve) -> None:
+    engine = Breaking(delay_s=0.01)
+    async with serve(engine=engine) as setup:
+        first = await setup.complete(headers=KEY, stream=True)
+        assert first.status_code == 200
+        assert "engine_failed" in first.text
+        second = await setup.complete(headers=KEY, stream=True)
+        assert "engine_failed" not in second.text
+        third = await setup.complete(headers=KEY, stream=True)
+    assert (third.content, third.headers["idempotent-replayed"]) == (second.content, "true")
+    assert engine.asked == 2

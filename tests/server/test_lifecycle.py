@@ -77,7 +77,7 @@ async def test_a_drain_refuses_newcomers_and_lets_running_requests_finish(serve:
     async with serve(engine=engine) as server:
         service = Service(server.parts.config, server.parts)
         transport = httpx.ASGITransport(app_of(service))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             body = {"prompt": "slow", "rerank": {"method": "off"}}
             request = asyncio.create_task(client.post("/v1/completions", json=body))
             await until(lambda: running(engine) > 0)

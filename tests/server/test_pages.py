@@ -48,7 +48,7 @@ async def test_ready_names_the_tier(server: Setup) -> None:
 
 async def test_while_loading_health_is_200_and_the_rest_503(tmp_path: Path) -> None:
     app = app_of(Service(Config(state_dir=tmp_path)))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         health = await client.get("/health")
         assert (health.status_code, health.json()) == (200, {"status": "loading"})
         for path in ("/ready", "/v1/models"):

@@ -84,7 +84,7 @@ async def test_a_request_chooses_by_it(serve: Serve, tmp_path: Path) -> None:
             assert error["message"].endswith(f"none is loaded; the setting reranker.{setting} loads one")
         loaded = load_scorers(config(tmp_path), SERVED)
         transport = httpx.ASGITransport(create_app(replace(setup.parts, loaded=loaded)))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             off = {"method": "off", "verifier": "default"}
             refused = await client.post("/v1/completions", json={"prompt": "hello", "rerank": off})
             assert error_of(refused)["param"] == "rerank.verifier"

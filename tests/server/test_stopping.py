@@ -53,7 +53,9 @@ async def test_a_stream_is_cancelled_by_its_replys_id_and_told_so(serve: Serve) 
     engine = busy_engine()
     async with serve(engine=engine) as server, chunks_of(server) as (chunks, service):
         first = json.loads(await anext(chunks))
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of(service)), base_url="http://test") as other:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app_of(service)), base_url="http://localhost"
+        ) as other:
             reply = await other.post(f"/v1/requests/{first['id']}/cancel")
         assert reply.json()["cancelled"] == [first["id"]]
         assert running(engine) == 0

@@ -56,6 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Made]:
     return out, maker.write()
 
 
+@pytest.mark.long
 def test_the_loss_falls_and_a_run_is_repeatable(tokenizer: Tokenizer) -> None:
     first, second = make_run(tokenizer, 9000), make_run(tokenizer, 9000)
     before = first.validate()
@@ -64,6 +65,7 @@ def test_the_loss_falls_and_a_run_is_repeatable(tokenizer: Tokenizer) -> None:
     assert first.validate() < before - 0.5
 
 
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_where_it_was(tokenizer: Tokenizer, tmp_path: Path) -> None:
     whole = make_run(tokenizer, 3000)
     expected = list(whole.progress())

@@ -101,6 +101,7 @@ def weights(model: Path) -> bytes:
     return (model / "hf" / "model.safetensors").read_bytes()
 
 
+@pytest.mark.long
 def test_a_seed_gives_one_model_however_often_the_run_is_killed(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     first = train_tiny(tmp_path / "first", tmp_path / "kept")

@@ -194,7 +194,7 @@ def run(*arguments: object) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("execution", [True, False])
 def test_a_whole_verifier(data: Path, tmp_path: Path, questions: list[Labelled], execution: bool) -> None:
     out = tmp_path / "mine"

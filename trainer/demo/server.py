@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 
 from trainer.errors import DemoFailed
+from trainer.orphan import die_with_parent
 
 _READY_S = 120.0
 _STOP_S = 40.0
@@ -24,7 +27,12 @@ async def serving(state_dir: Path, config: Path, log: Path) -> AsyncIterator[str
     command = [sys.executable, "-m", "touchstone", "serve", "--config", str(config)]
     command += ["--state-dir", str(state_dir), "--port", "0"]
     with log.open("wb") as errors:
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=errors)
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            preexec_fn=partial(die_with_parent, os.getpid()),  # a killed demonstration leaves no server behind
+        )
         try:
             yield await _address(process, log)
         finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from trainer.errors import TrainerError
-from trainer.tuning.orphan import die_with_parent
+from trainer.orphan import die_with_parent
 from trainer.tuning.plan import read_plan
 from trainer.tuning.tune import tune
 

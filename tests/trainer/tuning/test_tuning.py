@@ -165,7 +165,7 @@ time.sleep(600)
 
 
 def test_a_tuning_whose_starter_is_gone_ends_at_once() -> None:
-    code = "import os, sys; from trainer.tuning.orphan import die_with_parent; die_with_parent(eval(sys.argv[1]))"
+    code = "import os, sys; from trainer.orphan import die_with_parent; die_with_parent(eval(sys.argv[1]))"
     ended = [
         subprocess.run([sys.executable, "-c", code, parent], check=False).returncode
         for parent in ("os.getppid()", "os.getpid()", "None")

@@ -1,4 +1,4 @@
-"""A tuning ends with whoever started it: two that write to one folder would spoil each other's checkpoints."""
+"""A process that ends with whoever started it: two tunings in one folder would spoil each other's checkpoints."""
 
 from __future__ import annotations
 

@@ -1,0 +1,258 @@
+"""What overload costs: goodput at ten times capacity, and typing beside a heavy batch.
+
+    python -m bench.overload [--seconds 60] [--times 10] [--rounds 2]
+
+A real `touchstone serve` with the bundled model and three keys; the clients are processes of their own. First capacity,
+closed loop: the most requests a second that so many patient clients get answered. Then `times` as many are offered,
+open loop: sent when their time has come, whatever became of those before. Goodput is what is answered 200 in that time.
+Then one client types (gaps, one after another), alone and while the batch class is kept full of requests of 64
+candidates, in turns: of each ratio both sides are measured in the same minute, as the machine may be shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.process import serving
+
+PLAIN = [
+    {"prompt": f'def pick_{word}_{k}(numbers):\n    """Keep those {word} {k}, sorted.\n\n    >>> {call}\n    """\n'}
+    for k in (2, 3, 5, 7)
+    for word, call in (
+        ("above", f"pick_above_{k}([9, {k}, 8])\n    [8, 9]"),
+        ("below", f"pick_below_{k}([9, {k}, 1])\n    [1]"),
+    )
+]
+"""What a client sends that says nothing of reranking: `auto`, 8 candidates, judged by the prompt's example."""
+BATCH = [body | {"rerank": {"num_candidates": 64, "early_exit": "off"}} for body in PLAIN]
+UNJUDGED = [body | {"n": 64, "rerank": {"method": "off"}} for body in PLAIN]
+TYPED = [
+    {
+        "prompt": f"def vowels(text):\n    count = 0\n    for {name} in text:\n        ",
+        "suffix": "\n            count += 1\n    return count\n",
+        "temperature": 0,
+    }
+    for name in ("c", "char", "letter", "x")
+]
+PAUSE_S = 0.05
+"""Between two gaps of somebody who types."""
+Bodies = Sequence[dict[str, Any]]
+
+
+@dataclass
+class Told:
+    """What clients were answered."""
+
+    seconds: float = 0.0
+    statuses: Counter[int] = field(default_factory=Counter)
+    unexplained: int = 0
+    """Refusals that are no 429 with Retry-After."""
+    tokens: int = 0
+    good_s: list[float] = field(default_factory=list)
+    """How long answers of 200 took."""
+    refused_s: list[float] = field(default_factory=list)
+    late_s: list[float] = field(default_factory=list)
+    """How much later than planned requests were sent."""
+
+    @property
+    def good(self) -> float:
+        """Answers of 200 a second."""
+        return self.statuses[200] / self.seconds
+
+    def note(self, status: int, head: bytes, body: bytes, took_s: float) -> None:
+        """One answer."""
+        self.statuses[status] += 1
+        if status == 200:
+            self.good_s.append(took_s)
+            self.tokens += int(json.loads(body)["usage"]["completion_tokens"])
+            return
+        self.refused_s.append(took_s)
+        self.unexplained += status != 429 or b"\r\nretry-after: " not in head
+
+
+class Client:
+    """Connections that are kept, as many as it takes; posts as one key."""
+
+    def __init__(self, url: str, key: str, fields: str = "") -> None:
+        self._host, _, port = url.removeprefix("http://").partition(":")
+        self._port = int(port)
+        self._fields = (
+            f"Host: {self._host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n{fields}"
+        )
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def post(self, body: dict[str, Any], told: Told, until_s: float = float("inf")) -> None:
+        """Ask, and note the answer if it comes before `until_s` (`time.perf_counter()`)."""
+        began = time.perf_counter()
+        data = json.dumps(body).encode()
+        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, self._port)
+        head = f"POST /v1/completions HTTP/1.1\r\n{self._fields}Content-Length: {len(data)}\r\n\r\n"
+        writer.write(head.encode() + data)
+        answer = (await reader.readuntil(b"\r\n\r\n")).lower()
+        content = await reader.readexactly(int(answer.partition(b"content-length:")[2].split(b"\r\n")[0]))
+        self._idle.append((reader, writer))
+        if time.perf_counter() <= until_s:
+            told.note(int(answer.split(b" ", 2)[1]), answer, content, time.perf_counter() - began)
+
+
+async def closed(url: str, keys: Sequence[str], bodies: Bodies, clients: int, seconds: float, fields: str = "") -> Told:
+    """So many clients ask, each again when it is answered."""
+    told, until_s = Told(seconds), time.perf_counter() + seconds
+
+    async def one(number: int) -> None:
+        client = Client(url, keys[number % len(keys)], fields)
+        for turn in range(10**9):
+            if time.perf_counter() >= until_s:
+                return
+            await client.post(bodies[(number + turn) % len(bodies)], told, until_s)
+
+    await asyncio.gather(*(one(number) for number in range(clients)))
+    return told
+
+
+async def opened(url: str, keys: Sequence[str], bodies: Bodies, rate: float, seconds: float) -> Told:
+    """So many requests a second, whatever becomes of them; what is not answered in time is not counted."""
+    told, began = Told(seconds), time.perf_counter()
+    clients = [Client(url, key) for key in keys]
+    asked = set()
+    for number in range(int(rate * seconds)):
+        due_s = began + number / rate
+        if (wait_s := due_s - time.perf_counter()) > 0:
+            await asyncio.sleep(wait_s)
+        told.late_s.append(time.perf_counter() - due_s)
+        post = clients[number % len(keys)].post(bodies[number % len(bodies)], told, began + seconds)
+        asked.add(asyncio.create_task(post))
+    await asyncio.sleep(began + seconds - time.perf_counter())
+    for task in asked:
+        task.cancel()
+    for result in await asyncio.gather(*asked, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise result
+    return told
+
+
+async def typing(url: str, keys: Sequence[str], seconds: float) -> Told:
+    """Somebody fills gaps, one after another."""
+    told, client, until_s = Told(seconds), Client(url, keys[0]), time.perf_counter() + seconds
+    for turn in range(10**9):
+        if time.perf_counter() >= until_s:
+            break
+        await client.post(TYPED[turn % len(TYPED)], told)
+        await asyncio.sleep(PAUSE_S)
+    return told
+
+
+def _child(results: Any, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    results.put(asyncio.run(work(*args)))
+
+
+class Apart:
+    """Work of clients in a process of its own."""
+
+    def __init__(self, work: Callable[..., Any], *args: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._results = context.Queue()
+        self._process = context.Process(target=_child, args=(self._results, work, args))
+        self._process.start()
+
+    def result(self) -> Told:
+        """What it was told. Raises `RuntimeError` where it failed, which it says on standard error."""
+        while self._process.is_alive() and self._results.empty():
+            self._process.join(0.2)
+        if self._results.empty():
+            raise RuntimeError("a client's process failed")
+        told: Told = self._results.get()
+        self._process.join()
+        return told
+
+
+def made_key(state_dir: Path, name: str) -> str:
+    """A new key's secret."""
+    command = [sys.executable, "-m", "touchstone", "keys", "create", name, "--state-dir", str(state_dir)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def overload(url: str, keys: Sequence[str], *, seconds: float, times: float) -> None:
+    """Capacity, then many times as much."""
+    Apart(closed, url, keys, PLAIN, 8, 5.0).result()  # warm
+    peak = Told(1.0)
+    print(f"{'capacity, closed loop':32}{'200/s':>8}{'tokens/s':>10}{'p50 s':>8}")
+    for clients in (4, 8, 16):
+        told = Apart(closed, url, keys, PLAIN, clients, max(10.0, seconds / 3)).result()
+        print(
+            f"{f'  {clients} clients':32}{told.good:8.2f}{told.tokens / told.seconds:10.0f}{_at(told.good_s, 50):8.2f}"
+        )
+        peak = max(peak, told, key=lambda each: each.good)
+    told = Apart(opened, url, keys, PLAIN, times * peak.good, seconds).result()
+    ratio, tokens = told.good / peak.good, told.tokens / told.seconds / (peak.tokens / peak.seconds)
+    print(f"offered {times * peak.good:.0f}/s for {seconds:.0f} s: {dict(told.statuses)}")
+    print(f"  goodput {told.good:.2f}/s, {ratio:.2f} of the peak; tokens sampled for them {tokens:.2f} of the peak's")
+    print(f"  refusals that are no 429 with Retry-After: {told.unexplained}")
+    print(f"  refused after p50 {_at(told.refused_s, 50) * 1e3:.1f} ms, p99 {_at(told.refused_s, 99) * 1e3:.1f} ms")
+    print(f"  answered after p50 {_at(told.good_s, 50):.1f} s; sent late p99 {_at(told.late_s, 99) * 1e3:.1f} ms")
+
+
+def beside(url: str, keys: Sequence[str], *, seconds: float, rounds: int) -> None:
+    """Typing alone and beside a batch, in turns."""
+    typist, batcher = keys[:1], keys[1:2]
+    print(f"{'typing, ms':32}{'p50':>8}{'p95':>8}{'ratio of p95':>14}")
+    for name, bodies in (("64 judged", BATCH), ("64 unjudged", UNJUDGED)):
+        ratios = []
+        for _ in range(rounds):
+            alone = Apart(typing, url, typist, seconds).result()
+            batch = Apart(closed, url, batcher, bodies, 4, seconds + 6, "X-Priority: batch\r\n")
+            time.sleep(3)
+            loaded = Apart(typing, url, typist, seconds).result()
+            done = batch.result()
+            ratios.append(_at(loaded.good_s, 95) / _at(alone.good_s, 95))
+            _row("alone", alone.good_s, "")
+            _row(f"beside {name} ({done.tokens / done.seconds:.0f} tokens/s)", loaded.good_s, f"{ratios[-1]:14.2f}")
+            if loaded.statuses.keys() | alone.statuses.keys() != {200}:
+                raise RuntimeError(f"typing was refused: {loaded.statuses}, {alone.statuses}")
+            time.sleep(3)
+        print(f"{f'{name}: median ratio':32}{statistics.median(ratios):30.2f}")
+
+
+def _row(name: str, found: Sequence[float], ratio: str) -> None:
+    print(f"{name:32}{_at(found, 50) * 1e3:8.0f}{_at(found, 95) * 1e3:8.0f}{ratio}", flush=True)
+
+
+def _at(values: Sequence[float], percent: int) -> float:
+    """A percentile; NaN where there is nothing."""
+    if len(values) < 2:
+        return values[0] if values else float("nan")
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def main() -> None:
+    """Serve and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of overload; typing takes half of it a side")
+    parser.add_argument("--times", type=float, default=10.0, help="the capacity")
+    parser.add_argument("--rounds", type=int, default=2, help="of typing")
+    parser.add_argument("--only", choices=("overload", "typing"))
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        keys = [made_key(Path(folder), name) for name in ("a", "b", "c")]
+        with serving(Path(folder), "--dtype", "int8") as served:
+            if args.only != "typing":
+                overload(served.url, keys, seconds=args.seconds, times=args.times)
+            if args.only != "overload":
+                beside(served.url, keys, seconds=args.seconds / 2, rounds=args.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""`docs/metrics.md`: every metric by the name it is scraped by, from the meters themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from server.metrics import Metrics
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "metrics.md"
+_HEAD = """# Metrics
+
+`GET /metrics` in Prometheus' text format, with keys under the scope `metrics`; `?name[]=...`, repeated, gives those
+samples alone. Times are seconds, sizes bytes, labels from small fixed sets. Written by `make docs`; do not edit.
+
+| metric | type | labels | what |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    rows = (
+        f"| `{meter.full_name}` | {meter.kind} | {', '.join(f'`{label}`' for label in meter.labels)} | {meter.text} |"
+        for meter in Metrics().meters
+    )
+    return _HEAD + "\n".join(rows)
