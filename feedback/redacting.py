@@ -14,7 +14,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from feedback.base import ContestLog, FeedbackStore
+from feedback.answers import Answer
+from feedback.base import AnswerLog, ContestLog, FeedbackStore
 from feedback.contest import Observation
 from feedback.prompts import prompt_hash
 from feedback.redact import may_hold, redact, redact_all
@@ -105,7 +106,7 @@ def _candidate(candidate: StoredCandidate) -> StoredCandidate:
     )
 
 
-class _Log(FeedbackStore, ContestLog, Protocol):
+class _Log(FeedbackStore, ContestLog, AnswerLog, Protocol):
     """What is wrapped."""
 
 
@@ -144,6 +145,12 @@ class RedactingStore:
     async def outcomes(self, since: datetime) -> list[Observation]:
         """See `ContestLog.outcomes`."""
         return await self._store.outcomes(since)
+
+    async def answers(
+        self, since: datetime, *, key_id: str | None, prompt_hashes: Sequence[str] = (), beginning: str = ""
+    ) -> list[Answer]:
+        """See `AnswerLog.answers`. What is asked for must be as the log has it: without secrets."""
+        return await self._store.answers(since, key_id=key_id, prompt_hashes=prompt_hashes, beginning=beginning)
 
     async def aclose(self) -> None:
         """See `FeedbackStore.aclose`."""
