@@ -152,6 +152,12 @@ class RedactingStore:
         """See `AnswerLog.answers`. What is asked for must be as the log has it: without secrets."""
         return await self._store.answers(since, key_id=key_id, prompt_hashes=prompt_hashes, beginning=beginning)
 
+    async def delete(
+        self, *, before: datetime | None = None, key_id: str | None = None, exchange_id: str | None = None
+    ) -> int:
+        """See `FeedbackStore.delete`."""
+        return await self._store.delete(before=before, key_id=key_id, exchange_id=exchange_id)
+
     async def aclose(self) -> None:
         """See `FeedbackStore.aclose`."""
         await self._store.aclose()
