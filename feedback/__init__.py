@@ -35,6 +35,8 @@ from feedback.export import Logged, logged_from, read_export, read_lines, replac
 from feedback.lossless import dumps, loads
 from feedback.memory import InMemoryStore
 from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
+from feedback.redact import may_hold, redact, redact_all
+from feedback.redacting import RedactingStore, signal_without_secrets, without_secrets
 from feedback.stored_suites import StoredSuite, SuiteStore
 from feedback.suites import suite_from_data, suite_to_data
 from feedback.types import (
@@ -73,6 +75,7 @@ __all__ = [
     "OutboxStore",
     "Purpose",
     "Receipt",
+    "RedactingStore",
     "SchemaTooNew",
     "Signal",
     "SignalType",
@@ -94,6 +97,7 @@ __all__ = [
     "judge_contest",
     "loads",
     "logged_from",
+    "may_hold",
     "outcome_of",
     "peek",
     "prompt_from_data",
@@ -101,14 +105,18 @@ __all__ = [
     "prompt_to_data",
     "read_export",
     "read_lines",
+    "redact",
+    "redact_all",
     "replacing",
     "shadow_differences",
+    "signal_without_secrets",
     "suite_from_data",
     "suite_to_data",
     "task_from_data",
     "task_of",
     "the_answer",
     "to_line",
+    "without_secrets",
     "without_text",
     "without_verdicts",
 ]

@@ -198,6 +198,10 @@ class FeedbackConfig(Section):
     database_url: SecretStr | None = None
     """None: a SQLite file in the state folder. A PostgreSQL URL: that database, with an outbox in the state folder for
     the time in which it is away (`docs/store.md`)."""
+    redact: bool = True
+    """Whether secrets of known shape (tokens, private keys, passwords) are replaced before anything is logged."""
+    keep_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    """Exchanges older than so many days are deleted, every hour, with their candidates and signals; None: never."""
 
 
 class LogConfig(Section):

@@ -21,7 +21,8 @@ _HEADERS = (
 _EXPOSED = (
     b"retry-after, server-timing, x-model-round, x-ratelimit-limit-requests, x-ratelimit-limit-tokens, "
     b"x-ratelimit-remaining-requests, x-ratelimit-remaining-tokens, x-ratelimit-reset-requests, "
-    b"x-ratelimit-reset-tokens, x-request-id, x-rerank-score, x-rerank-status, x-seed-honoured, x-touchstone-ignored"
+    b"x-ratelimit-reset-tokens, x-request-id, x-rerank-score, x-rerank-status, x-seed-honoured, x-touchstone-ignored, "
+    b"x-fim-normalized, x-fim-truncated"
 )
 HeaderPairs = list[tuple[bytes, bytes]]
 

@@ -149,6 +149,14 @@ class OutboxStore:
         """See `SuiteStore.suites`, and `put_suite`."""
         return await self._at_hand().suites(owner)
 
+    async def delete(
+        self, *, before: datetime | None = None, key_id: str | None = None, exchange_id: str | None = None
+    ) -> int:
+        """See `FeedbackStore.delete`: from the outbox and from the server. What was copied in between counts twice."""
+        which = {"before": before, "key_id": key_id, "exchange_id": exchange_id}
+        waited = await self._outbox.delete(**which)  # type: ignore[arg-type]
+        return waited + await self._server().delete(**which)  # type: ignore[arg-type]
+
     async def aclose(self) -> None:
         """See `FeedbackStore.aclose`. What waits in the outbox stays there for the next process."""
         self._stop.set()

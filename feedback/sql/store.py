@@ -29,6 +29,8 @@ from feedback.stored_suites import StoredSuite
 from feedback.types import Exchange, Purpose, Receipt, Signal
 
 READERS = 2
+PAUSE_S = 0.02
+"""Between two steps of a deletion, for the writer."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -149,17 +151,14 @@ class SqlStore:
     async def delete(
         self, *, before: datetime | None = None, key_id: str | None = None, exchange_id: str | None = None
     ) -> int:
-        """Delete exchanges that meet every condition given (made earlier, of a key, of an id), with all that hangs on
-        them; how many. In steps, between which others write: stopped half-way, the oldest are gone.
-
-        Raises `StoreFailed`, and `ValueError` where nothing says which.
-        """
+        """See `FeedbackStore.delete`. In steps, between which others write: stopped half-way, the oldest are gone."""
         if before is None and key_id is None and exchange_id is None:
             raise ValueError("nothing says which exchanges to delete")
         deleted = 0
         which = {"before": before, "key_id": key_id, "exchange_id": exchange_id}
         while (gone := await self._write(partial(delete_some, **which))) == MOST:  # type: ignore[arg-type]
             deleted += gone
+            await asyncio.sleep(PAUSE_S)
         return deleted + gone
 
     async def put_suite(self, suite: StoredSuite) -> bool:

@@ -73,7 +73,7 @@ def options_of(
         top_p=default_top_p if top_p is None else top_p,
         top_k=max(0, wire.top_k or 0),
         max_tokens=max_tokens or (defaults.max_tokens_fim if fim else defaults.max_tokens),
-        fits_context=max_tokens is None,
+        fits_context=max_tokens is None or fim,  # editors ask for thousands of tokens whatever the model
         min_tokens=wire.min_tokens or 0,
         stop=stops_of(wire.stop),
         # Seeds are not refused where they cannot be honoured: the reply says whether this one was.

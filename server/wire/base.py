@@ -36,6 +36,14 @@ def _number_or_auto(value: Any) -> Any:
 CountOrAuto = Annotated[Count | Literal["auto"], BeforeValidator(_number_or_auto)]
 
 
+def _unless_any(value: Any) -> Any:
+    """llama.cpp's -1: as many as there are."""
+    return None if type(value) is int and value == -1 else value
+
+
+Tokens = Annotated[Count | None, BeforeValidator(_unless_any)]
+
+
 class Wire(BaseModel):
     """A request body; keys nobody knows are kept in `model_extra` and named in a header."""
 
@@ -72,7 +80,7 @@ class SamplingFields(Asks):
     top_p: Annotated[float, Field(ge=1e-6, le=1.0)] | None = None
     """The same; candidates have `rerank.top_p`."""
     top_k: Annotated[int, Field(ge=-1)] | None = None
-    max_tokens: Count | None = None
+    max_tokens: Tokens = None
     min_tokens: Annotated[int, Field(ge=0)] | None = None
     stop: str | list[str] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
