@@ -49,6 +49,8 @@ TYPED = [
     }
     for name in ("c", "char", "letter", "x")
 ]
+SKIPPED = 0.2
+"""Of a measurement, its beginning."""
 PAUSE_S = 0.05
 """Between two gaps of somebody who types."""
 Bodies = Sequence[dict[str, Any]]
@@ -59,6 +61,8 @@ class Told:
     """What clients were answered."""
 
     seconds: float = 0.0
+    from_s: float = 0.0
+    """`time.perf_counter()` from which answers count: before it the work under way grows, and at the end it is lost."""
     statuses: Counter[int] = field(default_factory=Counter)
     unexplained: int = 0
     """Refusals that are no 429 with Retry-After."""
@@ -75,7 +79,9 @@ class Told:
         return self.statuses[200] / self.seconds
 
     def note(self, status: int, head: bytes, body: bytes, took_s: float) -> None:
-        """One answer."""
+        """One answer, unless the beginning is not over."""
+        if time.perf_counter() < self.from_s:
+            return
         self.statuses[status] += 1
         if status == 200:
             self.good_s.append(took_s)
@@ -112,7 +118,8 @@ class Client:
 
 async def closed(url: str, keys: Sequence[str], bodies: Bodies, clients: int, seconds: float, fields: str = "") -> Told:
     """So many clients ask, each again when it is answered."""
-    told, until_s = Told(seconds), time.perf_counter() + seconds
+    began = time.perf_counter()
+    told, until_s = Told(seconds * (1 - SKIPPED), began + seconds * SKIPPED), began + seconds
 
     async def one(number: int) -> None:
         client = Client(url, keys[number % len(keys)], fields)
@@ -127,7 +134,8 @@ async def closed(url: str, keys: Sequence[str], bodies: Bodies, clients: int, se
 
 async def opened(url: str, keys: Sequence[str], bodies: Bodies, rate: float, seconds: float) -> Told:
     """So many requests a second, whatever becomes of them; what is not answered in time is not counted."""
-    told, began = Told(seconds), time.perf_counter()
+    began = time.perf_counter()
+    told = Told(seconds * (1 - SKIPPED), began + seconds * SKIPPED)
     clients = [Client(url, key) for key in keys]
     asked = set()
     for number in range(int(rate * seconds)):
@@ -193,11 +201,17 @@ def cpu_s(served: Served) -> float:
     return sum(sum(process.cpu_times()[:4]) for process in (root, *root.children(recursive=True)))
 
 
+def measured(served: Served, seconds: float, clients: Apart) -> tuple[Told, float]:
+    """What clients are told, and tokens of it for each CPU second of the server, the beginning left out of both."""
+    time.sleep(seconds * SKIPPED)
+    before_s = cpu_s(served)
+    told = clients.result()
+    return told, told.tokens / (cpu_s(served) - before_s)
+
+
 def capacity(served: Served, keys: Sequence[str], clients: int, seconds: float) -> tuple[Told, float]:
     """What so many patient clients are answered, and tokens a CPU second of the server; prints both."""
-    before_s = cpu_s(served)
-    told = Apart(closed, served.url, keys, PLAIN, clients, seconds).result()
-    each = told.tokens / (cpu_s(served) - before_s)
+    told, each = measured(served, seconds, Apart(closed, served.url, keys, PLAIN, clients, seconds))
     print(f"{f'  {clients} clients':24}{told.good:8.2f}{each:14.0f}{_at(told.good_s, 50):8.2f}", flush=True)
     return told, each
 
@@ -209,9 +223,7 @@ def overload(served: Served, keys: Sequence[str], *, seconds: float, times: floa
     found = {clients: capacity(served, keys, clients, max(10.0, seconds / 3)) for clients in (4, 8, 16)}
     best = max(found, key=lambda clients: found[clients][0].good)
     peak, peak_each = found[best]
-    before_s = cpu_s(served)
-    told = Apart(opened, served.url, keys, PLAIN, times * peak.good, seconds).result()
-    each = told.tokens / (cpu_s(served) - before_s)
+    told, each = measured(served, seconds, Apart(opened, served.url, keys, PLAIN, times * peak.good, seconds))
     again, again_each = capacity(served, keys, best, max(10.0, seconds / 3))
     print(f"offered {times * peak.good:.0f}/s for {seconds:.0f} s: {dict(told.statuses)}")
     print(f"  goodput {told.good:.2f}/s: {told.good / peak.good:.2f} of before, {told.good / again.good:.2f} of after")
