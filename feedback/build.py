@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from typing import Any, cast
 
 from engine import FinishReason, TokenLogprob
@@ -176,10 +177,21 @@ def without_text(exchange: Exchange) -> Exchange:
     )
 
 
+def without_verdicts(exchange: Exchange) -> Exchange:
+    """Without what tests said of candidates: names, values, messages. What they came to stays."""
+    kept = (replace(each, outcome=each.outcome and _without_text(each.outcome)) for each in exchange.candidates)
+    return replace(exchange, candidates=tuple(kept))
+
+
 def plain(value: Any) -> Any:
     """Frozen records as plain JSON data: objects, lists, text, numbers, true, false, null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    cls = type(value)
+    if cls in _PLAIN:
+        return value
+    if cls is float:
+        return _number(value)
+    if is_dataclass(cls):
+        return {name: plain(getattr(value, name)) for name in _names_of(cls)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, list | tuple):
@@ -187,6 +199,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     return _number(value) if isinstance(value, float) else value
+
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+@cache
+def _names_of(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls))
 
 
 def _task(task: Task, prompt: dict[str, Any]) -> dict[str, Any]:

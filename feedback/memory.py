@@ -10,13 +10,15 @@ from feedback.answers import Answer
 from feedback.checks import check_exchange, check_signal
 from feedback.contest import Observation, outcome_of
 from feedback.errors import StoreFailed, UnknownExchange
+from feedback.stored_suites import SuitesInMemory
 from feedback.types import Exchange, Purpose, Receipt, Signal
 
 
-class InMemoryStore:
-    """`FeedbackStore` and `FeedbackLog` without a disk, by the same rules."""
+class InMemoryStore(SuitesInMemory):
+    """`FeedbackStore`, `FeedbackLog` and `SuiteStore` without a disk, by the same rules."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._exchanges: dict[str, Exchange] = {}
         self._signals: dict[str, Signal] = {}
         self._first_ids: dict[RepeatKey, str] = {}

@@ -19,6 +19,7 @@ from feedback.base import AnswerLog, ContestLog, FeedbackStore
 from feedback.contest import Observation
 from feedback.prompts import prompt_hash
 from feedback.redact import may_hold, redact, redact_all
+from feedback.stored_suites import StoredSuite, SuiteStore
 from feedback.types import Exchange, Receipt, Signal, StoredCandidate
 
 LARGE = 20_000
@@ -106,7 +107,7 @@ def _candidate(candidate: StoredCandidate) -> StoredCandidate:
     )
 
 
-class _Log(FeedbackStore, ContestLog, AnswerLog, Protocol):
+class _Log(FeedbackStore, ContestLog, AnswerLog, SuiteStore, Protocol):
     """What is wrapped."""
 
 
@@ -151,6 +152,18 @@ class RedactingStore:
     ) -> list[Answer]:
         """See `AnswerLog.answers`. What is asked for must be as the log has it: without secrets."""
         return await self._store.answers(since, key_id=key_id, prompt_hashes=prompt_hashes, beginning=beginning)
+
+    async def put_suite(self, suite: StoredSuite) -> bool:
+        """See `SuiteStore.put_suite`. A stored suite is to be run, so it stays as it is."""
+        return await self._store.put_suite(suite)
+
+    async def suite(self, suite_id: str, owner: str) -> StoredSuite | None:
+        """See `SuiteStore.suite`."""
+        return await self._store.suite(suite_id, owner)
+
+    async def suites(self, owner: str) -> list[StoredSuite]:
+        """See `SuiteStore.suites`."""
+        return await self._store.suites(owner)
 
     async def delete(
         self, *, before: datetime | None = None, key_id: str | None = None, exchange_id: str | None = None

@@ -32,6 +32,7 @@ from server.selfcheck import check
 from server.served import Served
 from server.service import Isolation, Log, Parts, Service
 from server.switching import Failure, Switching
+from server.telemetry import switch as telemetry
 
 _log = logging.getLogger(__name__)
 _WARM_UP = Text("def f():\n")
@@ -76,6 +77,7 @@ async def build(config: Config, make_engine: MakeEngine | None = None) -> Parts:
             isolation=isolation,
             model_id=first.id,
             failure=first.failure,
+            traces=await asyncio.to_thread(telemetry.start),
         )
     if opening.exception() is None:
         await opening.result().aclose()

@@ -85,7 +85,7 @@ async def test_a_learned_scorers_probabilities_are_told_by_what_passed(serve: Se
     async with serve() as setup:
         loaded = Loaded({"verifier": Optimist()})
         transport = httpx.ASGITransport(create_app(replace(setup.parts, loaded=loaded)))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             rerank = {"tests": TESTS, "early_exit": "off", "num_candidates": 3, "verifier": "default"}
             body = {"prompt": "def one():\n", "rerank": rerank}
             assert (await client.post("/v1/completions", json=body)).status_code == 200
