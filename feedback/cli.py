@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -17,6 +18,7 @@ from feedback.types import Purpose
 
 if TYPE_CHECKING:
     from feedback.rescore import Tally
+    from feedback.sql.merge import Merged
     from feedback.sql.stats import Stats
     from feedback.sql.store import SqlStore
 
@@ -62,27 +64,77 @@ def stats(
         _print_stats(counted)
 
 
+class Form(StrEnum):
+    """What an export is written as."""
+
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    PREFERENCE = "preference"
+    UNPAIRED = "unpaired"
+
+
 @app.command()
 def export(
     out: Annotated[Path, typer.Option(help="The file to write; .gz compresses it.")],
+    form: Annotated[
+        Form,
+        typer.Option(
+            "--format",
+            help="jsonl: all that is known, a line an exchange. parquet: the same as a table. preference, unpaired: "
+            "JSON lines for TRL's trainers, of traffic that may be trained on unless --purpose says another.",
+        ),
+    ] = Form.JSONL,
     since: Annotated[datetime | None, typer.Option(help="Only exchanges from this time on (UTC).")] = None,
     purpose: Annotated[PurposeOption | None, typer.Option(help="Only exchanges of this purpose.")] = None,
     state_dir: StateDir = None,
     database: Database = None,
 ) -> None:
-    """Write exchanges with their signals as JSON, one a line. The file is replaced only once it is complete."""
+    """Write exchanges with their signals to a file. It is replaced only once it is complete."""
     from feedback.export import write_lines
+    from feedback.lossless import dumps
+    from feedback.parquet import write_parquet
+    from feedback.preferences import records
 
     first = None if since is None else since.replace(tzinfo=since.tzinfo or UTC)
     which: Purpose | None = None if purpose is None else purpose.value
+    if form is Form.PARQUET and out.suffix == ".gz":
+        raise typer.BadParameter("parquet is compressed by itself; name a file without .gz", param_hint="--out")
+    left_out: Counter[str] = Counter()
 
     async def write(store: SqlStore) -> int:
         total = await store.count(since=first, purpose=which)
         with _progress("exporting", total) as advance:
-            return await write_lines(store.lines(since=first, purpose=which), out, on_line=advance)
+            if form is Form.JSONL:
+                return await write_lines(store.lines(since=first, purpose=which), out, on_line=advance)
+            if form is Form.PARQUET:
+                return await write_parquet(store.exchanges(since=first, purpose=which), out, advance)
+            log = store.exchanges(since=first, purpose=which or "traffic")
+            kind: Literal["preference", "unpaired"] = "preference" if form is Form.PREFERENCE else "unpaired"
+            return await write_lines((dumps(each) async for each in records(log, kind, left_out, advance)), out)
 
     lines = _with_store(state_dir, database, write)
-    typer.echo(f"{lines} exchanges in {out}")
+    typer.echo(f"{lines} {'exchanges' if form in (Form.JSONL, Form.PARQUET) else 'records'} in {out}")
+    for reason, count in left_out.most_common():
+        typer.echo(f"{count} exchanges left out: {_visible(reason)}")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="What `export --format jsonl` wrote.", exists=True, dir_okay=False)],
+    redact: Annotated[bool, typer.Option(help="Replace secrets that are still in it.")] = True,
+    state_dir: StateDir = None,
+    database: Database = None,
+) -> None:
+    """Put an export into a log, ids kept; the database is made if it is not there. What is there already stays."""
+    from feedback.importing import import_log
+
+    async def read(store: SqlStore) -> Merged:
+        with _progress("importing", None) as advance:
+            return await import_log(store, file, redact=redact, on_exchange=advance)
+
+    done = _with_store(state_dir, database, read, create=True)
+    typer.echo(f"{done.exchanges} exchanges and {done.signals} signals added")
+    typer.echo(f"{done.known_exchanges} exchanges and {done.known_signals} signals were there already")
 
 
 @app.command()
@@ -160,7 +212,9 @@ def delete(
         raise typer.Exit(1)
 
 
-def _with_store(state_dir: Path | None, database: str | None, use: Callable[[SqlStore], Awaitable[T]]) -> T:
+def _with_store(
+    state_dir: Path | None, database: str | None, use: Callable[[SqlStore], Awaitable[T]], *, create: bool = False
+) -> T:
     """Open the log that the options name, use it, close it; our errors become one line and exit code 1."""
     from feedback.errors import FeedbackError
     from feedback.sql.store import SqlStore
@@ -169,7 +223,7 @@ def _with_store(state_dir: Path | None, database: str | None, use: Callable[[Sql
         raise typer.BadParameter("give --state-dir or --database, not both")
 
     async def run() -> T:
-        store = SqlStore.open(database or _default_file(state_dir), create=False)
+        store = SqlStore.open(database or _default_file(state_dir), create=create)
         try:
             return await use(store)
         finally:
@@ -189,7 +243,7 @@ def _default_file(state_dir: Path | None) -> Path:
 
 
 @contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+def _progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
     """A bar on standard error, where that is a terminal."""
     from rich.console import Console
     from rich.progress import Progress

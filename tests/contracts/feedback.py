@@ -16,21 +16,28 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from feedback import (
     AnswerLog,
     ContestLog,
+    Exchange,
     FeedbackLog,
     FeedbackStore,
     ForeignExchange,
     InvalidExchange,
     InvalidSignal,
     Receipt,
+    Signal,
+    SqlStore,
     StoreFailed,
     UnknownChoice,
     UnknownExchange,
+    to_line,
 )
 from tests.feedback.records import BEGIN, exchange, signal
+from tests.feedback.strategies import any_exchange, any_signal
 
 VALUES: list[tuple[Any, Any]] = [
     ("accept", None),
@@ -302,3 +309,48 @@ class StoreContract:
         for use in (store.record(exchange(2)), store.signal(signal(asked)), store.get(asked.id)):
             with pytest.raises(StoreFailed, match="closed"):
                 await use
+
+    async def test_what_is_deleted_goes_with_all_that_hangs_on_it(self, store: Store) -> None:
+        mine, yours = exchange(1, key_id="me"), exchange(2, key_id="you")
+        shadow = replace(exchange(3), shadow_of=yours.id)
+        for each in (mine, yours, shadow):
+            await store.record(each)
+        await store.signal(signal(mine, idempotency_key="k"))
+        assert await store.delete(key_id="me", before=mine.created_at) == 0
+        assert await store.delete(key_id="me", before=yours.created_at) == 1
+        with pytest.raises(UnknownExchange):
+            await store.get(mine.id)
+        assert not (await store.signal(signal(yours, idempotency_key="k"))).duplicate
+        assert await store.delete(exchange_id=yours.id) == 2
+        assert [each async for each in store.exchanges()] == []
+        with pytest.raises(ValueError, match="which"):
+            await store.delete()
+
+
+Shared = tuple[asyncio.Runner, SqlStore]
+
+
+class RoundTripContract:
+    """Anything comes back from a database as it was, and its export is the same line. Needs a fixture `shared`."""
+
+    # Each database is a subclass; Hypothesis takes one that fails for a flaky test of the other, which is of no matter.
+    @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.differing_executors])
+    @given(data=st.data(), asked=any_exchange())
+    def test_anything_comes_back(self, shared: Shared, data: st.DataObject, asked: Exchange) -> None:
+        runner, store = shared
+        said: list[Signal] = []
+
+        async def there_and_back() -> tuple[Exchange, tuple[Signal, ...]]:
+            await store.record(asked)
+            if len(asked.candidates) > 1:
+                said.append(data.draw(any_signal(asked)))
+                await store.signals(said)
+            return await store.get(asked.id)
+
+        found = runner.run(there_and_back())
+        assert found == (asked, tuple(said))
+
+        async def lines() -> list[str]:
+            return [line async for line in store.lines(since=asked.created_at)]
+
+        assert to_line(*found) in runner.run(lines()), "straight from the rows it is another line"

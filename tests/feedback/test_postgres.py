@@ -1,7 +1,7 @@
 """The log in PostgreSQL: its schema, its round trips, its refusals, beyond the laws in `test_stores.py`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -10,12 +10,10 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sqlalchemy import create_engine, make_url, text
 
-from feedback import Exchange, Signal, SqlStore, StoreFailed, StoreUnavailable
-from feedback.export import from_line, to_line
+from feedback import SqlStore, StoreFailed, StoreUnavailable
+from feedback.export import from_line
 from feedback.sql.postgres import DRIVER
 from feedback.sql.schema import NEWEST, alembic_config, current, migrate
 from feedback.sql.stats import stats
@@ -23,7 +21,6 @@ from feedback.sql.tables import VERSION_TABLE, metadata
 from feedback.verify import problems
 from tests.feedback.postgres import Cluster
 from tests.feedback.records import exchange, signal
-from tests.feedback.strategies import any_exchange, any_signal
 
 pytestmark = pytest.mark.postgres
 
@@ -86,36 +83,6 @@ async def test_counts(store: SqlStore) -> None:
     assert (counted["exchanges"], counted["candidates"]) == (1, 3)
     assert [each["type"] for each in counted["signals"]] == ["accept", "rating"]
     assert await store.count_prompts() == 1
-
-
-@pytest.fixture(scope="module")
-def shared(cluster: Cluster) -> Iterator[tuple[asyncio.Runner, SqlStore]]:
-    with asyncio.Runner() as runner:
-        store = SqlStore.open(cluster.new_database())
-        yield runner, store
-        runner.run(store.aclose())
-
-
-@settings(deadline=None, max_examples=40)
-@given(data=st.data(), asked=any_exchange())
-def test_anything_comes_back(shared: tuple[asyncio.Runner, SqlStore], data: st.DataObject, asked: Exchange) -> None:
-    runner, store = shared
-    said: list[Signal] = []
-
-    async def there_and_back() -> tuple[Exchange, tuple[Signal, ...]]:
-        await store.record(asked)
-        if len(asked.candidates) > 1:
-            said.append(data.draw(any_signal(asked)))
-            await store.signals(said)
-        return await store.get(asked.id)
-
-    found = runner.run(there_and_back())
-    assert found == (asked, tuple(said))
-
-    async def lines() -> list[str]:
-        return [line async for line in store.lines(since=asked.created_at)]
-
-    assert to_line(*found) in runner.run(lines()), "straight from the rows it is another line"
 
 
 def test_another_encoding_is_refused(cluster: Cluster) -> None:

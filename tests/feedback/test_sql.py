@@ -2,21 +2,18 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sqlalchemy import URL, Connection, Engine, event, text
 
-from feedback import Exchange, InvalidExchange, Signal, SqlStore, StoreFailed
-from feedback.export import from_line, to_line
+from feedback import InvalidExchange, SqlStore, StoreFailed
+from feedback.export import from_line
 from feedback.sql.writer import MAX_OUTSTANDING
 from tests.feedback.records import exchange, signal
-from tests.feedback.strategies import any_exchange, any_signal
 
 
 @pytest.fixture
@@ -171,36 +168,6 @@ async def test_another_process_may_write_meanwhile(store: SqlStore, tmp_path: Pa
     other.execute("COMMIT")
     await task
     other.close()
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, SqlStore]]:
-    with asyncio.Runner() as runner:
-        store = SqlStore.open(tmp_path_factory.mktemp("shared") / "log.db")
-        yield runner, store
-        runner.run(store.aclose())
-
-
-@settings(deadline=None, max_examples=60)
-@given(data=st.data(), asked=any_exchange())
-def test_anything_comes_back(shared: tuple[asyncio.Runner, SqlStore], data: st.DataObject, asked: Exchange) -> None:
-    runner, store = shared
-    said: list[Signal] = []
-
-    async def there_and_back() -> tuple[Exchange, tuple[Signal, ...]]:
-        await store.record(asked)
-        if len(asked.candidates) > 1:
-            said.append(data.draw(any_signal(asked)))
-            await store.signals(said)
-        return await store.get(asked.id)
-
-    found = runner.run(there_and_back())
-    assert found == (asked, tuple(said))
-
-    async def lines() -> list[str]:
-        return [line async for line in store.lines(since=asked.created_at)]
-
-    assert to_line(*found) in runner.run(lines()), "straight from the rows it is another line"
 
 
 @pytest.mark.parametrize(

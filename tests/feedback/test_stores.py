@@ -1,13 +1,14 @@
 """Every store, by the same laws."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from feedback import InMemoryStore, Logged, OutboxStore, SqlStore
-from tests.contracts.feedback import Store, StoreContract
+from tests.contracts.feedback import RoundTripContract, Shared, Store, StoreContract
 from tests.feedback.postgres import Cluster
 
 
@@ -51,3 +52,25 @@ class TestPostgres(StoreContract):
         store = SqlStore.open(cluster.new_database())
         yield store
         await store.aclose()
+
+
+def _shared(url: Path | str) -> Iterator[Shared]:
+    with asyncio.Runner() as runner:
+        store = SqlStore.open(url)
+        yield runner, store
+        runner.run(store.aclose())
+
+
+class TestSqliteRoundTrip(RoundTripContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def shared(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+        yield from _shared(tmp_path_factory.mktemp("shared") / "log.db")
+
+
+@pytest.mark.postgres
+class TestPostgresRoundTrip(RoundTripContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def shared(cls, cluster: Cluster) -> Iterator[Shared]:
+        yield from _shared(cluster.new_database())
