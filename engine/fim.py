@@ -239,10 +239,10 @@ def find_layout(text: str) -> Found | None:
             continue
         if any(text.count(token) != 1 for token in layout.tokens):
             continue
-        match = _pattern(layout).fullmatch(text)
+        match = next((found for pattern in _patterns(layout) if (found := pattern.fullmatch(text))), None)
         if match is not None:
             prefix, suffix = match["prefix"], match["suffix"]
-            exact = match["before"] + _written(layout, prefix, suffix) == text
+            exact = match["before"] + written(layout, prefix, suffix) == text
             before = match["before"]
             for token in (*layout.ends, *(() if layout.file is None else (layout.file,))):
                 before = before.replace(token, "")
@@ -250,7 +250,8 @@ def find_layout(text: str) -> Found | None:
     return None
 
 
-def _written(layout: Layout, prefix: str, suffix: str) -> str:
+def written(layout: Layout, prefix: str, suffix: str) -> str:
+    """A gap as the family's own documents write it, as text: for reading, never for encoding."""
     if layout.middle is None:
         return f"{layout.suffix}{suffix}{layout.prefix}{prefix}"
     if layout.spaced:
@@ -258,9 +259,20 @@ def _written(layout: Layout, prefix: str, suffix: str) -> str:
     return f"{layout.prefix}{prefix}{layout.suffix}{suffix}{layout.middle}"
 
 
-def _pattern(layout: Layout) -> re.Pattern[str]:
+def _patterns(layout: Layout) -> list[re.Pattern[str]]:
+    """How clients write a layout. Code often ends in spaces before a gap, so in a family that has none beside its
+    tokens one is stray only where it stands in all of CodeLlama's places.
+    """
     before, after = re.escape(layout.prefix), re.escape(layout.suffix)
     if layout.middle is None:
-        return re.compile(rf"(?P<before>.*?){after}(?P<suffix>.*?){before}(?P<prefix>.*?)(?:\[MIDDLE\])?", re.DOTALL)
-    middle = re.escape(layout.middle)
-    return re.compile(rf"(?P<before>.*?){before} ?(?P<prefix>.*?) ?{after} ?(?P<suffix>.*?) ?{middle} ?", re.DOTALL)
+        found = [rf"(?P<before>.*?){after}(?P<suffix>.*?){before}(?P<prefix>.*?)(?:\[MIDDLE\])?"]
+    else:
+        middle = re.escape(layout.middle)
+        if layout.spaced:
+            found = [rf"(?P<before>.*?){before} ?(?P<prefix>.*?) ?{after} ?(?P<suffix>.*?) ?{middle} ?"]
+        else:
+            found = [
+                rf"(?P<before>.*?){before} (?P<prefix>.*) {after} ?(?P<suffix>.*) {middle} ?",
+                rf"(?P<before>.*?){before}(?P<prefix>.*){after}(?P<suffix>.*){middle} ?",
+            ]
+    return [re.compile(pattern, re.DOTALL) for pattern in found]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _PATTERNS = (
     (re.compile(r"/v1/models/.+"), "/v1/models/{id}"),
+    (re.compile(r"/v1/suites/[^/]+"), "/v1/suites/{id}"),
     (re.compile(r"/v1/rerank/[^/]+"), "/v1/rerank/{id}"),
     (re.compile(r"/v1/requests/[^/]+/cancel"), "/v1/requests/{id}/cancel"),
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from engine import Engine
-from feedback import AnswerLog, ContestLog, FeedbackStore
+from feedback import AnswerLog, ContestLog, FeedbackStore, SuiteStore
 from reranker import Loaded
 from sandbox import Sandbox
 from server.config import Config
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from server.telemetry.traces import Traces
 
 
-class Log(FeedbackStore, ContestLog, AnswerLog, Protocol):
+class Log(FeedbackStore, ContestLog, AnswerLog, SuiteStore, Protocol):
     """What the server needs of the log."""
 
 

@@ -28,10 +28,8 @@ async def fitted(ask: Ask, served: Served) -> Ask:
     tokenizer = tokenizer_of(served.engine)
     if tokenizer is None or not any(isinstance(task.prompt, Fim) for task in ask.tasks):
         return ask
-    sampling, context = ask.options.sampling, served.info.context_length
-    room = context - sampling.max_tokens
-    if sampling.fits_context:
-        room = max(room, context // 2)
+    context = served.info.context_length
+    room = max(context - ask.options.sampling.max_tokens, context // 2)
     tasks, lost = [], set[str]()
     for task in ask.tasks:
         if isinstance(task.prompt, Fim):

@@ -65,7 +65,7 @@ def command(*args: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Start servers; what still runs at the end is ended by its own id."""
+    """Start servers, on a script unless `engine` says otherwise; what still runs at the end is ended by its own id."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(
@@ -73,13 +73,15 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         *,
         state_dir: Path | None = None,
         settings: str = "",
+        engine: str = "",
         module: Sequence[str] = ("touchstone", "serve"),
     ) -> Served:
         folder = tmp_path_factory.mktemp("serve")
         table = folder / "script.json"
         table.write_text(json.dumps(SCRIPT if script is None else script))
         config = folder / "touchstone.toml"
-        config.write_text(f'{settings}\n[engine]\ntype = "scripted"\nscript = {json.dumps(str(table))}\n')
+        engine = engine or f'type = "scripted"\nscript = {json.dumps(str(table))}'
+        config.write_text(f"{settings}\n[engine]\n{engine}\n")
         state_dir = state_dir or folder / "state"
         args = ["--port", "0", "--config", str(config), "--state-dir", str(state_dir)]
         with (folder / "stderr").open("w") as errors:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -20,11 +21,10 @@ CLIENTS = ROOT / ".clients"
 """Where `make test-clients` installs them."""
 
 
-def said_by(*command: str) -> Any:
+def said_by(*command: str, **environment: str) -> Any:
     """The JSON that a client's script prints."""
-    ended = subprocess.run(
-        command, env={**os.environ, "CLIENTS": str(CLIENTS)}, capture_output=True, text=True, timeout=120, check=False
-    )
+    env = {**os.environ, "CLIENTS": str(CLIENTS), **environment}
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 
@@ -84,6 +84,23 @@ def test_tabbys_agent_completes_and_tells_what_became_of_it(served: Served) -> N
     assert said["texts"] == ["\n    y = x"]
     assert (said["viewed"], said["selected"]) == (True, True)
     assert served.metric("touchstone_suggestions_accepted_total") == before + 1
+
+
+def test_neovim_sends_what_llama_vim_sends(start_server: Start) -> None:
+    if shutil.which("nvim") is None:
+        pytest.skip("no Neovim here: apt-get install neovim")
+    real = start_server(engine='type = "ctranslate2"')  # the bundled model
+    command = ("nvim", "--clean", "--headless", "-S", str(HERE / "llama_vim.vim"))
+    said = said_by(*command, TOUCHSTONE_URL=real.url)
+    assert said["warmed"] == {}
+    assert said["several"] == 3
+    reply = said["reply"]
+    assert set(reply) == {"content", "timings/prompt_n", "timings/predicted_n", "truncated", "tokens_cached"}
+    assert (reply["truncated"], reply["timings/prompt_n"] > 20, reply["timings/predicted_n"] > 0) == (False, True, True)
+    assert "".join(said["buffer"]).startswith("def vowels(text):    count = 0    for c in text:        ")
+    assert reply["content"].strip()
+    assert reply["content"].split("\n")[0] in said["buffer"][3]
+    until_idle(real)  # the request that the next key stopped too
 
 
 def test_retries_of_the_official_client_for_python_run_the_work_once(start_slow_server: Start) -> None:

@@ -9,7 +9,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors
 
 from engine import Fim, Tokenizer, UnsupportedField
-from engine.fim import LAYOUTS, find_layout
+from engine.fim import LAYOUTS, Layout, find_layout, written
 
 from .test_tokens import byte_fallback, saved
 
@@ -125,6 +125,16 @@ def test_a_layout_is_recognised_as_clients_write_it(text: str, layout: tuple[str
     assert found.layout in layout
     assert (found.prefix, found.suffix, found.exact) == ("a b", "c d", exact)
     assert found.before == ("# other\n" if text.startswith("#") else "")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_spaces_of_the_code_itself_stay(layout: Layout) -> None:
+    prefix, suffix = "for x in xs:\n        ", "  # all\n"
+    found = find_layout(written(layout, prefix, suffix))
+    assert found is not None
+    assert found.prefix == prefix
+    assert found.suffix in (suffix, suffix[1:])  # some clients write a space of their own behind <SUF>
+    assert found.exact == (found.suffix == suffix)
 
 
 @pytest.mark.parametrize(

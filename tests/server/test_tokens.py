@@ -83,5 +83,7 @@ async def test_a_gap_too_long_is_cut_and_says_so(serve: Serve, tmp_path: Path, p
         assert exchange.task["prefix"] == PREFIX
         short = await server.post("/v1/completions", prompt="a", suffix="b")
         assert "x-fim-truncated" not in short.headers
-        refused = await server.post(path, **body, max_tokens=599, n_predict=599)
-        assert refused.status_code == 400
+        greedy = await server.post(path, **body, max_tokens=9999, n_predict=9999)
+        assert greedy.status_code == 200
+    async with serve(engine=WithTokenizer(tokenizer, context_length=4)) as server:
+        assert (await server.post(path, **body)).status_code == 400
