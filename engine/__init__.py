@@ -1,7 +1,7 @@
 """Engines: sample completions of a prompt, score given ones. This is the door; heavy libraries load on use."""
 
 from engine.base import Engine, Queueing
-from engine.build import build_engine, find_model
+from engine.build import build_engine, find_model, told_dtype
 from engine.calibration.host import free_memory_bytes
 from engine.classify.base import Classifier, ClassifierInfo
 from engine.classify.convert import convert_classifier, is_convertible
@@ -156,6 +156,7 @@ __all__ = [
     "seal_verifier",
     "settings_table",
     "tokens_of_layout",
+    "told_dtype",
     "verifiers_in",
     "write_json",
 ]

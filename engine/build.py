@@ -79,6 +79,24 @@ def find_model(config: EngineConfig, store: ModelStore) -> tuple[Model | Path, s
     return model, _dtype_of_name(config)
 
 
+def told_dtype(config: EngineConfig, store: ModelStore) -> str:
+    """What `dtype` comes to here, and why; nothing is loaded or measured. Raises the `EngineError`s of finding it."""
+    model, dtype = find_model(config, store)
+    if config.type == "transformers":
+        return "auto: float32 on CPUs, bfloat16 on GPUs" if dtype == "auto" else f"{dtype}, as set"
+    if dtype != "auto" or isinstance(model, Path):
+        return "as stored" if dtype == "auto" else f"{dtype}, as set"
+    stored = _converted(config, model, dtype).path.name.removeprefix("ct2-")
+    if _on_cuda(config):
+        return f"auto: {stored}, the best conversion there is for GPUs"
+    from engine.calibration import remembered
+
+    found = remembered(model, cores=config.threads or available_cores(), folder=store.calibrations)
+    if found is None or found.chosen is None:
+        return f"auto: {stored} or float32, whichever costs less: measured at the first start, then kept"
+    return f"auto: {found}, measured {found.measured_at:%Y-%m-%d}"
+
+
 def _dtype_of_name(config: EngineConfig) -> str:
     try:
         named = ModelName.parse(config.model or "").dtype

@@ -1,6 +1,7 @@
-"""`touchstone doctor`: how this install stands, on one page: host, sandbox, languages, engine, model, and what to do.
+"""`touchstone doctor`: how this install stands, on one page: host, sandbox, languages, engines, model, log, keys, port,
+and what to do.
 
-Looks and changes nothing; imports no engine's library. The exit code is 0 when serving with tests works.
+Looks and changes nothing; loads and measures no model. The exit code is 0 when serving with tests works.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from server import doctor_checks as checks
 
 if TYPE_CHECKING:
     from engine import EngineConfig, ModelStore
@@ -71,10 +74,30 @@ def examine(config: Config) -> Data:
         "model": _model(config.engine, ModelStore(config.state_dir)),
         "log": look_at_log(config),
     }
-    parts = ("sandbox", "engine", "model", "log")
-    found["problems"] = [found[part]["problem"] for part in parts if found[part]["problem"]]
+    found |= _rest(config, found)
+    parts = ("sandbox", "engine", "model", "upstream", "log", "disk", "gpu", "port")
+    found["problems"] = [found[part]["problem"] for part in parts if found[part] and found[part]["problem"]]
     found["serves_with_tests"] = not found["problems"]
     return found
+
+
+def _rest(config: Config, found: Data) -> Data:
+    """The looks of `doctor_checks`; of a model that was not found, nothing."""
+    from engine import ModelStore
+
+    model = found["model"]
+    folder = Path(model["folder"]) if model["folder"] else None
+    return {
+        "engines": checks.engines(config.engine.type, _NEEDED, found["engine"]["libraries"]),
+        "upstream": checks.upstream(config.engine),
+        "dtype": None if folder is None else checks.dtype(config.engine, ModelStore(config.state_dir)),
+        "fim": checks.gaps(folder),
+        "disk": checks.disk(config),
+        "gpu": checks.gpu(config.engine),
+        "keys": checks.keys(config),
+        "port": checks.port(config),
+        "telemetry": checks.telemetry(),
+    }
 
 
 def installed(name: str) -> str | None:

@@ -32,12 +32,16 @@ def print_page(found: dict[str, Any]) -> None:
     libraries = ", ".join(f"{name} {version or 'not installed'}" for name, version in engine["libraries"].items())
     page.line("engine", engine["problem"] or engine["type"], _BAD if engine["problem"] else _GOOD)
     page.more((f"libraries: {libraries}",))
+    others = found.get("engines", {}).items()
+    page.more(f"{name}: {look['text']}: {look['fix']}" for name, look in others if look["fix"])
     page.line("model", model["problem"] or model["name"], _BAD if model["problem"] else _GOOD)
     if model["folder"]:
         page.more((model["folder"], f"conversions: {', '.join(model['conversions']) or 'none'}"))
     log = found["log"]
     page.line("log", described(log), _BAD if log["problem"] else _FAIR if log["outbox"] else _GOOD)
     page.more(f"to fix: {fix}" for fix in log["how_to_fix"])
+    for name in ("dtype", "fim", "upstream", "disk", "gpu", "keys", "port", "telemetry"):
+        _look(page, name, found.get(name))
     if found["serves_with_tests"]:
         page.line("", "Serving with tests works: touchstone serve", _GOOD)
     else:
@@ -55,6 +59,15 @@ def _sandbox(page: _Page, found: dict[str, Any]) -> None:
         page.more([f"tried from inside, {len(facts) - 2} ways; Landlock ABI {facts['landlock_abi']}"])
         page.more(f"not a stronger one: {reason}" for reason in weaker)
     page.more(f"to fix: {fix}" for fix in found["how_to_fix"])
+
+
+def _look(page: _Page, name: str, look: dict[str, Any] | None) -> None:
+    """One look of `doctor_checks`; nothing where it was not made."""
+    if look is None:
+        return
+    page.line(name, look["text"], _BAD if look["problem"] else _FAIR if look["fix"] else _GOOD)
+    if look["fix"]:
+        page.more([f"to fix: {look['fix']}"])
 
 
 def _languages(page: _Page, found: dict[str, Any]) -> None:

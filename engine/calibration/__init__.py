@@ -6,7 +6,7 @@ host.py     what about this machine the figures depend on
 cache.py    the figures of earlier starts, in <state_dir>/calibration/
 """
 
-from engine.calibration.cache import Calibration, calibrated
+from engine.calibration.cache import Calibration, calibrated, remembered
 from engine.calibration.choice import Timing, Way, choose, ways_of
 
-__all__ = ["Calibration", "Timing", "Way", "calibrated", "choose", "ways_of"]
+__all__ = ["Calibration", "Timing", "Way", "calibrated", "choose", "remembered", "ways_of"]

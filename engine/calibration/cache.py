@@ -74,13 +74,11 @@ def calibrated(
 
     None where there is nothing to choose between. Measuring blocks for about `budget_s` seconds (None: by the size).
     """
-    conversions = {dtype: model.conversion(dtype) for dtype in model.manifest.conversions}
-    ways = ways_of(conversions, library().get_supported_compute_types("cpu"))
+    ways = _ways(model)
     if len(ways) < 2:
         return None
     key = _key(model, ways, cores)
-    digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
-    path = folder / f"{model.id}-{digest}.json"
+    path = _path(folder, model, key)
     kept = None if again else _read(path, key)
     if kept is not None:
         _log.info("dtype auto for %s, measured %s: %s", model.id, f"{kept.measured_at:%Y-%m-%d}", kept)
@@ -94,6 +92,23 @@ def calibrated(
     elif found.chosen is not None:
         _keep(path, key, found)
     return found
+
+
+def remembered(model: Model, *, cores: int, folder: Path) -> Calibration | None:
+    """The figures that are kept of an earlier start; None where there are none, or nothing to choose between."""
+    ways = _ways(model)
+    key = _key(model, ways, cores)
+    return None if len(ways) < 2 else _read(_path(folder, model, key), key)
+
+
+def _ways(model: Model) -> tuple[Way, ...]:
+    conversions = {dtype: model.conversion(dtype) for dtype in model.manifest.conversions}
+    return ways_of(conversions, library().get_supported_compute_types("cpu"))
+
+
+def _path(folder: Path, model: Model, key: dict[str, Any]) -> Path:
+    digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return folder / f"{model.id}-{digest}.json"
 
 
 def _key(model: Model, ways: Sequence[Way], cores: int) -> dict[str, Any]:
