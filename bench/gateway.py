@@ -1,12 +1,13 @@
 """What the gateway adds to a request: the scripted engine through the whole server, beside FastAPI's bare route.
 
-    python -m bench.gateway [--rate 200] [--seconds 5] [--rounds 8]
+    python -m bench.gateway [--rate 200] [--seconds 5] [--rounds 8] [--folder /dev/shm]
 
 Each server is a process of its own on one core, the same one; the load comes from this process on another. Requests
 arrive at random moments at the given rate, whether or not earlier ones were answered (an open loop), and a request's
 time counts from its moment, so what waits counts. The sides take turns, round by round, first one and then the other
 going first; each round begins with a second of the same load that does not count. The record is on disk before a reply
-ends. CPU is that of the server's process a request, which a busy machine changes least.
+ends: `--folder` in memory leaves the disk's own time out. CPU is that of the server's process a request, which a busy
+machine changes least.
 """
 
 from __future__ import annotations
@@ -61,9 +62,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each side and round")
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--folder", type=Path, help="where the log lies; the system's temporary folder")
     args = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
         with serving(folder / "state", "--config", str(scripted(folder))) as ours, bare_route(folder) as bare:
             for server in (ours, bare):

@@ -26,7 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.process import serving
+import psutil
+
+from bench.process import Served, serving
 
 PLAIN = [
     {"prompt": f'def pick_{word}_{k}(numbers):\n    """Keep those {word} {k}, sorted.\n\n    >>> {call}\n    """\n'}
@@ -185,24 +187,41 @@ def made_key(state_dir: Path, name: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def overload(url: str, keys: Sequence[str], *, seconds: float, times: float) -> None:
-    """Capacity, then many times as much."""
-    Apart(closed, url, keys, PLAIN, 8, 5.0).result()  # warm
-    peak = Told(1.0)
-    print(f"{'capacity, closed loop':32}{'200/s':>8}{'tokens/s':>10}{'p50 s':>8}")
-    for clients in (4, 8, 16):
-        told = Apart(closed, url, keys, PLAIN, clients, max(10.0, seconds / 3)).result()
-        print(
-            f"{f'  {clients} clients':32}{told.good:8.2f}{told.tokens / told.seconds:10.0f}{_at(told.good_s, 50):8.2f}"
-        )
-        peak = max(peak, told, key=lambda each: each.good)
-    told = Apart(opened, url, keys, PLAIN, times * peak.good, seconds).result()
-    ratio, tokens = told.good / peak.good, told.tokens / told.seconds / (peak.tokens / peak.seconds)
+def cpu_s(served: Served) -> float:
+    """CPU seconds of the server and all that it started."""
+    root = psutil.Process(served.process.pid)
+    return sum(sum(process.cpu_times()[:4]) for process in (root, *root.children(recursive=True)))
+
+
+def capacity(served: Served, keys: Sequence[str], clients: int, seconds: float) -> tuple[Told, float]:
+    """What so many patient clients are answered, and tokens a CPU second of the server; prints both."""
+    before_s = cpu_s(served)
+    told = Apart(closed, served.url, keys, PLAIN, clients, seconds).result()
+    each = told.tokens / (cpu_s(served) - before_s)
+    print(f"{f'  {clients} clients':24}{told.good:8.2f}{each:14.0f}{_at(told.good_s, 50):8.2f}", flush=True)
+    return told, each
+
+
+def overload(served: Served, keys: Sequence[str], *, seconds: float, times: float) -> None:
+    """Capacity, many times as much, and capacity again."""
+    Apart(closed, served.url, keys, PLAIN, 8, 5.0).result()  # warm
+    print(f"{'capacity, closed loop':24}{'200/s':>8}{'tokens/CPU s':>14}{'p50 s':>8}")
+    found = {clients: capacity(served, keys, clients, max(10.0, seconds / 3)) for clients in (4, 8, 16)}
+    best = max(found, key=lambda clients: found[clients][0].good)
+    peak, peak_each = found[best]
+    before_s = cpu_s(served)
+    told = Apart(opened, served.url, keys, PLAIN, times * peak.good, seconds).result()
+    each = told.tokens / (cpu_s(served) - before_s)
+    again, again_each = capacity(served, keys, best, max(10.0, seconds / 3))
     print(f"offered {times * peak.good:.0f}/s for {seconds:.0f} s: {dict(told.statuses)}")
-    print(f"  goodput {told.good:.2f}/s, {ratio:.2f} of the peak; tokens sampled for them {tokens:.2f} of the peak's")
+    print(f"  goodput {told.good:.2f}/s: {told.good / peak.good:.2f} of before, {told.good / again.good:.2f} of after")
+    print(f"  tokens/CPU s {each:.0f}: {each / peak_each:.2f} of before, {each / again_each:.2f} of after")
     print(f"  refusals that are no 429 with Retry-After: {told.unexplained}")
     print(f"  refused after p50 {_at(told.refused_s, 50) * 1e3:.1f} ms, p99 {_at(told.refused_s, 99) * 1e3:.1f} ms")
-    print(f"  answered after p50 {_at(told.good_s, 50):.1f} s; sent late p99 {_at(told.late_s, 99) * 1e3:.1f} ms")
+    print(
+        f"  answered after p50 {_at(told.good_s, 50):.1f} s; sent late p99 {_at(told.late_s, 99) * 1e3:.1f} ms",
+        flush=True,
+    )
 
 
 def beside(url: str, keys: Sequence[str], *, seconds: float, rounds: int) -> None:
@@ -249,7 +268,7 @@ def main() -> None:
         keys = [made_key(Path(folder), name) for name in ("a", "b", "c")]
         with serving(Path(folder), "--dtype", "int8") as served:
             if args.only != "typing":
-                overload(served.url, keys, seconds=args.seconds, times=args.times)
+                overload(served, keys, seconds=args.seconds, times=args.times)
             if args.only != "overload":
                 beside(served.url, keys, seconds=args.seconds / 2, rounds=args.rounds)
 

@@ -47,6 +47,7 @@ from engine.models import (
     seal,
     write_json,
 )
+from engine.passed_on import PASSED_ON
 from engine.registry import engine_names, load_engine
 from engine.scripted import Scripted, ScriptedEngine
 from engine.settings_table import docstrings, settings_table
@@ -75,6 +76,7 @@ from engine.types import (
 
 __all__ = [
     "FEATURES_NAME",
+    "PASSED_ON",
     "Challenger",
     "ChampionMoved",
     "Chat",

@@ -25,7 +25,7 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _rows(inner, f"{prefix}{name}.")
         else:
-            yield prefix + name, _default(field), texts.get(name, "").replace("|", "\\|")
+            yield prefix + (field.alias or name), _default(field), texts.get(name, "").replace("|", "\\|")
 
 
 def _default(field: FieldInfo) -> str:
@@ -40,7 +40,15 @@ def _default(field: FieldInfo) -> str:
 
 
 def docstrings(model: type) -> dict[str, str]:
-    """The text under each field of a class, on one line."""
+    """The text under each field of a class, on one line; of what it inherits from other models, theirs."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if base is model or (issubclass(base, BaseModel) and base is not BaseModel):
+            found |= _own_docstrings(base)
+    return found
+
+
+def _own_docstrings(model: type) -> dict[str, str]:
     [tree] = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(tree, ast.ClassDef)  # noqa: S101 - the source of a class
     found = {}

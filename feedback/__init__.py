@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from feedback.answers import Answer, the_answer
 from feedback.base import AnswerLog, ContestLog, FeedbackLog, FeedbackStore
-from feedback.build import candidates_of, exchange_from, task_from_data, task_of, without_text
+from feedback.build import candidates_of, exchange_from, task_from_data, task_of, without_text, without_verdicts
 from feedback.contest import (
     ALPHA,
     MOST_PAIRS,
@@ -27,6 +27,7 @@ from feedback.errors import (
     SchemaTooNew,
     StoreFailed,
     StoreUnavailable,
+    TooManySuites,
     UnknownChoice,
     UnknownExchange,
 )
@@ -34,6 +35,9 @@ from feedback.export import Logged, logged_from, read_export, read_lines, replac
 from feedback.lossless import dumps, loads
 from feedback.memory import InMemoryStore
 from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
+from feedback.redact import may_hold, redact, redact_all
+from feedback.redacting import RedactingStore, signal_without_secrets, without_secrets
+from feedback.stored_suites import StoredSuite, SuiteStore
 from feedback.suites import suite_from_data, suite_to_data
 from feedback.types import (
     RECORD_VERSION,
@@ -71,6 +75,7 @@ __all__ = [
     "OutboxStore",
     "Purpose",
     "Receipt",
+    "RedactingStore",
     "SchemaTooNew",
     "Signal",
     "SignalType",
@@ -78,7 +83,10 @@ __all__ = [
     "StoreFailed",
     "StoreUnavailable",
     "StoredCandidate",
+    "StoredSuite",
+    "SuiteStore",
     "TestCounts",
+    "TooManySuites",
     "UnknownChoice",
     "UnknownExchange",
     "Verdict",
@@ -89,6 +97,7 @@ __all__ = [
     "judge_contest",
     "loads",
     "logged_from",
+    "may_hold",
     "outcome_of",
     "peek",
     "prompt_from_data",
@@ -96,15 +105,20 @@ __all__ = [
     "prompt_to_data",
     "read_export",
     "read_lines",
+    "redact",
+    "redact_all",
     "replacing",
     "shadow_differences",
+    "signal_without_secrets",
     "suite_from_data",
     "suite_to_data",
     "task_from_data",
     "task_of",
     "the_answer",
     "to_line",
+    "without_secrets",
     "without_text",
+    "without_verdicts",
 ]
 
 

@@ -34,6 +34,14 @@ class FeedbackStore(Protocol):
         """One exchange with its signals, in the order of their time. Raises `UnknownExchange`, `StoreFailed`."""
         ...
 
+    async def delete(
+        self, *, before: datetime | None = None, key_id: str | None = None, exchange_id: str | None = None
+    ) -> int:
+        """Delete exchanges that meet every condition given (made earlier, of a key, of an id), with all that hangs on
+        them; how many. Raises `StoreFailed`, and `ValueError` where nothing says which.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Finish what was begun and let go of the database. A second call does nothing."""
         ...

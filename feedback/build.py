@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from typing import Any, cast
 
 from engine import FinishReason, TokenLogprob
@@ -80,15 +81,16 @@ def exchange_from(
 
 
 def task_of(exchange: Exchange) -> Task:
-    """The task again, to run or score its candidates anew. The suite is the one that ran.
+    """The task again, to run or score its candidates anew. The suite is the one that ran, where it was kept.
 
     Raises `InvalidExchange` for a record whose text was not kept.
     """
     task = task_from_data(exchange.id, exchange.prompt, exchange.task)
+    suite, trials = exchange.suite, exchange.trials
     return replace(
         task,
-        suite=None if exchange.suite is None else suite_from_data(exchange.suite),
-        trials=None if exchange.trials is None else trials_from_data(exchange.trials),
+        suite=None if suite is None or suite.get("body") is None else suite_from_data(suite),
+        trials=None if trials is None or trials.get("body") is None else trials_from_data(trials),
     )
 
 
@@ -148,7 +150,7 @@ def _outcome_of(data: dict[str, Any]) -> Outcome:
 
 
 def without_text(exchange: Exchange) -> Exchange:
-    """Hashes and numbers only, for keys whose privacy is `no_text`: no prompt, code, test, value or message."""
+    """Hashes and numbers only, for keys whose privacy is `no_text`: no prompt, code, test, value, message, session."""
     suite = exchange.suite and {**exchange.suite, "body": None}
     trials = exchange.trials and {**exchange.trials, "body": None}
     options = {**exchange.options, "sampling": {**exchange.options.get("sampling", {}), "stop": []}}
@@ -159,11 +161,14 @@ def without_text(exchange: Exchange) -> Exchange:
         options=options,
         suite=suite,
         trials=trials,
+        reason="",
+        session_id=None,
         candidates=tuple(
             replace(
                 c,
                 text="",
                 raw_text="",
+                score_reasons={},
                 outcome=c.outcome and _without_text(c.outcome),
                 trial=c.trial and _without_text(c.trial),
             )
@@ -172,10 +177,21 @@ def without_text(exchange: Exchange) -> Exchange:
     )
 
 
+def without_verdicts(exchange: Exchange) -> Exchange:
+    """Without what tests said of candidates: names, values, messages. What they came to stays."""
+    kept = (replace(each, outcome=each.outcome and _without_text(each.outcome)) for each in exchange.candidates)
+    return replace(exchange, candidates=tuple(kept))
+
+
 def plain(value: Any) -> Any:
     """Frozen records as plain JSON data: objects, lists, text, numbers, true, false, null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    cls = type(value)
+    if cls in _PLAIN:
+        return value
+    if cls is float:
+        return _number(value)
+    if is_dataclass(cls):
+        return {name: plain(getattr(value, name)) for name in _names_of(cls)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, list | tuple):
@@ -183,6 +199,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     return _number(value) if isinstance(value, float) else value
+
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+@cache
+def _names_of(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls))
 
 
 def _task(task: Task, prompt: dict[str, Any]) -> dict[str, Any]:

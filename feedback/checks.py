@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from feedback.errors import FeedbackError, InvalidExchange, InvalidSignal
@@ -72,9 +73,15 @@ def _check_time(moment: datetime, refusal: type[FeedbackError]) -> None:
 
 
 def _check_numbers(record: Any, where: str, refusal: type[FeedbackError]) -> None:
-    for field in fields(record):
-        value = getattr(record, field.name)
+    cls: type = type(record)
+    for name in _names_of(cls):
+        value = getattr(record, name)
         if isinstance(value, float) and math.isnan(value):
-            raise refusal(f"{where}{field.name}: not a number")
-        if type(value) is int and abs(value) > MAX_INTEGER and field.name != "value":
-            raise refusal(f"{where}{field.name}: over 32 bits")
+            raise refusal(f"{where}{name}: not a number")
+        if type(value) is int and abs(value) > MAX_INTEGER and name != "value":
+            raise refusal(f"{where}{name}: over 32 bits")
+
+
+@cache
+def _names_of(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls))

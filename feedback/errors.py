@@ -8,7 +8,8 @@ FeedbackError
 ├── InvalidSignal      a signal whose value does not fit its type; names the field
 ├── UnknownExchange    no exchange has this id
 ├── UnknownChoice      the exchange was not answered with this choice
-└── ForeignExchange    the exchange belongs to another key
+├── ForeignExchange    the exchange belongs to another key
+└── TooManySuites      its owner has stored as many suites as it may
 """
 
 from __future__ import annotations
@@ -59,3 +60,14 @@ class UnknownChoice(FeedbackError):
 
 class ForeignExchange(FeedbackError):
     """The exchange belongs to another key."""
+
+
+class TooManySuites(FeedbackError):
+    """An owner has stored as many suites as it may."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.most = most
+
+    def __str__(self) -> str:
+        return f"{self.most} suites are stored already, which is the most"

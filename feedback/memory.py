@@ -10,13 +10,15 @@ from feedback.answers import Answer
 from feedback.checks import check_exchange, check_signal
 from feedback.contest import Observation, outcome_of
 from feedback.errors import StoreFailed, UnknownExchange
+from feedback.stored_suites import SuitesInMemory
 from feedback.types import Exchange, Purpose, Receipt, Signal
 
 
-class InMemoryStore:
-    """`FeedbackStore` and `FeedbackLog` without a disk, by the same rules."""
+class InMemoryStore(SuitesInMemory):
+    """`FeedbackStore`, `FeedbackLog` and `SuiteStore` without a disk, by the same rules."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._exchanges: dict[str, Exchange] = {}
         self._signals: dict[str, Signal] = {}
         self._first_ids: dict[RepeatKey, str] = {}
@@ -111,6 +113,25 @@ class InMemoryStore:
         found.sort(key=lambda answer: answer.choice)
         found.sort(key=lambda answer: (answer.created_at, answer.exchange_id), reverse=True)
         return found[:100]
+
+    async def delete(
+        self, *, before: datetime | None = None, key_id: str | None = None, exchange_id: str | None = None
+    ) -> int:
+        """See `FeedbackStore.delete`."""
+        self._check_open()
+        if before is None and key_id is None and exchange_id is None:
+            raise ValueError("nothing says which exchanges to delete")
+        gone = {
+            each.id
+            for each in self._exchanges.values()
+            if (before is None or each.created_at < before)
+            and (key_id is None or each.key_id == key_id)
+            and (exchange_id is None or exchange_id in (each.id, each.shadow_of))
+        }
+        self._exchanges = {id_: each for id_, each in self._exchanges.items() if id_ not in gone}
+        self._signals = {id_: each for id_, each in self._signals.items() if each.exchange_id not in gone}
+        self._first_ids = {key: id_ for key, id_ in self._first_ids.items() if id_ in self._signals}
+        return len(gone)
 
     async def aclose(self) -> None:
         """See `FeedbackStore.aclose`."""

@@ -1,5 +1,6 @@
 """Runs untrusted programs against tests, confined, and says what they did."""
 
+from sandbox.asserts import suite_tests
 from sandbox.base import Sandbox
 from sandbox.cgroup import why_not as why_no_groups
 from sandbox.compare import equal as same_value
@@ -73,6 +74,7 @@ __all__ = [
     "read_literal",
     "same_value",
     "suite_hash",
+    "suite_tests",
     "takes_calls",
     "why_no_groups",
     "write_literal",

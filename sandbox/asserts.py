@@ -46,6 +46,14 @@ def planned(code: str) -> Planned:
         raise InvalidSuite(str(error)[:500]) from error
 
 
+def suite_tests(code: str) -> tuple[str, ...]:
+    """The names of the tests in test code. Raises `InvalidSuite` where it does not parse or holds none."""
+    names = planned(code).names
+    if not names:
+        raise InvalidSuite("the suite holds no test")
+    return names
+
+
 async def run_asserts(drive: Drive, program: Program, suite: AssertSuite, tally: Tally) -> Outcome:
     """Run every test of the code. Raises `InvalidSuite` and `LaunchFailed`."""
     if too_long(program):

@@ -27,6 +27,7 @@ from server.routes.generation import chat, completions
 from server.routes.health import Health, MetricsPage, Ready, Version, touchstone_version
 from server.routes.models import Models
 from server.routes.requests import Cancel, Record
+from server.routes.suites import Suites
 from server.routes.tabby import TabbyEvents, TabbyHealth
 from server.routes.tokens import Detokenize, Tokenize
 from server.service import Parts, Service
@@ -57,6 +58,8 @@ def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
         Route("/v1/health", TabbyHealth(service), methods=["GET"]),
         Route("/v1/requests/{id}/cancel", Cancel(service), methods=["POST"]),
         Route("/v1/rerank/{id}", Record(service), methods=["GET"]),
+        Route("/v1/suites", Suites(service), methods=["GET", "POST"]),
+        Route("/v1/suites/{id}", Suites(service), methods=["GET"]),
         Route("/v1/models", Models(service), methods=["GET"]),
         Route("/v1/models/{id:path}", Models(service), methods=["GET"]),
         Route("/admin/models", AdminModels(service), methods=["GET", "POST"]),

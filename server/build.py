@@ -24,6 +24,7 @@ from engine import (
     Text,
     build_engine,
 )
+from feedback import RedactingStore
 from sandbox import LocalSandbox, Sandbox, SandboxError, SandboxUnavailable, Tier
 from server.config import Config
 from server.scorers import load_scorers
@@ -31,6 +32,7 @@ from server.selfcheck import check
 from server.served import Served
 from server.service import Isolation, Log, Parts, Service
 from server.switching import Failure, Switching
+from server.telemetry import switch as telemetry
 
 _log = logging.getLogger(__name__)
 _WARM_UP = Text("def f():\n")
@@ -55,7 +57,7 @@ async def build(config: Config, make_engine: MakeEngine | None = None) -> Parts:
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # it will hold prompts, in clear
     sandbox, isolation = await build_sandbox(config)
     # The log and the model do not know of each other, so they are opened side by side.
-    opening = asyncio.ensure_future(_opened(config))
+    opening = asyncio.ensure_future(opened_store(config))
     loading = asyncio.ensure_future(first_model(config) if make_engine is None else _made(make_engine(config)))
     await asyncio.wait((opening, loading))
     if opening.exception() is None and loading.exception() is None:
@@ -75,6 +77,7 @@ async def build(config: Config, make_engine: MakeEngine | None = None) -> Parts:
             isolation=isolation,
             model_id=first.id,
             failure=first.failure,
+            traces=await asyncio.to_thread(telemetry.start),
         )
     if opening.exception() is None:
         await opening.result().aclose()
@@ -85,14 +88,15 @@ async def build(config: Config, make_engine: MakeEngine | None = None) -> Parts:
     raise loading.exception() or opening.exception() or AssertionError
 
 
-async def _opened(config: Config) -> Log:
+async def opened_store(config: Config) -> Log:
+    """The log, ready to be written; records lose their secrets on the way, unless the configuration says otherwise."""
     store = await asyncio.to_thread(open_store, config)
     if not config.is_database_local:
         from feedback import OutboxStore
 
         assert isinstance(store, OutboxStore)  # noqa: S101 - as `open_store` made it
         await store.resume()
-    return store
+    return RedactingStore(store) if config.feedback.redact else store
 
 
 def open_store(config: Config) -> Log:

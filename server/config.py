@@ -24,6 +24,7 @@ from sandbox import TIERS, Limits
 from server.keys.file import KeysUnreadable, read_keys
 from server.keys.limits import KeyLimits
 from server.loopback import is_loopback
+from server.profiles import Profile, check_profiles
 
 DEFAULT_PATH = Path("touchstone.toml")
 _PREFIX = "TOUCHSTONE_"
@@ -197,6 +198,10 @@ class FeedbackConfig(Section):
     database_url: SecretStr | None = None
     """None: a SQLite file in the state folder. A PostgreSQL URL: that database, with an outbox in the state folder for
     the time in which it is away (`docs/store.md`)."""
+    redact: bool = True
+    """Whether secrets of known shape (tokens, private keys, passwords) are replaced before anything is logged."""
+    keep_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    """Exchanges older than so many days are deleted, every hour, with their candidates and signals; None: never."""
 
 
 class LogConfig(Section):
@@ -224,8 +229,17 @@ class Config(BaseSettings):
     engine: EngineConfig = Field(default_factory=EngineConfig)
     sandbox: SandboxConfig = SandboxConfig()
     reranker: RerankerConfig = RerankerConfig()
+    profiles: dict[str, Profile] = {}
     feedback: FeedbackConfig = FeedbackConfig()
     log: LogConfig = LogConfig()
+
+    @model_validator(mode="after")
+    def _usable_profiles(self) -> Config:
+        try:
+            check_profiles(self.profiles, self.server.max_candidates)
+        except ValueError as error:
+            raise ValueError(f"profiles: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _closed_without_keys(self) -> Config:

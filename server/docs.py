@@ -1,7 +1,8 @@
-"""`python -m server.docs`: write the generated pages: `docs/settings.md` from the configuration's own fields and their
-docstrings, `docs/metrics.md` from the metrics' own names (`metrics_page.py`).
+"""`python -m server.docs`: write the generated pages.
 
-A test compares each page with what this would write, so none can go stale.
+`docs/settings.md` from the configuration's own fields and their docstrings, `docs/metrics.md` from the metrics' own
+names (`metrics_page.py`), the table of fields in `docs/api.md` from the wire models (`fields_page.py`). A test compares
+each page with what this would write, so none can go stale.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from engine import settings_table
-from server import metrics_page
+from server import fields_page, metrics_page
 from server.config import Config
+from server.profiles import REQUESTS_OWN
+from server.wire.base import RerankFields
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 _HEAD = """# Settings
@@ -34,15 +37,25 @@ def page() -> str:
 
 
 def _section(name: str, field: FieldInfo) -> str:
+    if name == "profiles":
+        return f"\n## [profiles.NAME]\n\n{_profiles()}"
     model = field.annotation
     assert isinstance(model, type)  # noqa: S101 - every section is a model
     assert issubclass(model, BaseModel)  # noqa: S101
     return f"\n## [{name}]\n\n{settings_table(model)}"
 
 
+def _profiles() -> str:
+    """What a request may say in `rerank`, but for what is a request's own."""
+    lines = settings_table(RerankFields).splitlines()
+    own = tuple(f"| `{each}" for each in REQUESTS_OWN)
+    return "\n".join(line for line in lines if not line.startswith(own))
+
+
 def main() -> None:
     """Write the pages."""
     PAGE.write_text(page() + "\n", encoding="utf-8")
+    fields_page.PAGE.write_text(fields_page.page(fields_page.PAGE.read_text("utf-8")), encoding="utf-8")
     metrics_page.PAGE.write_text(metrics_page.page() + "\n", encoding="utf-8")
 
 

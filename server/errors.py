@@ -34,7 +34,15 @@ from engine import (
     Overloaded,
     UnsupportedField,
 )
-from feedback import FeedbackError, ForeignExchange, InvalidSignal, StoreFailed, UnknownChoice, UnknownExchange
+from feedback import (
+    FeedbackError,
+    ForeignExchange,
+    InvalidSignal,
+    StoreFailed,
+    TooManySuites,
+    UnknownChoice,
+    UnknownExchange,
+)
 from reranker import InvalidRequest, JudgeFailed, NoCandidates
 from sandbox import InvalidSuite, SandboxError, SandboxUnavailable
 
@@ -206,6 +214,7 @@ _TABLE: dict[type, Callable[[Any], ApiError]] = {
     UnknownExchange: lambda e: NotFound(str(e), param="id", code="unknown_id"),
     UnknownChoice: lambda e: BadRequest("choice", str(e), code="unknown_choice"),
     ForeignExchange: lambda e: ApiError(409, str(e), param="id", code="foreign_id"),
+    TooManySuites: lambda e: ApiError(409, str(e), code="too_many_suites"),
     InvalidSignal: lambda e: BadRequest("value", str(e), code="invalid_value"),
     StoreFailed: lambda e: ApiError(503, f"the log cannot be written: {e}", code="store_failed", retry_after_s=1),
     FeedbackError: lambda e: ApiError(503, f"the log failed: {e}", code="store_failed", retry_after_s=1),

@@ -11,6 +11,7 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,9 +25,13 @@ from server.origins import Origins
 from server.served import ANSWERED, Answered
 from server.service import Service
 
+if TYPE_CHECKING:
+    from server.telemetry.traces import Request
+
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _PATTERNS = (
     (re.compile(r"/v1/models/.+"), "/v1/models/{id}"),
+    (re.compile(r"/v1/suites/[^/]+"), "/v1/suites/{id}"),
     (re.compile(r"/v1/rerank/[^/]+"), "/v1/rerank/{id}"),
     (re.compile(r"/v1/requests/[^/]+/cancel"), "/v1/requests/{id}/cancel"),
 )
@@ -66,6 +71,8 @@ class Gateway:
                 ]
             await send(message)
 
+        route, traced = self._route(scope["path"]), contextlib.ExitStack()
+        request = self._traced(scope, route, answered.request_id, traced)
         try:
             if preflight := self._origins.preflight(scope):
                 await send_bytes(marked, 204, b"", "text/plain", _text(preflight))
@@ -83,12 +90,23 @@ class Gateway:
                 raise
             await self._refuse(to_api_error(error), marked)
         finally:
-            route, seconds = self._route(scope["path"]), time.perf_counter() - began
-            self._service.metrics.request(route, status, seconds)
+            seconds = time.perf_counter() - began
+            traces = self._service.traces
+            exemplar = None if traces is None else traces.exemplar()
+            self._service.metrics.request(route, status, seconds, exemplar)
+            if traces is not None and request is not None:
+                traces.ended(request, status, seconds)
+            traced.close()
             if answered.ranking_s is not None:
                 self._service.metrics.overhead(seconds - answered.ranking_s)
             logs.access(scope["method"], route, status, seconds, scope["client"][0] if scope.get("client") else "")
             logs.REQUEST_ID.reset(told)
+
+    def _traced(self, scope: Scope, route: str, request_id: str, stack: contextlib.ExitStack) -> Request | None:
+        """A request's span, open until the stack is closed; None where nothing is traced, and for what probes ask."""
+        if self._service.traces is None or scope_of(scope["path"]) in (None, "metrics"):
+            return None
+        return stack.enter_context(self._service.traces.request(scope, route, request_id))
 
     @contextlib.contextmanager
     def _admitted(self, scope: Scope) -> Iterator[None]:

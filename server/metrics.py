@@ -7,9 +7,10 @@ when it is scraped, never on a request's way.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from engine import EngineInfo, EngineStats
 from feedback import Verdict
@@ -21,11 +22,16 @@ from server.meters import Meters
 from server.pool_metrics import PoolCollector
 from server.translate.names import round_of
 
+OPEN_METRICS = openmetrics.CONTENT_TYPE_LATEST
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PER_TOKEN = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 1)
 _OVERHEAD = (0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _PROBABILITY = tuple(tenth / 10 for tenth in range(1, 11))
 _COUNTS = (0, 1, 2, 4, 8, 16, 32, 64)
+
+
+Exemplar = dict[str, str] | None
+"""The trace of an observation, for whoever looks at a slow one; None: it has none."""
 
 
 class Metrics:
@@ -57,7 +63,8 @@ class Metrics:
         self._prefill = histogram("prefill_time_seconds", "Computing the prompt.")
         self._decode = histogram("decode_time_seconds", "From first to last sampled token.")
         self._prompt = counter("prompt_tokens", "Prompt tokens.")
-        self._generated = counter("generation_tokens", "Sampled tokens: `returned`, `discarded`.", ("kind",))
+        generated = counter("generation_tokens", "Sampled tokens: `returned`, `discarded`.", ("kind",))
+        self._returned, self._discarded = (generated.labels(kind) for kind in ("returned", "discarded"))
         text = "Requests stopped in `queue`, `decode` or `rerank`: their client went away, cancelled or typed on."
         self._cancelled = counter("cancelled", text, ("stage",))
         text = "From a request's stop to the end of all its work."
@@ -101,9 +108,9 @@ class Metrics:
         text = "Exchanges that wait in the outbox for the log's database to come back."
         self._outbox = made.gauge("outbox_exchanges", text)
 
-    def request(self, route: str, status: int, seconds: float) -> None:
+    def request(self, route: str, status: int, seconds: float, exemplar: Exemplar = None) -> None:
         """One HTTP request was answered. `route` is a pattern, never a path."""
-        self._request.labels(route, str(status)).observe(seconds)
+        self._request.labels(route, str(status)).observe(seconds, exemplar)
 
     def overhead(self, seconds: float) -> None:
         """A plain reply took so long beside its ranking."""
@@ -174,14 +181,14 @@ class Metrics:
         """A run did not come about; `word` is its `SandboxError`'s."""
         self._runs.labels(word, "").inc()
 
-    def ranked(self, ranking: Ranking) -> None:
+    def ranked(self, ranking: Ranking, exemplar: Exemplar = None) -> None:
         """Count all that a ranking says of itself."""
         self._requests.labels(ranking.method, ranking.status).inc()
         self._queue.observe(ranking.queue_s)
         if ranking.prefill_s is not None:
             self._prefill.observe(ranking.prefill_s)
         if ranking.first_token_s is not None:
-            self._first.observe(ranking.first_token_s)
+            self._first.observe(ranking.first_token_s, exemplar)
             decode_s = max(0.0, ranking.generate_s - ranking.first_token_s)
             self._decode.observe(decode_s)
             longest = max(candidate.token_count for candidate in ranking.candidates)
@@ -189,8 +196,8 @@ class Metrics:
                 self._token.observe(decode_s / (longest - 1))
         self._prompt.inc(ranking.prompt_tokens)
         returned = min(ranking.returned_tokens, ranking.sampled_tokens)  # given candidates were not sampled
-        self._generated.labels("returned").inc(returned)
-        self._generated.labels("discarded").inc(max(0, ranking.sampled_tokens - returned))
+        self._returned.inc(returned)
+        self._discarded.inc(max(0, ranking.sampled_tokens - returned))
         if ranking.method != "off":
             self._judged(ranking)
 
@@ -232,18 +239,21 @@ class Metrics:
         names: Sequence[str] = (),
         *,
         outbox: int = 0,
+        open_metrics: bool = False,
     ) -> bytes:
         """The exposition text, with the engines' and the sandbox's own counts of this moment.
 
-        `names`: of these samples alone, which spares the work for the others; of an empty one, all. `outbox`: the
-        exchanges that wait in it.
+        `names`: of these samples alone, which spares the work for the others; of an empty one, all. `open_metrics`: in
+        that format, which alone has exemplars. `outbox`: the exchanges that wait in it.
         """
         self._pool.stats = pool
         self._outbox.set(outbox)
         self._running.set(sum(stats.requests_running for stats in engines))
         self._rows.set(sum(stats.rows_running for stats in engines))
         self._waiting.set(sum(stats.requests_waiting for stats in engines))
-        return generate_latest(self.registry.restricted_registry(names) if names else self.registry)
+        registry = self.registry.restricted_registry(names) if names else self.registry
+        write: Callable[..., bytes] = openmetrics.generate_latest if open_metrics else generate_latest
+        return write(registry)
 
 
 def gain(ranking: Ranking) -> str | None:

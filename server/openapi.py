@@ -19,6 +19,7 @@ from server.wire.completions import CompletionRequest
 from server.wire.dev_data import DevDataEvent
 from server.wire.feedback import FeedbackBatch, FeedbackEvent
 from server.wire.fim import FimRequest, InfillRequest
+from server.wire.suites import SuiteRequest
 from server.wire.tabby import TabbyEvent
 from server.wire.tokens import DetokenizeRequest, TokenizeRequest
 
@@ -30,6 +31,7 @@ _BODIES: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
     "/tokenize": ("The token ids of a text or a conversation, as vLLM's server has it", (TokenizeRequest,)),
     "/detokenize": ("The text of token ids, as vLLM's server has it", (DetokenizeRequest,)),
     "/v1/rerank/candidates": ("Rank candidates that the client already has", (CandidatesRequest,)),
+    "/v1/suites": ("Store tests, to be named in requests; scope `suites`", (SuiteRequest,)),
     "/admin/models": ("Load, switch or roll back a model; scope `admin`", (AdminAction,)),
     "/v1/events": ("Say what became of an answer, as Tabby's clients do", (TabbyEvent,)),
     "/v1/dev-data": ("Say what became of an answer, as Continue does; a list of events too", (DevDataEvent,)),
@@ -38,6 +40,8 @@ _BODIES: dict[str, tuple[str, tuple[type[BaseModel], ...]]] = {
 _PAGES = {
     "/v1/models": "The served model, the plain name first, then each method with the default number",
     "/v1/models/{id}": "One model",
+    "/v1/suites": "The stored suites that may be named",
+    "/v1/suites/{id}": "One of them, with its code where it is visible",
     "/v1/rerank/{id}": "Everything the log has of an exchange",
     "/admin/models": "The models of this server's store, and which of them are in memory",
     "/health": "Whether the process lives",

@@ -16,7 +16,7 @@ from server.errors import ApiError
 _METHODS = b"GET, POST"
 _HEADERS = (
     b"authorization, content-type, idempotency-key, x-api-key, x-priority, x-purpose, x-request-id, x-rerank, "
-    b"x-rerank-deadline-ms, x-rerank-n, x-session-id"
+    b"x-rerank-deadline-ms, x-rerank-n, x-rerank-profile, x-session-id"
 )
 _EXPOSED = (
     b"retry-after, server-timing, x-model-round, x-ratelimit-limit-requests, x-ratelimit-limit-tokens, "

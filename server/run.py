@@ -27,6 +27,7 @@ from server.build import build, follow
 from server.config import Config
 from server.protocol import protocol_of
 from server.service import Parts, Service
+from server.upkeep import Upkeep
 
 _log = logging.getLogger(__name__)
 _TRY = (
@@ -56,6 +57,7 @@ class Process:
         self._tasks: list[asyncio.Task[None]] = []
         self._judging: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._url = ""
         app = app_of(self._service, self._lifespan)
         self._server = _Server(
@@ -96,8 +98,7 @@ class Process:
         finally:
             # A load that has begun is waited for: threads in the middle of it would outlive the interpreter.
             await asyncio.wait([loading])
-            if self._judging is not None:
-                await cancel(self._judging)
+            await cancel(*(task for task in (self._judging, self._keeping) if task is not None))
             await self._service.aclose()
             if self._following is not None:
                 await asyncio.wait([self._following])  # told to stop; what it had begun to load was waited for
@@ -118,8 +119,9 @@ class Process:
             self._announce(parts)
 
     def _watch(self) -> None:
-        """Follow the champion and judge its challengers, until the process ends."""
+        """Follow the champion, judge its challengers and keep the log to its days, until the process ends."""
         service = self._service
+        self._keeping = asyncio.create_task(Upkeep(service.store, self._config.feedback.keep_days).watch())
         if service.contest is not None:
             self._judging = asyncio.create_task(service.contest.watch())
         if service.switching is not None and self._config.server.champion_poll_s:

@@ -109,6 +109,7 @@ def _defaults(config: Config, info: EngineInfo, learned: tuple[str, ...], *, can
         max_tokens=server.default_max_tokens,
         max_tokens_fim=server.default_max_tokens_fim,
         max_prompts=server.max_prompts,
+        profiles=config.profiles,
         limits=sandbox.limits,
         max_wall_s=sandbox.max_wall_s,
         max_memory_bytes=sandbox.max_memory_mb * 2**20,

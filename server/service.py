@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine import Engine
-from feedback import AnswerLog, ContestLog, FeedbackStore
+from feedback import AnswerLog, ContestLog, FeedbackStore, SuiteStore
 from reranker import Loaded
 from sandbox import Sandbox
 from server.config import Config
@@ -20,8 +21,11 @@ from server.served import Served
 from server.shadow import Shadows
 from server.switching import Failure, Switching
 
+if TYPE_CHECKING:
+    from server.telemetry.traces import Traces
 
-class Log(FeedbackStore, ContestLog, AnswerLog, Protocol):
+
+class Log(FeedbackStore, ContestLog, AnswerLog, SuiteStore, Protocol):
     """What the server needs of the log."""
 
 
@@ -50,6 +54,8 @@ class Parts:
     isolation: Isolation = field(default_factory=lambda: Isolation(tier=None, reasons=("no sandbox was built",)))
     model_id: str | None = None
     """That model's folder in the model store; None: it is none of its models, and is never replaced."""
+    traces: Traces | None = None
+    """None: nothing is traced."""
     failure: Failure | None = None
     """The champion that could not be served, where another model stands in for it."""
 
@@ -74,6 +80,7 @@ class Service:
         self.sandbox: Sandbox | None = None
         self.isolation: Isolation | None = None
         """None while loading."""
+        self.traces: Traces | None = None
         self._store: Log | None = None
         if parts is not None:
             self.begin(parts)
@@ -81,6 +88,7 @@ class Service:
     def begin(self, parts: Parts) -> None:
         """Serve with these parts from now on."""
         self.sandbox, self.isolation, self._store = parts.sandbox, parts.isolation, parts.store
+        self.traces = parts.traces
         served = Served(self.config, parts.engine, parts.loaded, can_run=parts.sandbox is not None, id=parts.model_id)
         self.roster.enthrone(served)
         self.metrics.models([("champion", served.info)])
@@ -120,3 +128,5 @@ class Service:
             await self.sandbox.aclose()
         if self._store is not None:
             await self._store.aclose()
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.close)

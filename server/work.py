@@ -7,6 +7,7 @@ prompt cannot have fails the request, and stops the others.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -100,7 +101,10 @@ class Work:
                 self._service.metrics.not_judged(error.word)
             raise
         self._decided[number] = ranking
-        self._service.metrics.ranked(ranking)
+        traces = self._service.traces
+        if traces is not None:
+            traces.ranked(self.ask, ranking, self.served.info)
+        self._service.metrics.ranked(ranking, None if traces is None else traces.exemplar())
         role = self._service.roster.role_of(self.served)
         self._service.metrics.answered(ranking, self.served.round, role)
         return ranking
@@ -108,12 +112,15 @@ class Work:
     async def _charged(self, number: int, on_event: OnEvent | None) -> Ranking:
         """Rank, and charge the caller for it: for what was decided, or for what was seen until it was broken off."""
         tokens = None
+        engine, sandbox = self.engine, self._service.sandbox
+        if self._service.traces is not None:
+            engine, sandbox = self._service.traces.ports(engine, sandbox)
         try:
             ranking = await best_of_n(
                 self.ask.tasks[number],
                 self._options(),
-                engine=self.engine,
-                sandbox=self._service.sandbox,
+                engine=engine,
+                sandbox=sandbox,
                 loaded=self.served.scorers,
                 on_event=partial(self._note, number, on_event),
             )
@@ -167,5 +174,7 @@ class Work:
             config_hash=self._service.config_hash,
         )
         kept = ask.client.caller.kept(exchange)
+        traces = self._service.traces
         if kept is not None:
-            await self._store.record(kept)
+            with contextlib.nullcontext() if traces is None else traces.store():
+                await self._store.record(kept)

@@ -17,6 +17,7 @@ import httpx
 
 from engine.admission import refuse_over, refuse_prompt, refuse_unsupported
 from engine.errors import EngineFailed, UnsupportedField
+from engine.passed_on import PASSED_ON
 from engine.turns import Turns
 from engine.types import (
     EngineInfo,
@@ -149,7 +150,7 @@ class UpstreamEngine:
             await lines.aclose()
 
     async def _lines(self, path: str, body: dict[str, Any]) -> AsyncGenerator[str, None]:
-        async with self._client.stream("POST", path, json=body) as response:
+        async with self._client.stream("POST", path, json=body, headers=PASSED_ON.get()) as response:
             if response.status_code >= httpx.codes.BAD_REQUEST:
                 raise refusal(response.status_code, response.headers, await response.aread())
             async for line in response.aiter_lines():
@@ -161,7 +162,7 @@ class UpstreamEngine:
         fields = prompt_fields(Text(prompt + completion))
         body = {"model": self._info.model, **fields, "max_tokens": 0, "echo": True, "logprobs": 0, "temperature": 0}
         with translated():
-            response = await self._client.post("completions", json=body)
+            response = await self._client.post("completions", json=body, headers=PASSED_ON.get())
         if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR or response.status_code in (401, 403, 429):
             raise refusal(response.status_code, response.headers, response.content)
         choices = [] if response.is_error else parse_chunk(response.text).get("choices")

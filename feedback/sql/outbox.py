@@ -21,6 +21,7 @@ from feedback.sql import merge
 from feedback.sql.answers import MOST
 from feedback.sql.reads import Logged
 from feedback.sql.store import SqlStore
+from feedback.stored_suites import StoredSuite
 from feedback.types import Exchange, Receipt, Signal
 
 _log = logging.getLogger(__name__)
@@ -29,7 +30,10 @@ RETRY_S = 1.0
 
 
 class OutboxStore:
-    """`FeedbackStore` and `ContestLog` over a server that may be away. Made by `open`; belongs to one event loop."""
+    """The log over a server that may be away (`FeedbackStore`, `ContestLog`, `SuiteStore`).
+
+    Made by `open`; belongs to one event loop.
+    """
 
     def __init__(self, url: str, store: SqlStore | None, outbox: SqlStore, retry_s: float) -> None:
         """`store`: None where the server could not be reached yet."""
@@ -133,6 +137,26 @@ class OutboxStore:
             await add(self._outbox)
         return sorted(found, key=lambda answer: (answer.created_at, answer.exchange_id), reverse=True)[:MOST]
 
+    async def put_suite(self, suite: StoredSuite) -> bool:
+        """See `SuiteStore.put_suite`. Suites are kept on the server alone: `StoreUnavailable` while it is away."""
+        return await self._at_hand().put_suite(suite)
+
+    async def suite(self, suite_id: str, owner: str) -> StoredSuite | None:
+        """See `SuiteStore.suite`, and `put_suite`."""
+        return await self._at_hand().suite(suite_id, owner)
+
+    async def suites(self, owner: str) -> list[StoredSuite]:
+        """See `SuiteStore.suites`, and `put_suite`."""
+        return await self._at_hand().suites(owner)
+
+    async def delete(
+        self, *, before: datetime | None = None, key_id: str | None = None, exchange_id: str | None = None
+    ) -> int:
+        """See `FeedbackStore.delete`: from the outbox and from the server. What was copied in between counts twice."""
+        which = {"before": before, "key_id": key_id, "exchange_id": exchange_id}
+        waited = await self._outbox.delete(**which)  # type: ignore[arg-type]
+        return waited + await self._server().delete(**which)  # type: ignore[arg-type]
+
     async def aclose(self) -> None:
         """See `FeedbackStore.aclose`. What waits in the outbox stays there for the next process."""
         self._stop.set()
@@ -141,6 +165,12 @@ class OutboxStore:
         await self._outbox.aclose()
         if self._store is not None:
             await self._store.aclose()
+
+    def _at_hand(self) -> SqlStore:
+        """The server, unless it is known to be away: to find that out again takes seconds."""
+        if self._away:
+            raise StoreUnavailable("the database is away")
+        return self._server()
 
     def _server(self) -> SqlStore:
         if self._store is None:

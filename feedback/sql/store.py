@@ -15,9 +15,9 @@ from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from feedback.answers import Answer
 from feedback.checks import check_exchange, check_signal
 from feedback.contest import Observation
-from feedback.errors import StoreFailed, UnknownExchange
+from feedback.errors import StoreFailed, StoreUnavailable, UnknownExchange
 from feedback.lossless import dumps, loads
-from feedback.sql import lines, postgres, reads, sqlite
+from feedback.sql import lines, postgres, reads, sqlite, suites
 from feedback.sql.answers import answers
 from feedback.sql.deletes import MOST, delete_copied, delete_some
 from feedback.sql.merge import Logged, Merged, merge
@@ -25,9 +25,12 @@ from feedback.sql.outcomes import outcomes
 from feedback.sql.schema import migrate
 from feedback.sql.seam import translated
 from feedback.sql.writer import Writer
+from feedback.stored_suites import StoredSuite
 from feedback.types import Exchange, Purpose, Receipt, Signal
 
 READERS = 2
+PAUSE_S = 0.02
+"""Between two steps of a deletion, for the writer."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -148,18 +151,32 @@ class SqlStore:
     async def delete(
         self, *, before: datetime | None = None, key_id: str | None = None, exchange_id: str | None = None
     ) -> int:
-        """Delete exchanges that meet every condition given (made earlier, of a key, of an id), with all that hangs on
-        them; how many. In steps, between which others write: stopped half-way, the oldest are gone.
-
-        Raises `StoreFailed`, and `ValueError` where nothing says which.
-        """
+        """See `FeedbackStore.delete`. In steps, between which others write: stopped half-way, the oldest are gone."""
         if before is None and key_id is None and exchange_id is None:
             raise ValueError("nothing says which exchanges to delete")
         deleted = 0
         which = {"before": before, "key_id": key_id, "exchange_id": exchange_id}
         while (gone := await self._write(partial(delete_some, **which))) == MOST:  # type: ignore[arg-type]
             deleted += gone
+            await asyncio.sleep(PAUSE_S)
         return deleted + gone
+
+    async def put_suite(self, suite: StoredSuite) -> bool:
+        """See `SuiteStore.put_suite`."""
+        try:
+            return await self._write(lambda connection: suites.put(connection, suite))
+        except StoreUnavailable:
+            raise
+        except StoreFailed:  # on PostgreSQL: somebody put the same in the same moment
+            return await self._write(lambda connection: suites.put(connection, suite))
+
+    async def suite(self, suite_id: str, owner: str) -> StoredSuite | None:
+        """See `SuiteStore.suite`."""
+        return await self.read(suites.one, suite_id, owner)
+
+    async def suites(self, owner: str) -> list[StoredSuite]:
+        """See `SuiteStore.suites`."""
+        return await self.read(suites.listed, owner)
 
     async def merge(self, logged: Sequence[Logged]) -> Merged:
         """Add the records that are not there, with their ids, in one transaction.

@@ -34,6 +34,8 @@ def insert_exchanges(connection: Connection, records: Sequence[Exchange]) -> Non
 def insert_signals(connection: Connection, groups: Sequence[Together]) -> list[tuple[Receipt, ...] | FeedbackError]:
     """Each group's signals, all or none, in order; a refusal stands where the group's receipts would."""
     sent = [signal for together, _ in groups for signal in together]
+    if not sent:  # a batch of exchanges, which is most of them
+        return [()] * len(groups)
     targets = _targets(connection, {signal.exchange_id for signal in sent})
     known = first_ids(connection, {key for signal in sent if (key := repeat_key(signal))})
     results: list[tuple[Receipt, ...] | FeedbackError] = []

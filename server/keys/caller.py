@@ -85,7 +85,10 @@ class Caller:
         """The server's defaults and caps with the caller's own over them."""
         most = min(self.meter.limits.candidates or server.max_candidates, server.max_candidates)
         server = replace(server, max_candidates=most, num_candidates=min(server.num_candidates, most))
-        if self.key is None or self.key.rerank is None:
+        if self.key is None:
+            return server
+        server = replace(server, profile=self.key.profile)
+        if self.key.rerank is None:
             return server
         named = default_of(self.key.rerank)
         number = min(named.num_candidates or server.num_candidates, server.max_candidates)

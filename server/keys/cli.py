@@ -7,9 +7,12 @@ import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from server.config import Config
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Who may ask this server for what."
@@ -49,6 +52,9 @@ def create(
     rerank: Annotated[
         str | None, typer.Option(help="Reranking of plain requests that do not say: off, auto16, ...")
     ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="The same by a profile of the configuration's, instead of --rerank.")
+    ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=NUMBER", help="A limit of its own, of those in [limits] (docs/settings.md)."),
@@ -62,6 +68,10 @@ def create(
     from server.keys.file import KeysUnreadable, add_key
     from server.keys.types import USUAL, new_key
 
+    settings = _settings(config, state_dir)
+    if profile is not None and profile not in settings.profiles:
+        known = ", ".join(settings.profiles) or "none is configured"
+        _end(f"profile: there is no profile {profile!r}; known: {known}")
     until = None if expires is None else datetime.now(UTC) + _span(expires)
     try:
         key, secret = new_key(
@@ -71,13 +81,14 @@ def create(
             privacy=privacy.value,
             train=train,
             rerank=rerank,
+            profile=profile,
             limits=dict(each.partition("=")[::2] for each in limit or ()),
         )
-        add_key(_path(config, state_dir), key)
+        add_key(settings.keys_path, key)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        _end(f"{where}: {first['msg'].removeprefix('Value error, ')}")
+        where = "".join(f"{part}: " for part in (".".join(map(str, first["loc"])),) if part)
+        _end(where + first["msg"].removeprefix("Value error, "))
     except KeysUnreadable as error:
         _end(str(error))
     typer.echo(f"{key.id}, {', '.join(key.scopes)}. Its secret is not shown again:", err=True)
@@ -106,7 +117,7 @@ def list_keys(
         until = "" if key.expires_at is None else f", until {key.expires_at:%Y-%m-%d %H:%M} UTC"
         state = key.why_not(now) or f"is good{until}"
         training = "" if key.train else ", not trained on"
-        default = "" if key.rerank is None else f", {key.rerank}"
+        default = "" if key.rerank is None and key.profile is None else f", {key.rerank or key.profile}"
         limits = "".join(f", {name} {most}" for name, most in key.limits if most is not None)
         typer.echo(
             f"{key.id}  {key.name}: {state}; {', '.join(key.scopes)}; privacy {key.privacy}{training}{default}{limits}"
@@ -132,11 +143,15 @@ def revoke(
 
 
 def _path(config: Path | None, state_dir: Path | None) -> Path:
+    return _settings(config, state_dir).keys_path
+
+
+def _settings(config: Path | None, state_dir: Path | None) -> Config:
     from server.config import ConfigError, load
 
     try:
         # A configuration that listens to a network is refused before there are keys; this is where they come from.
-        return load(config, {"state_dir": state_dir, "server": {"host": "127.0.0.1"}}).keys_path
+        return load(config, {"state_dir": state_dir, "server": {"host": "127.0.0.1"}})
     except ConfigError as error:
         _end(str(error))
 

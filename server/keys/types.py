@@ -7,7 +7,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator, model_validator
 
 from reranker import LEARNED, METHODS
 from server.keys.limits import KeyLimits
@@ -45,6 +45,8 @@ class Key(BaseModel):
     """Its own, in place of the server's."""
     rerank: str | None = None
     """Method and number of candidates of plain completions and chats that ask for none: `auto16`, `off`."""
+    profile: str | None = None
+    """A profile of the server's for them, instead of `rerank`."""
 
     @field_validator("rerank")
     @classmethod
@@ -52,6 +54,12 @@ class Key(BaseModel):
         if word is not None:
             default_of(word)
         return word
+
+    @model_validator(mode="after")
+    def _one_default(self) -> Key:
+        if self.rerank is not None and self.profile is not None:
+            raise ValueError("profile: give it or rerank, not both")
+        return self
 
     def why_not(self, now: datetime) -> str | None:
         """Why it is not accepted; None where it is."""

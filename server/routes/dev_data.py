@@ -6,11 +6,12 @@ answer is counted and done with: an editor has nothing to mend, and nobody waits
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from starlette.types import Receive, Scope, Send
 
-from feedback import Answer, ForeignExchange, Signal, UnknownChoice, UnknownExchange, the_answer
+from feedback import Answer, ForeignExchange, Signal, UnknownChoice, UnknownExchange, redact, the_answer
 from server.asgi import headers_of, read_body, send_json
 from server.ids import uuid7
 from server.keys.caller import Caller, caller_of
@@ -50,6 +51,8 @@ class DevData:
         told = told_by(event)
         if told is None:
             return "counted"
+        if self._service.config.feedback.redact:
+            told = replace(told, shown=redact(told.shown))  # as the log has it
         answer = await self._answer(told, caller)
         if answer is None:
             return "not_joined"

@@ -15,6 +15,7 @@ from server.ids import uuid7
 from server.keys.caller import caller_of
 from server.live import Live
 from server.overload import refuse_by_ask, refuse_by_head
+from server.routes.suites import with_stored
 from server.served import ANSWERED, Served
 from server.service import Service
 from server.streaming import Stream
@@ -70,6 +71,7 @@ class Generation(Generic[W]):
             wire = self._wire.model_validate_json(body)
             if wire.rerank is not None and wire.rerank.tests is not None:
                 caller.require("rerank:tests", "rerank.tests")
+                await with_stored(service, wire, caller)
             peer = scope["client"][0] if scope.get("client") else ""
             key = headers.get("x-session-id") or peer
             traffic = self.trial and headers.get("x-purpose", "traffic") == "traffic"

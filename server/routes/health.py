@@ -10,8 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from engine import Engine, EngineStats
 from sandbox import PoolStats, Sandbox
-from server.asgi import send_bytes, send_json
-from server.metrics import CONTENT_TYPE
+from server.asgi import headers_of, send_bytes, send_json
+from server.metrics import CONTENT_TYPE, OPEN_METRICS
 from server.service import Log, Service
 
 
@@ -75,7 +75,7 @@ class Version:
 
 
 class MetricsPage:
-    """`GET /metrics`: Prometheus' text format; with `?name[]=...`, repeated, those samples alone."""
+    """`GET /metrics`: Prometheus' text format, or OpenMetrics' where `Accept` names it; `?name[]=...`: those alone."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -86,7 +86,9 @@ class MetricsPage:
         pool = pool_of(service.sandbox)
         names = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("name[]", [])
         waiting = waiting_in(service.store) if service.begun else 0
-        await send_bytes(send, 200, service.metrics.scrape(engines, pool, names, outbox=waiting), CONTENT_TYPE)
+        open_metrics = "application/openmetrics-text" in headers_of(scope).get("accept", "")
+        page = service.metrics.scrape(engines, pool, names, outbox=waiting, open_metrics=open_metrics)
+        await send_bytes(send, 200, page, OPEN_METRICS if open_metrics else CONTENT_TYPE)
 
 
 def stats_of(engine: Engine) -> EngineStats | None:

@@ -1,4 +1,4 @@
-"""`GET /v1/models` and `GET /v1/models/{id}`: the plain name first, then each method with the default number."""
+"""`GET /v1/models` and `GET /v1/models/{id}`: the plain name first, then profiles and methods."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Models:
         name = scope["path_params"].get("id")
         if name is not None:
             served = roster.pick(name, key="", traffic=False)
-            resolve(name, served.info.model, served.defaults.methods, served.defaults.also)
+            resolve(name, served.info.model, served.defaults.methods, served.defaults.also, served.defaults.profiles)
             await send_json(send, 200, self._entry(told(name, served.info.model), served))
             return
         roster.current  # noqa: B018 - raises while there is no champion
@@ -50,10 +50,17 @@ class Models:
             "max_logprobs": info.max_logprobs,
             "chat": info.chat,
             "round": served.round,
+            "profiles": list(served.defaults.profiles),
             "role": self._service.roster.role_of(served),
         }
 
 
 def _names(served: Served) -> list[str]:
     defaults = served.defaults
-    return usable(served.info.model, defaults.methods, defaults.num_candidates, can_run=defaults.can_run)
+    return usable(
+        served.info.model,
+        defaults.methods,
+        defaults.num_candidates,
+        can_run=defaults.can_run,
+        profiles=defaults.profiles,
+    )

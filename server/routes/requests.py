@@ -11,6 +11,7 @@ from server.asgi import send_bytes, send_json
 from server.errors import NotFound
 from server.keys.caller import caller_of
 from server.live import by_request
+from server.routes.suites import without_hidden
 from server.service import Service
 
 
@@ -42,4 +43,4 @@ class Record:
         exchange, signals = await self._service.store.get(scope["path_params"]["id"])
         if exchange.key_id != caller_of(scope).id:
             raise ForeignExchange(exchange.id)
-        await send_bytes(send, 200, to_line(exchange, signals).encode(), "application/json")
+        await send_bytes(send, 200, to_line(without_hidden(exchange), signals).encode(), "application/json")

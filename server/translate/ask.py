@@ -42,6 +42,8 @@ class Ask:
     """How many alternatives a token to show; None shows no log-probabilities."""
     echo: bool = False
     return_all: bool = False
+    profile: str = ""
+    """The profile that was asked for; empty: none."""
     ignored: tuple[str, ...] = ()
     """Keys nobody knows, named in `X-Touchstone-Ignored`."""
     normalised: str = ""

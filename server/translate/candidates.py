@@ -20,7 +20,7 @@ from server.wire.candidates import CandidatesRequest
 from server.wire.chat import ChatRequest
 from server.wire.completions import CompletionRequest
 
-_OF_SAMPLING = (
+OF_SAMPLING = (
     "num_candidates",
     "max_candidates",
     "plans",
@@ -35,7 +35,10 @@ _OF_SAMPLING = (
 def candidates_ask(wire: CandidatesRequest, headers: Headers, defaults: Defaults, *, id: str, peer: str = "") -> Ask:  # noqa: A002 - the API's word
     """Understand the request; all candidates come back. Raises `BadRequest` naming the field, `NotFound`."""
     fields = wire.rerank or RerankFields()
-    for name in _OF_SAMPLING:
+    nothing = dict.fromkeys(OF_SAMPLING)
+    profiles = {name: profile.model_copy(update=nothing) for name, profile in defaults.profiles.items()}
+    defaults = replace(defaults, profiles=profiles)
+    for name in OF_SAMPLING:
         if getattr(fields, name) is not None:
             raise BadRequest(f"rerank.{name.rstrip('_')}", "nothing is sampled here", code="conflict")
     if len(wire.candidates) > defaults.max_candidates:
@@ -48,12 +51,14 @@ def candidates_ask(wire: CandidatesRequest, headers: Headers, defaults: Defaults
             "include_greedy": False,
         }
     )
-    named = resolve(wire.model, defaults.info.model, defaults.methods, defaults.also)
+    named = resolve(wire.model, defaults.info.model, defaults.methods, defaults.also, profiles)
     said = {"rerank.method": fields.method, "X-Rerank": headers.get("x-rerank"), "model": named.method}
     decides = next((name for name, method in said.items() if method), None)
     if decides is not None and said[decides] == "off":
         raise BadRequest(decides, "'off' ranks nothing", code="conflict")
     ask = _ask(wire, asked, headers, defaults, id=id, peer=peer)
+    if ask.options.method == "off":
+        raise BadRequest("rerank.profile", f"{ask.profile!r} says 'off', which ranks nothing", code="conflict")
     return replace(ask, route="candidates", ignored=unknown_keys(wire))
 
 
@@ -100,7 +105,7 @@ def candidates_reply(ask: Ask, ranking: Ranking, info: EngineInfo, created: int,
         "object": "rerank",
         "created": created,
         "model": ask.model,
-        "system_fingerprint": evidence.fingerprint(info),
+        "system_fingerprint": evidence.fingerprint(info, ask.profile),
         "results": results,
         "usage": usage,
         "rerank": evidence.rerank_block(ask, [ranking]),

@@ -8,13 +8,13 @@ from engine import Chat, Message
 from reranker import Task
 from server.errors import BadRequest
 from server.translate.ask import Ask
-from server.translate.common import check_logprobs, client_of, ignored_keys, options_of, refuse
+from server.translate.common import check_logprobs, client_of, options_of, refuse, unknown_keys
 from server.translate.defaults import Defaults, Headers
 from server.translate.names import resolve, told
 from server.translate.rerank import resolve_rerank
 from server.wire.chat import ChatMessage, ChatRequest
 
-_REFUSED: dict[str, tuple[object, ...]] = {
+REFUSED: dict[str, tuple[object, ...]] = {
     "tools": (None, []),
     "tool_choice": (None, "none", "auto"),
     "functions": (None, []),
@@ -29,7 +29,7 @@ _REFUSED: dict[str, tuple[object, ...]] = {
 def chat_ask(wire: ChatRequest, headers: Headers, defaults: Defaults, *, id: str, peer: str = "") -> Ask:  # noqa: A002 - the API's word
     """Understand a chat request. Raises `BadRequest` naming the field, `NotFound` for another model."""
     info = defaults.info
-    for name, neutral in _REFUSED.items():
+    for name, neutral in REFUSED.items():
         refuse(name, getattr(wire, name), neutral)
     if not info.chat:
         raise BadRequest(
@@ -37,7 +37,7 @@ def chat_ask(wire: ChatRequest, headers: Headers, defaults: Defaults, *, id: str
         )
     messages = messages_of(wire.messages)
     stream = bool(wire.stream)
-    named = resolve(wire.model, info.model, defaults.methods, defaults.also)
+    named = resolve(wire.model, info.model, defaults.methods, defaults.also, defaults.profiles)
     client = client_of(headers, wire.user, peer)
     wanted = resolve_rerank(wire.rerank, headers, named, defaults, n=wire.n or 1, stream=stream)
     logprobs = _logprobs(wire)
@@ -66,7 +66,8 @@ def chat_ask(wire: ChatRequest, headers: Headers, defaults: Defaults, *, id: str
         include_usage=wire.stream_options is not None and wire.stream_options.include_usage,
         logprobs=logprobs,
         return_all=wanted.return_all,
-        ignored=ignored_keys(wire),
+        profile=wanted.profile,
+        ignored=unknown_keys(wire),
     )
 
 

@@ -131,15 +131,16 @@ def check_logprobs(name: str, count: int | None, info: EngineInfo) -> None:
         raise BadRequest(name, f"this model reports at most {info.max_logprobs} alternatives a token", code="too_many")
 
 
-def ignored_keys(wire: SamplingFields) -> tuple[str, ...]:
-    """Names of the keys nobody knows."""
-    inner = wire.stream_options.model_extra if wire.stream_options is not None else None
-    return (*unknown_keys(wire), *(f"stream_options.{key}" for key in inner or ()))
-
-
-def unknown_keys(wire: Wire) -> tuple[str, ...]:
-    """Those at the top of a body."""
-    return tuple(wire.model_extra or ())
+def unknown_keys(wire: Wire, prefix: str = "") -> tuple[str, ...]:
+    """Names of the keys nobody knows, with their path; of the objects in a list each once, whichever has it."""
+    found = [prefix + key for key in wire.model_extra or ()]
+    for name, value in wire:
+        if isinstance(value, Wire):
+            found += unknown_keys(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and value and isinstance(value[0], Wire):
+            for each in value:
+                found += unknown_keys(each, f"{prefix}{name}[].")
+    return tuple(dict.fromkeys(found))
 
 
 def refuse(name: str, value: object, neutral: tuple[object, ...]) -> None:

@@ -8,7 +8,7 @@ from engine import Fim, Prompt, Text, TokenIds, find_layout, tokens_of_layout
 from reranker import Task
 from server.errors import BadRequest
 from server.translate.ask import Ask
-from server.translate.common import check_logprobs, client_of, ignored_keys, options_of
+from server.translate.common import check_logprobs, client_of, options_of, unknown_keys
 from server.translate.defaults import Defaults, Headers
 from server.translate.names import resolve, told
 from server.translate.rerank import Wanted, resolve_rerank
@@ -19,14 +19,14 @@ from server.wire.fim import Segments, SegmentsSnippet
 def completion_ask(wire: CompletionRequest, headers: Headers, defaults: Defaults, *, id: str, peer: str = "") -> Ask:  # noqa: A002 - the API's word
     """Understand a completion request. Raises `BadRequest` naming the field, `NotFound` for another model."""
     info = defaults.info
-    ignored = ignored_keys(wire)
+    ignored = unknown_keys(wire)
     wire, files, path, normalised = _in_openais_words(wire, info.fim)
     prompts = _prompts(wire.prompt)
     if len(prompts) > defaults.max_prompts:
         raise BadRequest("prompt", f"at most {defaults.max_prompts} prompts", code="too_many_prompts")
     fim = _is_fim(wire, info.fim)
     stream = bool(wire.stream)
-    named = resolve(wire.model, info.model, defaults.methods, defaults.also)
+    named = resolve(wire.model, info.model, defaults.methods, defaults.also, defaults.profiles)
     client = client_of(headers, wire.user, peer)
     wanted = resolve_rerank(
         wire.rerank, headers, named, defaults, n=wire.n or 1, best_of=wire.best_of, fim=fim, stream=stream
@@ -51,6 +51,7 @@ def completion_ask(wire: CompletionRequest, headers: Headers, defaults: Defaults
         logprobs=wire.logprobs,
         echo=bool(wire.echo),
         return_all=wanted.return_all,
+        profile=wanted.profile,
         ignored=ignored,
         normalised=normalised,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from engine import EngineInfo
 from sandbox import Limits
+from server.wire.base import RerankFields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,9 @@ class Defaults:
     max_tokens_fim: int = 128
     max_prompts: int = 256
     limits: Limits = field(default_factory=Limits)
+    profiles: Mapping[str, RerankFields] = field(default_factory=dict)
+    profile: str | None = None
+    """The caller's own, for plain completions and chats that name none."""
     max_wall_s: float = 60.0
     max_memory_bytes: int = 2048 * 1024 * 1024
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine import Fim, Prompt, Text, find_layout
-from feedback import Answer, SignalType, prompt_hash, prompt_to_data
+from feedback import Answer, SignalType, prompt_hash, prompt_to_data, redact_all
 from server.wire.dev_data import DevDataEvent
 
 _VERDICTS = {"autocomplete": "accepted", "editOutcome": "accepted", "nextEditOutcome": "accepted"} | {
@@ -55,7 +55,7 @@ def told_by(event: DevDataEvent) -> Told | None:
     return Told(
         accepted=accepted,
         shown=shown,
-        prompt_hashes=tuple(dict.fromkeys(prompt_hash(prompt_to_data(prompt)) for prompt in _prompts(event))),
+        prompt_hashes=_hashes(event),
         edited=edited,
         key=_key(event),
     )
@@ -72,6 +72,12 @@ def words_of(told: Told, answer: Answer, *, keeps_text: bool) -> list[tuple[Sign
     if told.edited is not None and keeps_text:
         words.append(("edit", told.edited, None))
     return words
+
+
+def _hashes(event: DevDataEvent) -> tuple[str, ...]:
+    """As the log has them: of prompts without their secrets; of others where redacting is off or no text is kept."""
+    asked = [prompt_to_data(prompt) for prompt in _prompts(event)]
+    return tuple(dict.fromkeys(prompt_hash(form) for data in asked for form in (redact_all(data), data)))
 
 
 def _prompts(event: DevDataEvent) -> list[Prompt]:

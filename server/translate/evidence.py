@@ -104,9 +104,9 @@ def usage(rankings: Sequence[Ranking]) -> dict[str, Any]:
     }
 
 
-def fingerprint(info: EngineInfo) -> str:
-    """`system_fingerprint`: engine, effective dtype and round."""
-    return f"{info.engine}-{info.dtype}-r{round_of(info.model)}"
+def fingerprint(info: EngineInfo, profile: str) -> str:
+    """`system_fingerprint`: engine, effective dtype, round, and the profile where there is one."""
+    return f"{info.engine}-{info.dtype}-r{round_of(info.model)}" + (f"+{profile}" if profile else "")
 
 
 def headers(rankings: Sequence[Ranking]) -> list[tuple[str, str]]:

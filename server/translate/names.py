@@ -18,6 +18,8 @@ class Named:
 
     method: str | None = None
     num_candidates: int | None = None
+    profile: str | None = None
+    """Instead of both."""
 
 
 def round_of(model: str) -> int:
@@ -44,11 +46,17 @@ def told(name: str | None, served: str) -> str:
     return name if base in (served, without_round(served)) else served + name[len(base) :]
 
 
-def resolve(name: str | None, served: str, methods: Collection[str], also: Collection[str] = ()) -> Named:
+def resolve(
+    name: str | None,
+    served: str,
+    methods: Collection[str],
+    also: Collection[str] = (),
+    profiles: Collection[str] = (),
+) -> Named:
     """Understand the request's `model`: the served model, whole or without its round, perhaps with a suffix.
 
-    `also`: further names it answers to. None and the empty string mean the served model. Raises `NotFound` (404) for
-    anything else.
+    `also`: further names it answers to; a suffix is one of `profiles` before it is a method. None and the empty string
+    mean the served model. Raises `NotFound` (404) for anything else.
     """
     if not name:
         return Named()
@@ -59,9 +67,11 @@ def resolve(name: str | None, served: str, methods: Collection[str], also: Colle
         )
     if not plus:
         return Named()
+    if suffix in profiles:
+        return Named(profile=suffix)
     named = named_by(suffix, methods)
     if named is None:
-        known = ", ".join(sorted({"off", "auto", *methods}))
+        known = ", ".join([*profiles, *sorted({"off", "auto", *methods})])
         raise NotFound(
             f"the model suffix {'+' + suffix!r} is not known; known: {known}, with a number from 1",
             param="model",
@@ -83,7 +93,10 @@ def named_by(word: str, methods: Collection[str]) -> Named | None:
     return None
 
 
-def usable(served: str, methods: Collection[str], num_candidates: int, *, can_run: bool) -> list[str]:
+def usable(
+    served: str, methods: Collection[str], num_candidates: int, *, can_run: bool, profiles: Collection[str] = ()
+) -> list[str]:
     """Every name that can be used as it is, the plain one first; `tests` needs a suite, which a name cannot carry."""
     ready = [method for method in methods if method != "tests" and (can_run or not needs_of(method))]
-    return [served, f"{served}+off", f"{served}+auto", *(f"{served}+{method}{num_candidates}" for method in ready)]
+    words = ["off", "auto", *(f"{method}{num_candidates}" for method in ready)]
+    return [served, *(f"{served}+{word}" for word in dict.fromkeys([*profiles, *words]))]

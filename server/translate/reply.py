@@ -125,7 +125,7 @@ def _head(ask: Ask, kind: str, info: EngineInfo, created: int) -> dict[str, Any]
         "object": kind,
         "created": created,
         "model": ask.model,
-        "system_fingerprint": evidence.fingerprint(info),
+        "system_fingerprint": evidence.fingerprint(info, ask.profile),
     }
 
 

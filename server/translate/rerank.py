@@ -1,4 +1,5 @@
-"""What reranking a request asks for: body > headers > model-name suffix > `best_of` > the server's defaults.
+"""What reranking a request asks for: body > headers > model-name suffix > `best_of` > the key's default > the
+server's, each by itself or by a profile.
 
 Refuses by name what is not built yet, what cannot go together, and evidence this host cannot gather.
 """
@@ -6,26 +7,15 @@ Refuses by name what is not built yet, what cannot go together, and evidence thi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from reranker import LEARNED, needs_of
 from sandbox import AssertSuite, Limits
 from server.errors import BadRequest
 from server.translate.defaults import Defaults, Headers
 from server.translate.names import Named
-from server.wire.base import RerankFields, TestsFields
+from server.translate.profiles import with_profile
+from server.wire.base import RERANK_WORDS, RerankFields, TestsFields
 
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "profile": (None,),
-    "suite_id": (None,),
-}
-_WORDS = {
-    "dedupe": ("ast", "off"),
-    "examples": ("auto", "off"),
-    "early_exit": ("first_pass", "off"),
-    "on_error": ("fallback", "fail"),
-    "return_": ("selected", "all"),
-}
 _NOTHING = RerankFields()
 _ADAPTIVE = 16
 """The most candidates that `num_candidates: "auto"` samples when `max_candidates` is not said."""
@@ -48,6 +38,7 @@ class Wanted:
     """A bare `best_of`: the request's own temperature counts, as in OpenAI's API."""
     suite: AssertSuite | None = None
     limits: Limits
+    profile: str = ""
 
     @property
     def return_all(self) -> bool:
@@ -66,13 +57,17 @@ def resolve_rerank(
     stream: bool = False,
 ) -> Wanted:
     """Put the sources together. Raises `BadRequest`, naming the field."""
-    asked = fields or _NOTHING
-    if fields is not None:
-        _check_built(fields)
+    profiled = with_profile(fields, headers, named, defaults, best_of=best_of, plain=not (fim or stream))
+    asked = profiled.fields or _NOTHING
+    if not profiled.by_default:
+        fields = profiled.fields
+    _check_words(asked)
     method, method_name = _method(asked, headers, named)
     if method == "off":
         headers, named = _above(asked, headers, named)
     number, number_name = _number(asked, headers, named, best_of)
+    method_name = profiled.source if "method" in profiled.taken else method_name
+    number_name = profiled.source if "num_candidates" in profiled.taken else number_name
     bare = best_of is not None and method is None and fields is None and "x-rerank-n" not in headers
     if bare:
         method = "likelihood" if number != n else "off"
@@ -99,14 +94,12 @@ def resolve_rerank(
         as_openai=bare,
         suite=suite,
         limits=limits,
+        profile=profiled.name,
     )
 
 
-def _check_built(fields: RerankFields) -> None:
-    for name, neutral in _NEUTRAL.items():
-        if getattr(fields, name) not in neutral:
-            raise BadRequest(f"rerank.{name}", "not built yet", code="not_built")
-    for name, words in _WORDS.items():
+def _check_words(fields: RerankFields) -> None:
+    for name, words in RERANK_WORDS.items():
         value = getattr(fields, name)
         if value is not None and value not in words:
             raise BadRequest(f"rerank.{name.rstrip('_')}", f"must be one of {', '.join(words)}", code="invalid_value")
@@ -213,8 +206,6 @@ def _suite(tests: TestsFields | None, defaults: Defaults) -> tuple[AssertSuite |
         return None, defaults.limits
     if tests.language != "python":
         raise BadRequest("rerank.tests.language", "only 'python' is built", code="not_built")
-    if tests.suite_id is not None:
-        raise BadRequest("rerank.tests.suite_id", "not built yet", code="not_built")
     if not tests.code or not tests.code.strip():
         raise BadRequest("rerank.tests.code", "there are no tests in it", code="invalid_suite")
     limits = defaults.limits

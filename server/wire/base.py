@@ -8,12 +8,22 @@ Refuses nothing by itself except wrong types and numbers out of range; what is u
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Penalty = Annotated[float, Field(ge=-2.0, le=2.0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+class Effect(StrEnum):
+    """What becomes of a field that is known and not honoured: a mark in its annotation."""
+
+    NONE = "no effect"
+    """Accepted: it is about another server's insides, or for people."""
+    REFUSED = "refused"
+    """By name, unless its value asks for nothing."""
 
 
 def _number_or_auto(value: Any) -> Any:
@@ -50,7 +60,7 @@ class StreamOptions(Wire):
     """OpenAI's `stream_options`."""
 
     include_usage: bool = False
-    include_obfuscation: Any = None
+    include_obfuscation: Annotated[Any, Effect.NONE] = None
     """OpenAI pads chunks against traffic analysis; we never do, so any value is accepted as `false`."""
 
 
@@ -66,7 +76,9 @@ class SamplingFields(Asks):
 
     n: Count | None = None
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+    """With reranking off, or a bare `best_of`; candidates are sampled at `rerank.temperature`."""
     top_p: Annotated[float, Field(ge=1e-6, le=1.0)] | None = None
+    """The same; candidates have `rerank.top_p`."""
     top_k: Annotated[int, Field(ge=-1)] | None = None
     max_tokens: Tokens = None
     min_tokens: Annotated[int, Field(ge=0)] | None = None
@@ -90,6 +102,7 @@ class TestsFields(Closed):
     entry_point: str | None = None
     code: str | None = None
     suite_id: str | None = None
+    """A stored suite (`POST /v1/suites`) instead of `code`."""
     timeout_ms: Annotated[float, Field(gt=0)] | None = None
     """Wall time one candidate's whole run may take, in milliseconds."""
     memory_mb: Annotated[int, Field(ge=16)] | None = None
@@ -97,12 +110,25 @@ class TestsFields(Closed):
     visible: bool = True
 
 
-class RerankFields(Closed):
-    """`rerank`: what is asked of the reranker. Names of the whole API; those not built yet are refused by name."""
+RERANK_WORDS = {
+    "dedupe": ("ast", "off"),
+    "examples": ("auto", "off"),
+    "early_exit": ("first_pass", "off"),
+    "on_error": ("fallback", "fail"),
+    "return_": ("selected", "all"),
+}
+"""The words that fields of `rerank` take."""
 
+
+class RerankFields(Closed):
+    """`rerank`: what is asked of the reranker."""
+
+    profile: str | None = None
+    """A named set of these settings (`[profiles.NAME]`); those given here go before its own."""
     method: str | None = None
+    """`off`, `auto`, or one of the methods."""
     num_candidates: CountOrAuto | None = None
-    """`auto`: as many as the evidence asks for, in growing stages."""
+    """How many are sampled; `n` of them come back. `auto`: as many as the evidence asks for, in growing stages."""
     max_candidates: Count | None = None
     """The most that `auto` samples."""
     generate_tests: Annotated[int, Field(ge=0, le=100)] | None = None
@@ -112,19 +138,27 @@ class RerankFields(Closed):
     repair_rounds: Annotated[int, Field(ge=0, le=4)] | None = None
     """How often candidates that all fail the visible tests are sampled again with what failed."""
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+    """Candidates are sampled at it."""
     top_p: Annotated[float, Field(ge=1e-6, le=1.0)] | None = None
+    """The same for the nucleus."""
     include_greedy: bool | None = None
+    """One candidate at temperature 0."""
     dedupe: str | None = None
+    """`ast`: equal programs run once; `off`: each runs."""
     tests: TestsFields | None = None
+    """Tests that come with the request."""
     examples: str | None = None
+    """`auto`: examples in the prompt become a visible suite; `off`: they are left alone."""
     deadline_ms: Annotated[float, Field(gt=0, le=86_400_000)] | None = None
+    """What there is by then is ranked."""
     early_exit: str | None = None
+    """`first_pass`: stop at the first `n` candidates that pass everything; `off`: judge all."""
     on_error: str | None = None
+    """`fallback`: a failing sandbox degrades to likelihood; `fail`: it refuses."""
     return_: str | None = Field(default=None, alias="return")
-    profile: Any = None
+    """`all`: every candidate comes back, best first; `selected`: `n` of them."""
     verifier: Literal["default"] | None = None
     """The loaded one: its score of every choice is told, whatever the method."""
-    suite_id: Any = None
 
 
 Asks.model_rebuild()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from server.wire.base import Count, SamplingFields
+from server.wire.base import Count, Effect, SamplingFields
 from server.wire.fim import OllamaOptions, Segments
 
 
@@ -29,7 +29,7 @@ class CompletionRequest(SamplingFields):
     """Ollama's: `num_predict`, `temperature`, `top_p`, `stop` where the request's own are not there."""
     segments: Segments | None = None
     """Tabby's."""
-    language: str | None = None
+    language: Annotated[str | None, Effect.NONE] = None
     """Beside `segments`; the layout needs none."""
-    mode: str | None = None
+    mode: Annotated[str | None, Effect.NONE] = None
     """Beside `segments`; Tabby's clients differ by it in what they show."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from server.wire.base import Asks, Count, StreamOptions, Wire
+from server.wire.base import Asks, Count, Effect, StreamOptions, Wire
 
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 TopP = Annotated[float, Field(ge=1e-6, le=1.0)]
@@ -35,11 +35,12 @@ class Segments(Wire):
     prefix: str
     suffix: str | None = None
     filepath: str | None = None
-    git_url: str | None = None
+    """Told to the model beside other files."""
+    git_url: Annotated[str | None, Effect.NONE] = None
     declarations: list[SegmentsSnippet] | None = None
     relevant_snippets_from_changed_files: list[SegmentsSnippet] | None = None
     relevant_snippets_from_recently_opened_files: list[SegmentsSnippet] | None = None
-    clipboard: str | None = None
+    clipboard: Annotated[str | None, Effect.NONE] = None
 
 
 class FimRequest(Asks):
@@ -57,7 +58,7 @@ class FimRequest(Asks):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
-    metadata: Any = None
+    metadata: Annotated[Any, Effect.NONE] = None
 
 
 class ExtraFile(Wire):
@@ -88,15 +89,15 @@ class InfillRequest(Asks):
     stream: bool | None = None
     t_max_predict_ms: Annotated[float, Field(ge=0, le=86_400_000)] | None = None
     """Time for sampling; what there is by then comes back. 0: no bound."""
-    t_max_prompt_ms: float | None = None
+    t_max_prompt_ms: Annotated[float | None, Effect.NONE] = None
     response_fields: list[str] | None = None
     """Only these; `timings/prompt_n` brings an inner field up under that name."""
-    samplers: Any = None
-    cache_prompt: bool | None = None
-    id_slot: int | None = None
-    n_indent: int | None = None
-    min_p: float | None = None
-    typical_p: float | None = None
-    n_keep: int | None = None
-    n_probs: Literal[0] | None = None
+    samplers: Annotated[Any, Effect.NONE] = None
+    cache_prompt: Annotated[bool | None, Effect.NONE] = None
+    id_slot: Annotated[int | None, Effect.NONE] = None
+    n_indent: Annotated[int | None, Effect.NONE] = None
+    min_p: Annotated[float | None, Effect.NONE] = None
+    typical_p: Annotated[float | None, Effect.NONE] = None
+    n_keep: Annotated[int | None, Effect.NONE] = None
+    n_probs: Annotated[Literal[0] | None, Effect.REFUSED] = None
     user: str | None = None

@@ -42,6 +42,8 @@ class Upstream:
     engine: ScriptedEngine
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    """Of the requests that `bodies` has."""
     broken: str = ""
     """How to misbehave: "status 500", "status 429", "breaks off", "error event", "not json"."""
 
@@ -62,6 +64,7 @@ class Upstream:
     async def completions(self, request: Request) -> Response:
         body = await request.json()
         self.bodies.append(body)
+        self.headers.append(dict(request.headers))
         if self.broken.startswith("status"):
             return Response(status_code=int(self.broken.split()[1]), content="broken", headers={"Retry-After": "7"})
         if len(str(body.get("prompt"))) > CONTEXT:

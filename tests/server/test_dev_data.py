@@ -10,7 +10,7 @@ import pytest
 
 from engine import Scripted, ScriptedEngine
 from engine.scripted import FILL
-from feedback import SqlStore
+from feedback import InMemoryStore, RedactingStore, SqlStore, to_line
 
 from .conftest import Serve, Setup
 from .test_keys import added
@@ -178,3 +178,19 @@ async def test_keys_find_their_own_answers_alone(serve: Serve, tmp_path: Path) -
         for each in (key, hushed):
             [(kind, value, partial, _)] = await signals(server, each)
             assert (kind, value, partial) == ("accept", None, None)
+
+
+async def test_what_was_redacted_in_the_log_is_found_all_the_same(serve: Serve) -> None:
+    key, made = "AKIAIOSFODNN7EXAMPLE", InMemoryStore()
+    prefix, text = f"KEY = '{key}'\n{PREFIX}", f"\n    s = call('{key}', xs)\n"
+    engine = ScriptedEngine({prefix + FILL + SUFFIX: [text]}, model_name="scripted:1m-none.r2")
+    async with serve(engine=engine, store=RedactingStore(made)) as server:
+        prompt = f"<fim_prefix>{prefix}<fim_suffix>{SUFFIX}<fim_middle>"
+        reply = (await server.complete(prompt, model="scripted:1m-none", max_tokens=256)).json()
+        assert reply["choices"][0]["text"] == text
+        told: dict[str, Any] = {"accepted": True, "completion": text}
+        assert await result_of(server, event(**told, completionId="a", prefix=prefix, suffix=SUFFIX)) == ["joined"]
+        assert await result_of(server, event(**told, completionId="b")) == ["joined"]
+    exchange, said = await made.get(reply["id"])
+    assert [one.type for one in said] == ["accept", "accept"]
+    assert key not in to_line(exchange, said)

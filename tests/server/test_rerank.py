@@ -107,6 +107,7 @@ async def test_candidates_have_their_own_temperature(server: Setup) -> None:
         ({"rerank": {"colour": 1}}, "rerank.colour"),
         ({"rerank": {"tests": {"code": "assert 1", "colour": 1}}}, "rerank.tests.colour"),
         ({"rerank": {"profile": "tests8"}}, "rerank.profile"),
+        ({"rerank": {"profile": 8}}, "rerank.profile"),
         ({"rerank": {"verifier": "default"}}, "rerank.verifier"),
         ({"rerank": {"generate_tests": True}}, "rerank.generate_tests"),
         ({"rerank": {"generate_tests": 101}}, "rerank.generate_tests"),
@@ -131,7 +132,7 @@ async def test_candidates_have_their_own_temperature(server: Setup) -> None:
         ({"rerank": {"method": "likelihood", "tests": TESTS}}, "rerank.tests"),
         ({"rerank": {"tests": {"code": " "}}}, "rerank.tests.code"),
         ({"rerank": {"tests": {"code": "assert 1", "language": "rust"}}}, "rerank.tests.language"),
-        ({"rerank": {"tests": {"suite_id": "s"}}}, "rerank.tests.suite_id"),
+        ({"rerank": {"tests": {"code": "assert 1", "suite_id": "s"}}}, "rerank.tests.suite_id"),
         ({"rerank": {"tests": {"code": "assert 1", "timeout_ms": 1e9}}}, "rerank.tests.timeout_ms"),
         ({"rerank": {"tests": {"code": "assert 1", "memory_mb": 10**6}}}, "rerank.tests.memory_mb"),
         ({"rerank": {"dedupe": "text"}}, "rerank.dedupe"),
@@ -207,7 +208,7 @@ async def test_the_passing_are_counted_in_whatever_order_the_prompts_come(server
 
 
 async def test_neutral_values_of_what_is_not_built_pass(server: Setup) -> None:
-    neutral = {"profile": None, "verifier": None, "generate_tests": 0, "repair_rounds": 0, "suite_id": None}
+    neutral = {"profile": None, "verifier": None, "generate_tests": 0, "repair_rounds": 0}
     assert (await server.complete(rerank={**neutral, "tests": None})).status_code == 200
 
 

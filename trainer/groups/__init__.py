@@ -11,7 +11,6 @@ from trainer.groups.files import content_hash, read_groups, to_line, write_group
 from trainer.groups.ladder import TEACHER_BUMP, is_desirable, judged, place, score_of
 from trainer.groups.pairs import Render, preferences, unpaired
 from trainer.groups.reading import LINES, Lines, logged_lines
-from trainer.groups.redact import redact, redact_all
 from trainer.groups.runs import Runs, Verdict, verdict_of
 from trainer.groups.settings import LIMITS, LOCAL, Settings
 from trainer.groups.split import HELD_OUT_SHARE, draw, split_of
@@ -54,8 +53,6 @@ __all__ = [
     "preferences",
     "read_groups",
     "read_teachers",
-    "redact",
-    "redact_all",
     "score_of",
     "split_of",
     "task_of",

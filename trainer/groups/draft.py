@@ -13,11 +13,21 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
-from feedback import Exchange, InvalidExchange, Logged, Signal, StoredCandidate, prompt_hash, task_from_data
+from feedback import (
+    Exchange,
+    InvalidExchange,
+    Logged,
+    Signal,
+    StoredCandidate,
+    may_hold,
+    prompt_hash,
+    redact,
+    redact_all,
+    task_from_data,
+)
 from reranker import Candidate, Task, extract
 from sandbox import ProgramClass
 from trainer.groups.ladder import DEMONSTRATED
-from trainer.groups.redact import may_hold, redact, redact_all
 from trainer.groups.settings import Settings
 from trainer.groups.types import Response
 from trainer.groups.words import Said, heard
@@ -74,14 +84,17 @@ def draft_of(logged: Logged, settings: Settings, notes: Counter[str]) -> Draft |
 
 def _draft(logged: Logged, settings: Settings, notes: Counter[str]) -> Draft | str:
     exchange, signals = logged
-    prompt, task, suite, redacted, hide = exchange.prompt, exchange.task, exchange.suite, False, _nothing
+    prompt, task, suite, hide = exchange.prompt, exchange.task, exchange.suite, _nothing
+    held = exchange.options.get("redacted") or {}  # by the log itself
+    if suite is not None and held.get("suite"):
+        return "a secret in the suite"
     if may_hold(_all_text(exchange, signals)):
         hide = redact
         if suite is not None and redact_all(suite["body"]) != suite["body"]:
             return "a secret in the suite"
         prompt, task = redact_all(prompt), redact_all(task)
-        redacted = prompt != exchange.prompt or task != exchange.task
-        notes["prompts redacted"] += redacted
+    redacted = bool(held.get("prompt")) or prompt != exchange.prompt or task != exchange.task
+    notes["prompts redacted"] += redacted
     if suite is not None and suite["form"] == "asserts_in_process":
         suite = None
         notes["suites that a candidate could forge"] += 1
@@ -93,11 +106,16 @@ def _draft(logged: Logged, settings: Settings, notes: Counter[str]) -> Draft | s
     found: list[tuple[Response, int | None]] = []
     for candidate in exchange.candidates:
         mine = None if candidate.choice is None else said.get(candidate.choice)
+        was_redacted = candidate.index in held.get("candidates", ())
+        if was_redacted and suite is not None:
+            notes["a secret in a judged program"] += 1
+            continue
         response = _response(exchange, candidate, mine, hide, suite is not None)
         if isinstance(response, str):
             notes[response] += 1
             continue
-        notes["responses redacted"] += hide is redact and response.text not in (candidate.text, candidate.raw_text)
+        changed = hide is redact and response.text not in (candidate.text, candidate.raw_text)
+        notes["responses redacted"] += was_redacted or changed
         if redacted or suite is None:  # a verdict on another text is none
             response = replace(response, program_class=None, fraction=None)
         found.append((response, _original(exchange, candidate)))

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from feedback import InvalidExchange, suite_from_data, task_from_data
+from feedback import InvalidExchange, redact, suite_from_data, task_from_data
 from reranker import Task, extract, off_loop
 from sandbox import Suite, UnsupportedLanguage
 from trainer.groups.contaminated import Contamination
@@ -16,7 +16,6 @@ from trainer.groups.draft import from_bytes
 from trainer.groups.files import to_line
 from trainer.groups.gather import Gathered, Kept, distinct, drawn, provenance
 from trainer.groups.ladder import place
-from trainer.groups.redact import redact
 from trainer.groups.runs import FaultySuite, Runs
 from trainer.groups.settings import Settings
 from trainer.groups.split import split_of

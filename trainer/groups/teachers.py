@@ -19,9 +19,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from feedback import prompt_hash
+from feedback import prompt_hash, redact_all
 from trainer.errors import BadGroups
-from trainer.groups.redact import redact_all
 
 
 class _Line(BaseModel):

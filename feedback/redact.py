@@ -1,4 +1,4 @@
-"""Secrets out of what is trained on: tokens of known shape, private keys, passwords in assignments and addresses.
+"""Secrets out of what is kept and trained on: tokens of known shape, private keys, passwords in assignments and URLs.
 
 The shapes are those that the services publish and that secret scanners (detect-secrets, gitleaks) look for. They find
 what looks like a secret and nothing else: a password in a sentence stays. Why no library: docs/decisions/0051.

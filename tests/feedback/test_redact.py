@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.groups import redact, redact_all
+from feedback import redact, redact_all
 
 LONG = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0"
 KEY = f"-----BEGIN RSA PRIVATE KEY-----\nMIIB{LONG}\n-----END RSA PRIVATE KEY-----"
