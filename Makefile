@@ -45,7 +45,7 @@ test-postgres: .venv-dev/installed ## the log in a real PostgreSQL server (needs
 	$(DEV)/python -m pytest -m postgres tests/feedback
 
 test-clients: .venv-dev/installed .clients/installed ## clients from their registries (needs npm) against a real server
-	$(DEV)/python -m pytest -m clients tests/acceptance
+	$(DEV)/python -m pytest -m clients tests/acceptance tests/test_editors.py
 
 test-hostile: .venv-dev/installed .clients/installed ## $TRIALS requests made up from the OpenAPI document: no 5xx, no hang
 	$(DEV)/python -m tests.acceptance.hostile --cases $(TRIALS) --minutes $(MINUTES)

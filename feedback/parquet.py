@@ -26,8 +26,8 @@ ROWS = 1000
 async def write_parquet(log: AsyncIterator[Logged], out: Path, on_exchange: Callable[[], None]) -> int:
     """Write all that `log` gives, replacing `out`; how many exchanges. Raises `FeedbackError` without pyarrow."""
     try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
+        import pyarrow
+        import pyarrow.parquet
     except ImportError as error:
         raise FeedbackError(
             f"--format parquet: {error}; it needs pyarrow: pip install 'touchstone[datasets]'"

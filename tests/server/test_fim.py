@@ -151,7 +151,7 @@ async def test_tabbys_client_asks_is_answered_and_tells(server: Setup) -> None:
     assert health["model"] == "scripted:1m-none.r2"
     assert health["version"]["git_describe"].startswith("v")
     reply = await server.post("/v1/completions", **TABBY)
-    assert "x-touchstone-ignored" not in reply.headers
+    assert reply.headers["x-touchstone-ignored"] == "segments.relevant_snippets_from_changed_files[].score"
     answer = reply.json()
     assert [(each["index"], each["text"]) for each in answer["choices"]] == [(0, "\n    y = x")]
     exchange, _ = await server.parts.store.get(answer["id"])
