@@ -12,7 +12,7 @@ import pytest
 
 from sandbox import AssertSuite, Limits, LocalSandbox, Outcome, Program, Status
 
-pytestmark = [pytest.mark.isolation, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.isolation, pytest.mark.asyncio(loop_scope="module")]
 
 
 def problems(folder: Path) -> list[dict[str, Any]]:
