@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from engine import Chat, Tokenizer
+from engine import Chat, EngineInfo, Tokenizer
 from server.asgi import headers_of, ignored_header, read_body, send_json
 from server.errors import BadRequest
 from server.keys.caller import caller_of
@@ -19,46 +19,53 @@ from server.translate.common import refuse, unknown_keys
 from server.translate.names import resolve
 from server.wire.tokens import DetokenizeRequest, TokenizeRequest
 
+W = TypeVar("W", TokenizeRequest, DetokenizeRequest)
 
-class Tokenize:
+
+class _Asked(Generic[W]):
+    """What both have in common."""
+
+    def __init__(self, service: Service, wire: type[W]) -> None:
+        self._service = service
+        self._wire: type[W] = wire
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service = self._service
+        with service.lifecycle.admitted():
+            body = await read_body(receive, headers_of(scope), service.config.server, caller_of(scope).body_limit)
+            wire = self._wire.model_validate_json(body)
+            served = service.roster.pick(wire.model, key="", traffic=False)
+            with served.lease():
+                reply = await asyncio.to_thread(self._reply, wire, _tokenizer(served, wire.model), served.info)
+            await send_json(send, 200, reply, ignored_header(unknown_keys(wire)))
+
+    def _reply(self, wire: W, tokenizer: Tokenizer, info: EngineInfo) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class Tokenize(_Asked[TokenizeRequest]):
     """`POST /tokenize`."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        super().__init__(service, TokenizeRequest)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service = self._service
-        with service.lifecycle.admitted():
-            body = await read_body(receive, headers_of(scope), service.config.server, caller_of(scope).body_limit)
-            wire = TokenizeRequest.model_validate_json(body)
-            served = service.roster.pick(wire.model, key="", traffic=False)
-            with served.lease():
-                tokenizer = _tokenizer(served, wire.model)
-                ids = await asyncio.to_thread(_ids, wire, tokenizer)
-                spelled = [tokenizer.text_of(token) for token in ids] if wire.return_token_strs else None
-            reply: dict[str, Any] = {"count": len(ids), "max_model_len": served.info.context_length, "tokens": ids}
-            await send_json(send, 200, {**reply, "token_strs": spelled}, ignored_header(unknown_keys(wire)))
+    def _reply(self, wire: TokenizeRequest, tokenizer: Tokenizer, info: EngineInfo) -> dict[str, Any]:
+        ids = _ids(wire, tokenizer)
+        spelled = [tokenizer.text_of(token) for token in ids] if wire.return_token_strs else None
+        return {"count": len(ids), "max_model_len": info.context_length, "tokens": ids, "token_strs": spelled}
 
 
-class Detokenize:
+class Detokenize(_Asked[DetokenizeRequest]):
     """`POST /detokenize`: special tokens give no text."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        super().__init__(service, DetokenizeRequest)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service = self._service
-        with service.lifecycle.admitted():
-            body = await read_body(receive, headers_of(scope), service.config.server, caller_of(scope).body_limit)
-            wire = DetokenizeRequest.model_validate_json(body)
-            served = service.roster.pick(wire.model, key="", traffic=False)
-            with served.lease():
-                tokenizer = _tokenizer(served, wire.model)
-                most = len(tokenizer.bytes_of) - 1
-                if any(token > most for token in wire.tokens):
-                    raise BadRequest("tokens", f"token ids go from 0 to {most}", code="invalid_value")
-                text = await asyncio.to_thread(tokenizer.decode, wire.tokens)
-            await send_json(send, 200, {"prompt": text}, ignored_header(unknown_keys(wire)))
+    def _reply(self, wire: DetokenizeRequest, tokenizer: Tokenizer, info: EngineInfo) -> dict[str, Any]:
+        most = len(tokenizer.bytes_of) - 1
+        if any(token > most for token in wire.tokens):
+            raise BadRequest("tokens", f"token ids go from 0 to {most}", code="invalid_value")
+        return {"prompt": tokenizer.decode(wire.tokens)}
 
 
 def _tokenizer(served: Served, name: str | None) -> Tokenizer:
