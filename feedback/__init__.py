@@ -31,7 +31,7 @@ from feedback.errors import (
     UnknownChoice,
     UnknownExchange,
 )
-from feedback.export import Logged, logged_from, read_export, read_lines, replacing, to_line
+from feedback.export import logged_from, read_export, read_lines, replacing, to_line
 from feedback.lossless import dumps, loads
 from feedback.memory import InMemoryStore
 from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
@@ -42,6 +42,7 @@ from feedback.suites import suite_from_data, suite_to_data
 from feedback.types import (
     RECORD_VERSION,
     Exchange,
+    Logged,
     Purpose,
     Receipt,
     Signal,

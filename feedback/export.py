@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from feedback.errors import InvalidExchange
 from feedback.lossless import dumps, loads
-from feedback.types import RECORD_VERSION, Exchange, Signal, StoredCandidate, TestCounts
+from feedback.types import RECORD_VERSION, Exchange, Logged, Signal, StoredCandidate, TestCounts
 
 EXPORT_VERSION = 1
 _EXCHANGE, _CANDIDATE, _COUNTS, _SIGNAL = (
@@ -29,8 +29,6 @@ LEVEL = 5
 """Of compression: a tenth more than the smallest file, in half the time."""
 BLOCK = 50
 """Lines compressed at once, so that other threads get something done meanwhile."""
-
-Logged = tuple[Exchange, tuple[Signal, ...]]
 
 
 async def write_export(log: AsyncIterator[Logged], out: Path, *, on_line: Callable[[], None] | None = None) -> int:
@@ -127,7 +125,14 @@ def _with_time(data: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def replacing(out: Path) -> Iterator[IO[str]]:
-    """A file beside `out` that takes its place at the end, on disk; gone if anything goes wrong.
+    """A text file beside `out`, packed where its name says so, that takes its place: see `replacing_file`."""
+    with replacing_file(out) as temporary, _open(temporary, "x", packed=out.suffix == ".gz") as file:
+        yield file
+
+
+@contextmanager
+def replacing_file(out: Path) -> Iterator[Path]:
+    """Name of a file beside `out` that takes its place at the end, on disk; gone if anything goes wrong.
 
     Raises `OSError`, naming `out`, where it cannot be written.
     """
@@ -135,8 +140,7 @@ def replacing(out: Path) -> Iterator[IO[str]]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(out))
     temporary = out.with_name(f".{out.name}.{uuid4().hex}.tmp")
     try:
-        with _open(temporary, "x", packed=out.suffix == ".gz") as file:
-            yield file
+        yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(out)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from feedback.export import read_export
 from feedback.redacting import signal_without_secrets, without_secrets
-from feedback.sql.merge import Logged, Merged
+from feedback.sql.merge import Merged
 from feedback.sql.store import SqlStore
+from feedback.types import Logged
 
 TOGETHER = 100
 """Exchanges a transaction."""

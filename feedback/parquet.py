@@ -7,17 +7,15 @@ shape (prompt, task, options, suite, outcomes, values) is JSON text; times are U
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from feedback.errors import FeedbackError
-from feedback.export import Logged, to_data
+from feedback.export import replacing_file, to_data
 from feedback.lossless import dumps, escape
-from feedback.types import Exchange, Signal, StoredCandidate, TestCounts
+from feedback.types import Exchange, Logged, Signal, StoredCandidate, TestCounts
 
 ROWS = 1000
 """A group of rows, which is held in memory."""
@@ -37,7 +35,7 @@ async def write_parquet(log: AsyncIterator[Logged], out: Path, on_exchange: Call
         [*schema, pyarrow.field("signals", pyarrow.list_(pyarrow.struct(_struct(pyarrow, Signal))), nullable=False)]
     )
     written, rows = 0, []
-    with _replacing(out) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as file:
+    with replacing_file(out) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as file:
         async for exchange, signals in log:
             rows.append(_row(exchange) | {"signals": [_row(signal) for signal in signals]})
             written += 1
@@ -98,14 +96,3 @@ def _plain(record: type, data: dict[str, Any]) -> dict[str, Any]:
         else value
         for name, value in data.items()
     }
-
-
-@contextmanager
-def _replacing(out: Path) -> Iterator[Path]:
-    """A file beside `out` that takes its place at the end; gone if anything goes wrong."""
-    temporary = out.with_name(f".{out.name}.{uuid4().hex}.tmp")
-    try:
-        yield temporary
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)

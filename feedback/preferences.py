@@ -15,9 +15,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Literal
 
-from feedback.export import Logged
 from feedback.redact import redact, redact_all
-from feedback.types import Exchange, Signal, StoredCandidate
+from feedback.types import Exchange, Logged, Signal, StoredCandidate
 
 Record = dict[str, Any]
 Form = Literal["preference", "unpaired"]

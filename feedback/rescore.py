@@ -13,9 +13,9 @@ from pathlib import Path
 
 from feedback.build import candidates_of, task_of
 from feedback.errors import InvalidExchange
-from feedback.export import Logged, replacing
+from feedback.export import replacing
 from feedback.lossless import dumps
-from feedback.types import Exchange, Signal
+from feedback.types import Exchange, Logged, Signal
 from reranker import LEARNED, METHODS, InvalidRequest, Score, UnknownMethod, create_scorer, order
 
 _SUITES = ("tests", "examples")

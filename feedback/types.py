@@ -125,6 +125,10 @@ class Signal:
     tags: dict[str, str] = field(default_factory=dict)
 
 
+Logged = tuple[Exchange, tuple[Signal, ...]]
+"""An exchange and what was said of it, oldest first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What became of a signal: stored, or already there under its idempotency key."""

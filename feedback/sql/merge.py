@@ -15,9 +15,7 @@ from feedback.admission import repeat_key
 from feedback.sql.rows import signal_row
 from feedback.sql.tables import exchanges, signals
 from feedback.sql.writes import chunks, first_ids, insert_exchanges
-from feedback.types import Exchange, Signal
-
-Logged = tuple[Exchange, tuple[Signal, ...]]
+from feedback.types import Exchange, Logged, Signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,10 +19,9 @@ from feedback.contest import Observation
 from feedback.errors import FeedbackError, StoreUnavailable, UnknownExchange
 from feedback.sql import merge
 from feedback.sql.answers import MOST
-from feedback.sql.reads import Logged
 from feedback.sql.store import SqlStore
 from feedback.stored_suites import StoredSuite
-from feedback.types import Exchange, Receipt, Signal
+from feedback.types import Exchange, Logged, Receipt, Signal
 
 _log = logging.getLogger(__name__)
 RETRY_S = 1.0

@@ -8,11 +8,10 @@ from sqlalchemy import ColumnElement, Connection, func, select, tuple_
 
 from feedback.sql.rows import exchanges_from
 from feedback.sql.tables import candidates, exchanges, signals
-from feedback.types import Exchange, Purpose, Signal
+from feedback.types import Logged, Purpose
 
 PAGE_EXCHANGES = 100
 
-Logged = tuple[Exchange, tuple[Signal, ...]]
 Place = tuple[datetime, str]
 """Time and id of an exchange: its place in the log."""
 

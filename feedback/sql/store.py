@@ -20,13 +20,13 @@ from feedback.lossless import dumps, loads
 from feedback.sql import lines, postgres, reads, sqlite, suites
 from feedback.sql.answers import answers
 from feedback.sql.deletes import MOST, delete_copied, delete_some
-from feedback.sql.merge import Logged, Merged, merge
+from feedback.sql.merge import Merged, merge
 from feedback.sql.outcomes import outcomes
 from feedback.sql.schema import migrate
 from feedback.sql.seam import translated
 from feedback.sql.writer import Writer
 from feedback.stored_suites import StoredSuite
-from feedback.types import Exchange, Purpose, Receipt, Signal
+from feedback.types import Exchange, Logged, Purpose, Receipt, Signal
 
 READERS = 2
 PAUSE_S = 0.02
