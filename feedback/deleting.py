@@ -5,6 +5,7 @@ Each server has an outbox of its own, in its state folder; this sees one of them
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +33,10 @@ async def delete_for_good(
 ) -> Gone:
     """Delete from the outbox, where there is one, then from the database; and the suites that a key has stored.
 
-    In this order, and with the outbox held: what is copied over in between is deleted there. Raises `StoreFailed`; where
+    In this order, and with the outbox held: what was copied over before is deleted there. Raises `StoreFailed`; where
     only the outbox could be dealt with, it says so, and the same again deletes the rest.
     """
-    waited = None if outbox is None or not outbox.exists() else await _from_outbox(delete, outbox)
+    waited = None if outbox is None else await _from_outbox(delete, outbox)
     try:
         store = SqlStore.open(database, create=False)
         try:
@@ -52,7 +53,9 @@ async def delete_for_good(
     return Gone(exchanges=exchanges + (waited or 0), waited=waited, suites=suites)
 
 
-async def _from_outbox(delete: Delete, file: Path) -> int:
+async def _from_outbox(delete: Delete, file: Path) -> int | None:
+    if not await asyncio.to_thread(file.exists):
+        return None
     store = SqlStore.open(file, create=False)
     try:
         async with held(file):
