@@ -45,7 +45,7 @@ class TracedEngine:
                         tokens, finished = tokens + event.token_count, finished + 1
                     yield event
         except Exception as error:
-            _failed(span, error)
+            failed(span, error)
             raise
         finally:
             span.set_attributes({"gen_ai.usage.output_tokens": tokens, "touchstone.finished": finished})
@@ -95,7 +95,7 @@ class TracedSandbox:
                     program, suite, limits, on_test, request=request, key=key, priority=priority
                 )
             except Exception as error:
-                _failed(span, error)
+                failed(span, error)
                 raise
             span.set_attributes(
                 {
@@ -119,7 +119,7 @@ def _carried(span: Span) -> dict[str, str]:
     return carrier
 
 
-def _failed(span: Span, error: Exception) -> None:
+def failed(span: Span, error: BaseException) -> None:
     """Its class alone: a message may hold what a client sent."""
     span.set_status(Status(StatusCode.ERROR))
     span.set_attribute("error.type", type(error).__name__)

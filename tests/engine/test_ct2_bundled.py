@@ -49,7 +49,7 @@ async def test_it_answers_scores_chats_and_fills_gaps(tmp_path: Path) -> None:
         asked = GenerationRequest(id="g", prompt=Text(PROMPT), max_prompt_tokens=tokens)
         with pytest.raises(ContextTooLong, match=f"{tokens} prompt tokens: at most {tokens - 1}"):
             await collect(given, replace(asked, max_prompt_tokens=tokens - 1))
-        assert finished(await collect(given, asked))[0].tokens == scored.tokens
+        assert finished([event async for event in given.generate(asked)])[0].tokens == scored.tokens
     finally:
         await served.aclose()
 
