@@ -10,7 +10,7 @@ from opentelemetry import propagate
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from engine import PASSED_ON, Engine, EngineInfo, Event, Finished, GenerationRequest, Prompt, ScoredCompletion, Started
-from sandbox import Limits, OnTest, Outcome, Program, Sandbox, Suite
+from sandbox import NOBODYS, Limits, OnTest, Outcome, Program, Sandbox, Suite, Whose
 
 
 class TracedEngine:
@@ -82,18 +82,14 @@ class TracedSandbox:
         limits: Limits,
         on_test: OnTest | None = None,
         *,
-        request: str = "",
-        key: str = "",
-        priority: int = 0,
+        whose: Whose = NOBODYS,
     ) -> Outcome:
         """See `Sandbox.run`."""
         with self._tracer.start_as_current_span(
             "execute", record_exception=False, set_status_on_exception=False
         ) as span:
             try:
-                outcome = await self._sandbox.run(
-                    program, suite, limits, on_test, request=request, key=key, priority=priority
-                )
+                outcome = await self._sandbox.run(program, suite, limits, on_test, whose=whose)
             except Exception as error:
                 failed(span, error)
                 raise

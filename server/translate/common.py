@@ -132,7 +132,7 @@ def check_logprobs(name: str, count: int | None, info: EngineInfo) -> None:
         raise BadRequest(name, f"this model reports at most {info.max_logprobs} alternatives a token", code="too_many")
 
 
-_ASKS_NOTHING = (None, False, 0, -1, "", [], {})
+_ASKS_NOTHING: tuple[object, ...] = (None, False, 0, -1, "", [], {})
 """Values that a field without effect may have without a word about it."""
 
 
