@@ -98,13 +98,9 @@ def doctor(context: typer.Context) -> None:
 @app.command()
 def version() -> None:
     """Print the version."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
+    from engine import touchstone_version
 
-    try:
-        typer.echo(installed("touchstone"))
-    except PackageNotFoundError:
-        typer.echo("0+unknown")
+    typer.echo(touchstone_version())
 
 
 def main() -> None:

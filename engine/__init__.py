@@ -50,6 +50,7 @@ from engine.models import (
 from engine.passed_on import PASSED_ON
 from engine.registry import engine_names, load_engine
 from engine.scripted import Scripted, ScriptedEngine
+from engine.settings_file import SECTIONS, SETTINGS_PREFIX, read_settings
 from engine.settings_table import docstrings, settings_table
 from engine.tokens import Tokenizer
 from engine.types import (
@@ -73,10 +74,13 @@ from engine.types import (
     TokenIds,
     TokenLogprob,
 )
+from engine.version import touchstone_version
 
 __all__ = [
     "FEATURES_NAME",
     "PASSED_ON",
+    "SECTIONS",
+    "SETTINGS_PREFIX",
     "Challenger",
     "ChampionMoved",
     "Chat",
@@ -150,6 +154,7 @@ __all__ = [
     "load_classifier",
     "load_engine",
     "read_manifest",
+    "read_settings",
     "read_verifier",
     "render_size",
     "seal",
@@ -157,6 +162,7 @@ __all__ = [
     "settings_table",
     "tokens_of_layout",
     "told_dtype",
+    "touchstone_version",
     "verifiers_in",
     "write_json",
 ]

@@ -102,3 +102,17 @@ class Turns:
         self._running += 1
         if not waiting.turn.done():
             waiting.turn.set_result(None)
+
+
+class TakesTurns:
+    """What every engine that works by `Turns` says of its queue (`Queueing`)."""
+
+    _turns: Turns
+
+    def stats(self) -> EngineStats:
+        """How busy it is."""
+        return self._turns.stats()
+
+    def check_room(self, priority: Priority, key: str, deadline: float | None = None) -> None:
+        """See `Queueing.check_room`."""
+        self._turns.check_room(priority, key, deadline)

@@ -50,6 +50,7 @@ from feedback.types import (
     StoredCandidate,
     TestCounts,
 )
+from feedback.words import Word, last_word
 
 if TYPE_CHECKING:
     from feedback.sql.outbox import OutboxStore
@@ -91,11 +92,13 @@ __all__ = [
     "UnknownChoice",
     "UnknownExchange",
     "Verdict",
+    "Word",
     "canary_differences",
     "candidates_of",
     "dumps",
     "exchange_from",
     "judge_contest",
+    "last_word",
     "loads",
     "logged_from",
     "may_hold",

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from engine import touchstone_version
 from server.gateway import Gateway
 from server.idempotency import Idempotent
 from server.openapi import document
@@ -24,7 +25,7 @@ from server.routes.dev_data import DevData
 from server.routes.feedback import Feedback
 from server.routes.fim import Infill, Props, fim
 from server.routes.generation import chat, completions
-from server.routes.health import Health, MetricsPage, Ready, Version, touchstone_version
+from server.routes.health import Health, MetricsPage, Ready, Version
 from server.routes.models import Models
 from server.routes.requests import Cancel, Record
 from server.routes.suites import Suites

@@ -59,12 +59,12 @@ def doctor(
 
 def examine(config: Config) -> Data:
     """Look at everything. The keys are those of the JSON object; a `problem` is None where there is none."""
-    from engine import ModelStore
+    from engine import ModelStore, touchstone_version
     from sandbox import why_no_groups
     from server.doctor_store import look_at_log
 
     found: Data = {
-        "touchstone": installed("touchstone") or "0+unknown",
+        "touchstone": touchstone_version(),
         "python": {"version": platform.python_version(), "executable": sys.executable},
         "host": _host(),
         "sandbox": asyncio.run(_sandbox(config.sandbox)),

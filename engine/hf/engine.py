@@ -19,8 +19,8 @@ from engine.errors import EngineFailed, UnsupportedField
 from engine.hf.decode import Decode, Loaded, describe
 from engine.hf.loading import load_model
 from engine.tokens import Tokenizer
-from engine.turns import Turns
-from engine.types import EngineInfo, EngineStats, Event, GenerationRequest, Priority, Prompt, ScoredCompletion, Started
+from engine.turns import TakesTurns, Turns
+from engine.types import EngineInfo, Event, GenerationRequest, Prompt, ScoredCompletion, Started
 
 MAX_LOGPROBS = 20
 _BURST_S = 0.02
@@ -32,7 +32,7 @@ HONOURS = frozenset(
 Result = TypeVar("Result")
 
 
-class TransformersEngine:
+class TransformersEngine(TakesTurns):
     """See `Engine`. Make it with `load`."""
 
     def __init__(
@@ -65,14 +65,6 @@ class TransformersEngine:
     def tokenizer(self) -> Tokenizer:
         """The model's own tokenizer."""
         return self._tokenizer
-
-    def stats(self) -> EngineStats:
-        """How busy it is."""
-        return self._turns.stats()
-
-    def check_room(self, priority: Priority, key: str, deadline: float | None = None) -> None:
-        """See `Queueing`."""
-        self._turns.check_room(priority, key, deadline)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""
