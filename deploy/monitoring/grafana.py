@@ -34,13 +34,14 @@ def dashboard(runbooks: str) -> str:
         .time("now-3h", "now")
         .timezone("browser")
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
-        .readonly()
+        .editable()
         .with_variable(make.DatasourceVariable("datasource").label("Data source").type("prometheus"))
         .annotation(_switches())
     )
     for variable in VARIABLES:
         board.with_variable(_variable(variable))
-    board.with_variable(make.TextBoxVariable("runbooks").label("Runbooks").default_value(runbooks))
+    where = model.VariableOption(text=runbooks, value=runbooks)
+    board.with_variable(make.TextBoxVariable("runbooks").label("Runbooks").default_value(runbooks).current(where))
     numbers = count(1)
     for row in ROWS:
         board.with_row(make.Row(row.title).id(next(numbers)))
@@ -118,9 +119,11 @@ def _heatmap(panel: Panel) -> heatmap.Panel:
 
 def _timeseries(panel: Panel) -> timeseries.Panel:
     legend = common.VizLegendOptions().display_mode(of.LegendDisplayMode.LIST).placement(of.LegendPlacement.BOTTOM)
-    made = timeseries.Panel().legend(legend.show_legend(True)).fill_opacity(25 if panel.stacked else 5).min(0)
+    made = timeseries.Panel().legend(legend.show_legend(True)).fill_opacity(25 if panel.stacked else 5)
     made.tooltip(common.VizTooltipOptions().mode(of.TooltipDisplayMode.MULTI).sort(of.SortOrder.DESCENDING))
     made.show_points(of.VisibilityMode.NEVER)
+    if not panel.signed:
+        made.min(0)
     if panel.stacked:
         made.stacking(common.StackingConfig().mode(of.StackingMode.NORMAL))
     return made

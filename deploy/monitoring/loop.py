@@ -67,6 +67,7 @@ LOOP = Row(
         Panel(
             title="Contest: difference",
             text="The challenger's outcomes less the champion's, the mean of all pairs so far.",
+            signed=True,
             queries=(Query(expr='max by (model) (touchstone_contest{of="mean",model=~"$model"})', legend="{{model}}"),),
             runbook="TouchstoneCanaryWorse",
         ),

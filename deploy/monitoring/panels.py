@@ -46,6 +46,8 @@ class Panel:
     """Of 24 columns."""
     steps: tuple[Step, ...] = ()
     stacked: bool = False
+    signed: bool = False
+    """Whether values may be below 0."""
     runbook: str = ""
     """The alert that watches this; the panel links to its runbook."""
     gpu: bool = False
