@@ -106,6 +106,11 @@ class Service:
         self.lifecycle.on_drain(self.shadows.stop)
 
     @property
+    def ready(self) -> bool:
+        """Whether requests may be sent here."""
+        return self.lifecycle.phase == "ok" and self.roster.champion is not None
+
+    @property
     def begun(self) -> bool:
         """Whether the parts have been built."""
         return self._store is not None

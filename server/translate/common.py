@@ -142,7 +142,9 @@ def ignored_keys(wire: Wire, prefix: str = "") -> tuple[str, ...]:
     """
     found = [prefix + key for key in wire.model_extra or ()]
     found += [prefix + name for name in _without_effect(type(wire)) if getattr(wire, name) not in _ASKS_NOTHING]
-    for name, value in wire:
+    for name, value in vars(wire).items():
+        if value is None:  # most of the fields; pydantic's `isinstance` is slow
+            continue
         if isinstance(value, Wire):
             found += ignored_keys(value, f"{prefix}{name}.")
         elif isinstance(value, list) and value and isinstance(value[0], Wire):

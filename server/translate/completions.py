@@ -70,8 +70,8 @@ def _in_openais_words(wire: CompletionRequest, layout: str | None) -> tuple[Comp
     options = wire.options
     aliases = (wire.n_predict, wire.max_new_tokens, None if options is None else options.num_predict)
     change: dict[str, Any] = {}
-    if wire.max_tokens is None:
-        change["max_tokens"] = next((number for number in aliases if number is not None and number > 0), None)
+    if wire.max_tokens is None and (given := [number for number in aliases if number is not None and number > 0]):
+        change["max_tokens"] = given[0]
     for name in ("temperature", "top_p", "stop"):
         if options is not None and getattr(wire, name) is None:
             change[name] = getattr(options, name)
@@ -87,7 +87,7 @@ def _in_openais_words(wire: CompletionRequest, layout: str | None) -> tuple[Comp
     if isinstance(wire.prompt, str) and wire.suffix is None and wire.fim != "raw" and layout is not None:
         found = find_layout(wire.prompt)
     if found is None:
-        return wire.model_copy(update=change), (), "", ""
+        return wire.model_copy(update=change) if change else wire, (), "", ""
     change |= {"prompt": found.before + found.prefix, "suffix": found.suffix}
     theirs, ours = tokens_of_layout(found.layout), tokens_of_layout(layout or "")
     normalised = "" if found.exact and theirs == ours else f"{found.layout}->{layout}"
