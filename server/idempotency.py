@@ -15,10 +15,11 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.asgi import headers_of, read_body, unless_gone
+from server.asgi import headers_of, read_body
 from server.config import ServerConfig
 from server.errors import ApiError, BadRequest, drained
 from server.lifecycle import Lifecycle
+from server.live import unless_gone
 from server.served import ANSWERED, Answered
 
 GRACE_S = 10.0

@@ -102,6 +102,11 @@ class Live:
             self._on_stopped(time.perf_counter() - self._stopped_s)
 
 
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Do work that nothing else may stop: it ends, and this raises `ClientGone`, when the client goes away first."""
+    return await Live("", "", None, lambda _: None).run(work, receive)
+
+
 class LiveRequests:
     """All of this process."""
 
