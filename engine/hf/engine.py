@@ -126,7 +126,7 @@ class TransformersEngine:
         return ScoredCompletion(tokens=tuple(tokens))
 
     async def _work(self, work: Callable[[], Result]) -> Result:
-        with _translated():
+        with translated():
             return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
 
@@ -157,7 +157,7 @@ async def load(
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """The one seam where torch's errors, and those of a pool that was shut down, become ours."""
     try:
         yield

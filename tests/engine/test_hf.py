@@ -111,7 +111,7 @@ async def test_top_k_one_and_a_tiny_top_p_are_greedy(engine: TransformersEngine)
 )
 def test_draws_follow_the_distribution(sampling: Sampling, expected: list[float]) -> None:
     draws = 4000
-    sampler = Sampler(sampling, [0], draws, end_ids=[], known_ids=4, seed=5)
+    sampler = Sampler(replace(sampling, seed=5), [0], range(draws), end_ids=[], known_ids=4)
     logits = torch.tensor([0.5, 0.25, 0.15, 0.1, 9.0]).log().repeat(draws, 1)
     drawn = sampler.draw(logits, [(candidate, []) for candidate in range(draws)])
     for token, share in enumerate(expected):
