@@ -126,7 +126,9 @@ class Wave:
         total, own = logits.logsumexp(-1, keepdim=True), logits.clone() if self._sampler.adjusts else logits
         drawn = self._sampler.draw(logits, [(row.candidate, row.ids) for row in rows])
         values = (own.gather(-1, torch.tensor(drawn)[:, None]) - total).flatten().tolist()
-        return [TokenLogprob(token, tokenizer.text_of(token), value) for token, value in zip(drawn, values, strict=True)]
+        return [
+            TokenLogprob(token, tokenizer.text_of(token), value) for token, value in zip(drawn, values, strict=True)
+        ]
 
     def _end(self, at: int, reason: FinishReason) -> list[Event]:
         """End a row; the last one takes its place, so that those that run lie together and nothing else is copied."""
@@ -151,9 +153,7 @@ class Batch:
         """How many candidates run."""
         return sum(len(wave.rows) for wave in self._waves)
 
-    def burst(
-        self, loaded: Loaded, joining: Iterable[tuple[Job, range]], least_s: float
-    ) -> list[tuple[Job, Event]]:
+    def burst(self, loaded: Loaded, joining: Iterable[tuple[Job, range]], least_s: float) -> list[tuple[Job, Event]]:
         """Steps for about `least_s` seconds, or until all is done; the events, in order. Others' candidates join."""
         began_s = time.monotonic()
         events: list[tuple[Job, Event]] = []
@@ -187,7 +187,7 @@ class Batch:
         counts = [len(part_tokens) for part_tokens, _, _ in asked]
         parts = [(part, count) for (_, _, part), count in zip(asked, counts, strict=True)]
         x = loaded.network.step(tokens, positions, parts)
-        for wave, rows in zip(waves, x.split(counts), strict=True):
+        for wave, rows in zip(waves, torch.split(x, counts), strict=True):
             wave.answer(loaded.network, rows)
         drawing = sum(len(wave.rows) for wave in waves if wave.job.first is not None)
         self.steps_by_rows[drawing] += 1

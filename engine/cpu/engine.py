@@ -154,7 +154,9 @@ class CpuEngine:
         """Let candidates join at the next burst."""
         if self._turns.closed:
             for candidate in candidates:
-                job.events.put(Finished(candidate=candidate, text="", finish_reason="cancelled", tokens=(), token_count=0))
+                job.events.put(
+                    Finished(candidate=candidate, text="", finish_reason="cancelled", tokens=(), token_count=0)
+                )
             return
         self._joining.append((job, candidates))
         if self._driver is None:

@@ -20,6 +20,8 @@ _ROWS = 16
 _TRIES = 5
 _SLOWER = 1.1
 """A fast operation may take so many times the plain one's time and still counts as no slower: timings scatter."""
+_FAR_SLOWER = 5.0
+"""So many times, for 8 bits: they save memory too, so that only a reference kernel is refused."""
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 """The largest difference, as a share of the largest value."""
 
@@ -85,11 +87,9 @@ class Int8:
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
             levels, 1.0, self._half + 1, self._weight, self._scale, self._zeros, None, 1.0, 0, x.dtype, "none", [], ""
         )
-        if residual is None and self._bias is None:
-            return y * scale
-        if residual is None:
-            return torch.addcmul(self._bias, y, scale)
-        return torch.addcmul(residual if self._bias is None else residual + self._bias, y, scale)
+        if self._bias is not None:
+            residual = self._bias if residual is None else residual + self._bias
+        return y * scale if residual is None else torch.addcmul(residual, y, scale)
 
 
 def probe(dtype: torch.dtype, weight: Tensor) -> tuple[MakeLinear, str]:
@@ -127,8 +127,9 @@ def probe_int8(weight: Tensor) -> tuple[MakeLinear | None, str]:
     except (AttributeError, RuntimeError, StopIteration) as error:
         return None, f"8-bit weights cannot be multiplied here: {error or 'wrong results'}"
     slow_s = _seconds(Plain(weight.float(), None), weight[:_ROWS].float())
-    told = f"8-bit weights, {half.bit_length() + 1}-bit activations ({_ROWS} rows {1e3 * slow_s:.2f} -> {1e3 * fast_s:.2f} ms)"
-    return (None, f"{told}: slower than float32") if fast_s > _SLOWER * slow_s else (make, told)
+    times = f"{_ROWS} rows {1e3 * slow_s:.2f} -> {1e3 * fast_s:.2f} ms"
+    told = f"8-bit weights, {half.bit_length() + 1}-bit activations ({times})"
+    return (None, f"{told}: far slower than float32") if fast_s > _FAR_SLOWER * slow_s else (make, told)
 
 
 def _is_exact(linear: Linear, x: Tensor) -> bool:

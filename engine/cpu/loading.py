@@ -14,6 +14,7 @@ from engine.cpu.batch import Loaded, read
 from engine.cpu.linears import Packed, Plain, probe, probe_int8
 from engine.cpu.network import Network, Prompt
 from engine.cpu.weights import read_network, refuse_unknown, sample_of
+from engine.ct2.model import available_cores
 from engine.errors import ModelNotFound, UnsupportedDtype, UnsupportedModel
 from engine.hf.loading import context_of, end_ids_of
 from engine.tokens import Tokenizer
@@ -57,8 +58,8 @@ def load_model(folder: Path, dtype: str, threads: int | None) -> Loaded:
         raise UnsupportedDtype(f"dtype: {dtype!r} is not one the cpu engine computes in: {', '.join(DTYPES)}")
     if not (folder / "config.json").is_file():
         raise ModelNotFound(f"no config.json in {folder}; the cpu engine loads a model's hf folder")
-    if threads is not None:
-        torch.set_num_threads(threads)
+    # torch counts the cores that this process may run on, not the share of them that a container may use.
+    torch.set_num_threads(threads or min(torch.get_num_threads(), available_cores()))
     tokenizer = Tokenizer.load(folder)
     read_config: Callable[..., Any] = transformers.AutoConfig.from_pretrained
     try:

@@ -55,7 +55,7 @@ class Part(Protocol):
         ...
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q Float[rows, heads, dim], k and v Float[rows, groups, dim] -> Float[rows, heads * dim]."""
+        """Q Float[rows, heads, dim], k and v Float[rows, groups, dim] -> Float[rows, heads * dim]."""
         ...
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class Network:
         turns = self._turns(where)
         for number, layer in enumerate(self.layers):
             q, k, v = self._heads(layer.qkv(layer.norm(x)), turns)
-            rows_of_parts = zip(parts, q.split(counts), k.split(counts), v.split(counts), strict=True)
+            rows_of_parts = zip(parts, *(torch.split(each, counts) for each in (q, k, v)), strict=True)
             seen = [part.attend(number, *qkv) for (part, _), *qkv in rows_of_parts]
             x = layer.out(torch.cat(seen) if len(seen) > 1 else seen[0], x)
             x = layer.down(layer.act(layer.up(layer.norm_2(x))), x)
@@ -109,11 +109,11 @@ class Network:
     def _heads(self, qkv: Tensor, turns: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         shape = self.shape
         each = qkv.view(len(qkv), shape.heads + 2 * shape.groups, shape.head_dim)
-        qk, v = each.split((shape.heads + shape.groups, shape.groups), 1)
+        qk, v = torch.split(each, [shape.heads + shape.groups, shape.groups], 1)
         if turns is not None:  # in float32 whatever the type, as one operation
-            pairs = torch.view_as_complex(qk.float().unflatten(-1, (-1, 2)))
+            pairs = torch.view_as_complex(qk.float().view(*qk.shape[:2], -1, 2))
             qk = torch.view_as_real(pairs * turns).flatten(-2).to(shape.dtype)
-        q, k = qk.split((shape.heads, shape.groups), 1)
+        q, k = torch.split(qk, [shape.heads, shape.groups], 1)
         return q, k, v
 
 
@@ -162,7 +162,7 @@ class Prompt:
         self.length += self._new
 
     def scores(self, layer: int, q: Tensor, mask: Tensor) -> Tensor:
-        """q Float[groups, n, dim] -> Float[groups, n, length], the mask added."""
+        """Q Float[groups, n, dim] -> Float[groups, n, length], the mask added."""
         return torch.baddbmm(mask, q, self._k[layer][:, :, : mask.shape[-1]], alpha=self.shape.scale)
 
     def mix(self, layer: int, weights: Tensor) -> Tensor:
@@ -182,8 +182,12 @@ class Tails:
         self._prompt = prompt
         self._rows = rows
         self._length, self._capacity = 0, ROUND
-        self._k = [torch.zeros(rows, shape.groups, shape.head_dim, ROUND, dtype=shape.dtype) for _ in range(prompt.layers)]
-        self._v = [torch.zeros(rows, shape.groups, ROUND, shape.head_dim, dtype=shape.dtype) for _ in range(prompt.layers)]
+        self._k = [
+            torch.zeros(rows, shape.groups, shape.head_dim, ROUND, dtype=shape.dtype) for _ in range(prompt.layers)
+        ]
+        self._v = [
+            torch.zeros(rows, shape.groups, ROUND, shape.head_dim, dtype=shape.dtype) for _ in range(prompt.layers)
+        ]
         self._ahead = _mask(torch.arange(_rounded(prompt.length)) < prompt.length, shape.dtype)
         self._mask = torch.empty(0)
 
@@ -212,7 +216,7 @@ class Tails:
         own = own.view(rows, shape.groups, per_row, size).transpose(0, 1).reshape(shape.groups, rows * per_row, size)
         ahead = prompt.scores(layer, by_group(q, shape), self._ahead)
         weights = torch.softmax(torch.cat((ahead, own), -1), -1)
-        ahead, own = weights.split((ahead.shape[-1], size), -1)
+        ahead, own = torch.split(weights, [ahead.shape[-1], size], -1)
         own = own.view(shape.groups, rows, per_row, size).transpose(0, 1).reshape(rows * shape.groups, per_row, size)
         own = torch.bmm(own, values[:, :, :size].flatten(0, 1)).view(rows, -1)
         return own + by_row(prompt.mix(layer, ahead), rows, shape)

@@ -82,17 +82,18 @@ def read_network(folder: Path, config: Any, dtype: torch.dtype, make: MakeLinear
     """Read the weights, a layer at a time. `dtype`: of activations, keys and values, and of what is not quantised."""
     with ExitStack() as files:
         weights, names, shape = Weights(folder, files), _names(config), _shape(config, dtype)
-        layers = tuple(_layer(weights, config, shape, names, make, number) for number in range(config.num_hidden_layers))
-        embedding = weights[names["embedding"][0] + ".weight"]
-        head = names["head"][0] + ".weight"
+        layers = tuple(
+            _layer(weights, config, shape, names, make, number) for number in range(config.num_hidden_layers)
+        )
+        embedding, head = (f"{names[part][0]}.weight" for part in ("embedding", "head"))
         positions = weights[names["positions"][0] + ".weight"].to(dtype) if "positions" in names else None
         return Network(
             shape=shape,
-            embedding=embedding.clone(),
+            embedding=weights[embedding].clone(),
             positions=positions,
             layers=layers,
             norm=_norm(weights, config, names["norm"][0], dtype),
-            head=make(_owned(weights[head] if head in weights else embedding, dtype), None),
+            head=make(_owned(weights[head if head in weights else embedding], dtype), None),
         )
 
 
@@ -163,9 +164,7 @@ def _norm(weights: Weights, config: Any, name: str, dtype: torch.dtype) -> Calla
     if config.architectures[0] in _LLAMAS:
         return partial(F.rms_norm, normalized_shape=weight.shape, weight=weight, eps=config.rms_norm_eps)
     bias = _owned(weights[f"{name}.bias"], dtype)
-    return partial(
-        F.layer_norm, normalized_shape=weight.shape, weight=weight, bias=bias, eps=config.layer_norm_epsilon
-    )
+    return partial(F.layer_norm, normalized_shape=weight.shape, weight=weight, bias=bias, eps=config.layer_norm_epsilon)
 
 
 def _gated(both: Tensor) -> Tensor:
@@ -177,7 +176,7 @@ def _side_by_side(rows: Tensor, turned: int, head_dim: int) -> Tensor:
     """Queries' and keys' rows in another order: the two of a pair that is rotated together, halves apart in the file,
     lie side by side. Both in the same order, so their products stay what they are.
     """
-    pairs = rows[:turned].unflatten(0, (-1, 2, head_dim // 2)).transpose(1, 2)
+    pairs = rows[:turned].view(-1, 2, head_dim // 2, *rows.shape[1:]).transpose(1, 2)
     return torch.cat((pairs.reshape(rows[:turned].shape), rows[turned:]))
 
 

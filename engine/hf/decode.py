@@ -26,7 +26,6 @@ class Loaded:
     context_length: int
 
 
-
 class Decode:
     """The state of one request. Used by one thread at a time; dropping it frees its memory."""
 

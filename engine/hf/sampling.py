@@ -110,7 +110,7 @@ def invert(probabilities: torch.Tensor, uniforms: Sequence[float]) -> torch.Tens
     import torch
     from torch.nn.functional import pad
 
-    blocks = pad(probabilities, (0, -probabilities.shape[-1] % _BLOCK)).unflatten(-1, (-1, _BLOCK))
+    blocks = pad(probabilities, (0, -probabilities.shape[-1] % _BLOCK)).view(len(probabilities), -1, _BLOCK)
     sums = blocks.sum(-1, dtype=torch.float64)
     ends = sums.cumsum(-1)
     target = torch.tensor(uniforms, dtype=torch.float64)[:, None] * ends[:, -1:]
