@@ -1,4 +1,4 @@
-"""Seconds a step of N samples of one prompt, by sampler: the engines cpu, ctranslate2 and transformers, llama.cpp, vLLM.
+"""Milliseconds a step of N samples of one prompt: our engines cpu, ctranslate2 and transformers, llama.cpp, vLLM.
 
     python -m bench.samplers --llama-python ENV/bin/python --vllm-python ENV/bin/python --json samplers.json
     python -m bench.samplers --rounds 1 --prompts 128 --n 1,16 --tokens 24          a try, of our own engines alone
@@ -45,8 +45,9 @@ class Sampler:
 
     def __init__(self, command: Sequence[str], threads: int) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "VLLM_CPU_KVCACHE_SPACE": "2"}
+        self._command = list(command)
         self._process = subprocess.Popen(
-            list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env=environment,
         )  # fmt: skip
         self.ready = self._read()
@@ -76,7 +77,7 @@ class Sampler:
             if line.startswith("{"):
                 answer: dict[str, Any] = json.loads(line)
                 return answer
-        raise RuntimeError(f"{self._process.args} ended with {self._process.wait()}")
+        raise RuntimeError(f"{self._command[0]} ended with {self._process.wait()}")
 
 
 @contextmanager
@@ -85,11 +86,24 @@ def made_model() -> Iterator[Path]:
     from tests.engine.checkpoints import make_checkpoint
 
     with tempfile.TemporaryDirectory() as folder:
-        changes = _MODEL | {"initializer_range": 0.02, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}
+        changes: dict[str, Any] = _MODEL | {
+            "initializer_range": 0.02,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+        }
         hf = make_checkpoint(Path(folder) / "hf", "Llama", dtype="bfloat16", **changes)
+        _never_end(hf)
         for dtype in ("int8", "float32"):
             convert_folder(hf, hf.parent / f"ct2-{dtype}", dtype)
         yield hf
+
+
+def _never_end(hf: Path) -> None:
+    """Take the tokens that end a text, or a gap in one, out of the tokenizer."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        text = (hf / name).read_text()
+        (hf / name).write_text(
+            text.replace("<fim_", "<no_").replace('"eos_token": "<|endoftext|>"', '"eos_token": null')
+        )
 
 
 def commands(hf: Path, threads: int, llama_python: str | None, vllm_python: str | None) -> dict[str, list[str]]:
@@ -105,9 +119,9 @@ def commands(hf: Path, threads: int, llama_python: str | None, vllm_python: str 
     found["transformers bfloat16"] = ours("transformers", hf, "bfloat16", threads=threads)
     if llama_python is not None:
         for kind in ("bf16", "q8_0"):
-            found[f"llama.cpp {kind}"] = [llama_python, str(_HERE / "llama.py"), str(hf), kind, str(threads)]
+            found[f"llama.cpp {kind}"] = [llama_python, str(_HERE / "beside_llama.py"), str(hf), kind, str(threads)]
     if vllm_python is not None:
-        found["vllm bfloat16"] = [vllm_python, str(_HERE / "vllm.py"), str(hf)]
+        found["vllm bfloat16"] = [vllm_python, str(_HERE / "beside_vllm.py"), str(hf)]
     return found
 
 
@@ -126,7 +140,8 @@ def measured(
                     del samplers[name]
                     continue
                 found[shape][name].append(1e3 * took_s / (tokens - 1))
-                console.print(f"round {number + 1}, prompt {shape[0]}, n {shape[1]}, {name}: {found[shape][name][-1]:.1f} ms")
+                told = f"round {number + 1}, prompt {shape[0]}, n {shape[1]}, {name}"
+                console.print(f"{told}: {found[shape][name][-1]:.1f} ms")
     return found
 
 

@@ -1,4 +1,4 @@
-"""An engine of ours as a sampler, in a process of its own: reads one JSON object a line and answers each with another."""
+"""An engine of ours as a sampler, in a process of its own: one JSON object a line in, another out."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ import sys
 import time
 
 
-def main():
+def main() -> None:
     """Arguments: hf folder, threads (which the environment binds)."""
-    from vllm import LLM, SamplingParams
+    from vllm import LLM, SamplingParams  # type: ignore[import-not-found]
 
     engine = LLM(
         sys.argv[1], dtype="bfloat16", max_model_len=2048, max_num_seqs=32, enable_prefix_caching=False,
@@ -23,7 +23,13 @@ def main():
         took_s = []
         for tokens in (1, asked["tokens"]):
             sampling = SamplingParams(
-                n=asked["n"], temperature=0.8, top_k=50, top_p=0.95, max_tokens=tokens, ignore_eos=True, detokenize=False
+                n=asked["n"],
+                temperature=0.8,
+                top_k=50,
+                top_p=0.95,
+                max_tokens=tokens,
+                ignore_eos=True,
+                detokenize=False,
             )
             ids = {"prompt_token_ids": [5 + at % 250 for at in range(asked["prompt"])]}
             began = time.perf_counter()

@@ -1,23 +1,27 @@
 """llama.cpp as a sampler, in an environment of its own: needs llama-cpp-python, gguf and numpy, and nothing of ours.
 
-Reads one JSON object a line and answers each with another; see `bench.samplers`. The prompt is shared by the sequences of
-one unified cache. A step is `llama_decode` with the logits of all sequences and no sampling: the tokens that go in are
+One JSON object a line in, another out; see `bench.samplers`. The prompt is shared by the sequences of one unified
+cache. A step is `llama_decode` with the logits of all sequences and no sampling: the tokens that go in are
 made up, which favours it.
 """
+
+from __future__ import annotations
 
 import json
 import struct
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import gguf
-import llama_cpp
+import gguf  # type: ignore[import-not-found]
+import llama_cpp  # type: ignore[import-not-found]
 import numpy as np
 
 
-def tensors_of(path):
-    """Name -> (dtype, array of raw words) of a safetensors file in bfloat16."""
+def tensors_of(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each tensor of a safetensors file in bfloat16, by name, as raw words."""
     data = np.memmap(path, dtype=np.uint8, mode="r")
     (length,) = struct.unpack("<Q", bytes(data[:8]))
     header = json.loads(bytes(data[8 : 8 + length]))
@@ -28,7 +32,7 @@ def tensors_of(path):
             yield name, data[begin:end].view(np.uint16).reshape(entry["shape"])
 
 
-def write_gguf(folder, target, kind):
+def write_gguf(folder: Path, target: Path, kind: str) -> None:
     """The model of an hf folder (a Llama without tokenizer) in bf16 or q8_0."""
     config = json.loads((folder / "config.json").read_text())
     heads = config["num_attention_heads"]
@@ -68,14 +72,14 @@ def write_gguf(folder, target, kind):
 class Sampler:
     """A context for so many sequences of so many tokens."""
 
-    def __init__(self, path, threads):
+    def __init__(self, path: Path, threads: int) -> None:
         llama_cpp.llama_backend_init()
         self.threads = threads
         parameters = llama_cpp.llama_model_default_params()
         self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
         assert self.model
 
-    def run(self, prompt, n, tokens):
+    def run(self, prompt: int, n: int, tokens: int) -> tuple[float, float]:
         """Seconds of the prompt, and of the steps after it."""
         parameters = llama_cpp.llama_context_default_params()
         parameters.n_ctx = prompt + n * (tokens + 1)
@@ -103,7 +107,7 @@ class Sampler:
             llama_cpp.llama_batch_free(batch)
             llama_cpp.llama_free(context)
 
-    def _decode(self, context, batch, rows):
+    def _decode(self, context: Any, batch: Any, rows: Sequence[tuple[int, int, int, bool]]) -> None:
         batch.n_tokens = len(rows)
         for at, (token, position, sequence, logits) in enumerate(rows):
             batch.token[at] = token
@@ -114,7 +118,7 @@ class Sampler:
         assert llama_cpp.llama_decode(context, batch) == 0
 
 
-def main():
+def main() -> None:
     """Arguments: hf folder, bf16 or q8_0, threads."""
     folder, kind, threads = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     target = folder.parent / f"{kind}.gguf"
