@@ -38,6 +38,11 @@ class Loaded:
     notes: tuple[str, ...] = ()
     """What was found out about this host."""
 
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that the model has, those without a text among them."""
+        return len(self.network.embedding)
+
 
 class Job:
     """A request. Its prompt's keys and values are made once, whatever the number of waves."""

@@ -5,28 +5,17 @@ queue, admission and delivery belong to the event loop, so nothing here needs a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from engine.admission import fit_context, refuse_prompt, refuse_too_long, refuse_unsupported
 from engine.cpu.batch import Batch, Job, Loaded, score
 from engine.cpu.loading import load_model
 from engine.errors import EngineError, EngineFailed, UnsupportedField
-from engine.hf.engine import HONOURS, MAX_LOGPROBS, translated
-from engine.tokens import Tokenizer
+from engine.hf.one_thread import Name, OneThreadEngine, loaded_in_worker, name_of
 from engine.turns import Turns
-from engine.types import (
-    EngineInfo,
-    EngineStats,
-    Event,
-    Finished,
-    GenerationRequest,
-    Priority,
-    Prompt,
-    ScoredCompletion,
-    Started,
-)
+from engine.types import EngineStats, Event, Finished, GenerationRequest, ScoredCompletion, Started
 
 WAVE = 32
 """Candidates of one request at once; for the rest of them it waits in the queue again, so that others have turns."""
@@ -38,68 +27,34 @@ _BURST_S = 0.02
 """Each turn costs two switches between threads; on a busy host those are dear."""
 
 
-class CpuEngine:
+class CpuEngine(OneThreadEngine[Loaded]):
     """See `Engine`. Make it with `load`, on the event loop that then uses it."""
 
     def __init__(
         self, loaded: Loaded, worker: ThreadPoolExecutor, *, model_name: str, max_waiting: int, weights: str = ""
     ) -> None:
-        self._loaded: Loaded | None = loaded
-        self._worker = worker
-        self._turns = Turns(max_running=MAX_ROWS, max_waiting=max_waiting, reserved=RESERVED_ROWS)
-        self._tokenizer = loaded.tokenizer
-        self._vocabulary = len(loaded.network.embedding)
+        turns = Turns(max_running=MAX_ROWS, max_waiting=max_waiting, reserved=RESERVED_ROWS)
+        super().__init__("cpu", loaded, worker, turns, model_name=model_name, weights=weights)
         self._batch = Batch()
         self._joining: list[tuple[Job, range]] = []
         self._jobs: set[Job] = set()
         self._driver: asyncio.Task[None] | None = None
         self.notes = loaded.notes
         """What was found out about this host."""
-        self._info = EngineInfo(
-            engine="cpu",
-            model=model_name,
-            dtype=loaded.dtype,
-            context_length=loaded.context_length,
-            fim=loaded.tokenizer.fim,
-            honours=HONOURS,
-            chat=loaded.tokenizer.chat,
-            max_logprobs=MAX_LOGPROBS,
-            seed_honoured=True,
-            weights=weights,
-        )
-
-    @property
-    def info(self) -> EngineInfo:
-        """What this engine is; constant."""
-        return self._info
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's own tokenizer."""
-        return self._tokenizer
 
     def stats(self) -> EngineStats:
         """How busy it is."""
-        turns = self._turns.stats()
-        return EngineStats(
-            requests_running=turns.requests_running,
-            requests_waiting=turns.requests_waiting,
+        calls = tuple(sorted(self._batch.steps_by_rows.copy().items()))
+        return replace(
+            self._turns.stats(),
             rows_running=self._batch.rows,
-            calls_by_rows=tuple(sorted(self._batch.steps_by_rows.copy().items())),
+            calls_by_rows=calls,
             sampled_tokens=self._batch.sampled_tokens,
         )
 
-    def check_room(self, priority: Priority, key: str, deadline: float | None = None) -> None:
-        """See `Queueing`."""
-        self._turns.check_room(priority, key, deadline)
-
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""
-        refuse_unsupported(self._info, request)
-        if any(not 0 <= token < self._vocabulary for token, _ in request.sampling.logit_bias):
-            raise UnsupportedField("logit_bias", f"token ids go from 0 to {self._vocabulary - 1}")
-        ids = self._tokenizer.encode_prompt(request.prompt)
-        job = Job(fit_context(self._info, request, len(ids)), ids)
+        job = Job(*self._admitted(request))
         self._jobs.add(job)
         try:
             for first in range(0, request.n, WAVE):
@@ -108,7 +63,7 @@ class CpuEngine:
                 queue_s = await self._turns.enter(request, size=left, again=first > 0)
                 try:
                     if not first:
-                        yield Started(len(ids), queue_s)
+                        yield Started(len(job.ids), queue_s)
                     self._start(job, candidates)
                     while left:
                         event = await job.events.get()
@@ -124,17 +79,6 @@ class CpuEngine:
             job.cancelled = True
             self._jobs.discard(job)
 
-    async def score(self, prompt: Prompt, completions: Sequence[str]) -> list[ScoredCompletion]:
-        """See `Engine.score`. Raises `ContextTooLong` where a completion does not fit after the prompt."""
-        refuse_prompt(self._info, prompt)
-        before = self._tokenizer.encode_prompt(prompt)
-        encoded = [self._tokenizer.encode(completion) for completion in completions]
-        for ids in encoded:
-            refuse_too_long(self._info, len(before), len(ids))
-        loaded = self._model()
-        with translated():
-            return await asyncio.get_running_loop().run_in_executor(self._worker, score, loaded, before, encoded)
-
     async def aclose(self) -> None:
         """End what runs and what waits as cancelled; free the model."""
         self._turns.close()
@@ -142,13 +86,10 @@ class CpuEngine:
             job.cancelled = True
         if self._driver is not None:
             await asyncio.shield(self._driver)
-        self._loaded = None
-        await asyncio.to_thread(self._worker.shutdown)
+        await super().aclose()
 
-    def _model(self) -> Loaded:
-        if self._loaded is None:
-            raise EngineFailed("the engine is closed")
-        return self._loaded
+    def _score(self, loaded: Loaded, before: list[int], completions: list[list[int]]) -> list[ScoredCompletion]:
+        return score(loaded, before, completions)
 
     def _start(self, job: Job, candidates: range) -> None:
         """Let candidates join at the next burst."""
@@ -184,23 +125,16 @@ async def load(
     dtype: str = "auto",
     threads: int | None = None,
     max_waiting: int = 256,
-    model_name: Callable[[str], str] | str | None = None,
+    model_name: Name = None,
     device: str = "auto",
     weights: str = "",
 ) -> CpuEngine:
-    """Load an `hf` folder off the event loop. `model_name` may depend on the type that is computed in;
-    `weights` is what `info` says of them.
+    """Load an `hf` folder off the event loop. `weights` is what `info` says of them.
 
-    Raises `MissingExtra`, `UnsupportedDtype`, `UnsupportedModel`, `InvalidModel` or `ModelNotFound`.
+    Raises `UnsupportedDtype`, `UnsupportedModel`, `InvalidModel`, `ModelNotFound`, or `UnsupportedField` for a device.
     """
     if device == "cuda":
         raise UnsupportedField("device", "the cpu engine computes on CPUs")
-    worker = ThreadPoolExecutor(1, thread_name_prefix="cpu")
-    try:
-        loading = asyncio.get_running_loop().run_in_executor(worker, load_model, folder, dtype, threads)
-        loaded = await loading
-    except BaseException:
-        worker.shutdown(wait=False)
-        raise
-    name = model_name(loaded.dtype) if callable(model_name) else model_name or folder.parent.name
+    loaded, worker = await loaded_in_worker("cpu", lambda: load_model(folder, dtype, threads))
+    name = name_of(model_name, loaded.dtype, folder)
     return CpuEngine(loaded, worker, model_name=name, max_waiting=max_waiting, weights=weights)

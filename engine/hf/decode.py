@@ -25,6 +25,11 @@ class Loaded:
     dtype: str
     context_length: int
 
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that the model has, those without a text among them."""
+        return int(self.model.config.vocab_size)
+
 
 class Decode:
     """The state of one request. Used by one thread at a time; dropping it frees its memory."""

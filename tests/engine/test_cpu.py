@@ -131,7 +131,7 @@ async def test_as_you_type_goes_first_though_all_rows_are_taken(engine: CpuEngin
         await collect(engine, request)
         order.append(name)
 
-    busy = [asyncio.create_task(run("busy", ask(Priority.INTERACTIVE, WAVE, 120))) for _ in range(2)]
+    busy = [asyncio.create_task(run("busy", ask(Priority.INTERACTIVE, WAVE, 40))) for _ in range(2)]
     while engine.stats().rows_running < MAX_ROWS:  # noqa: ASYNC110
         await asyncio.sleep(0)
     waiting = asyncio.create_task(run("waiting", ask(Priority.INTERACTIVE, 1, 1)))
