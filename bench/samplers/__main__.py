@@ -5,9 +5,10 @@
 
 A Llama of 214M random weights is made on the spot, so nothing here says anything about text. Each sampler is a process
 that keeps its model and waits; in a round each in turn does every shape once, so that other work on the host falls on
-all of them; figures are medians of the rounds, and ratios medians of the rounds' ratios. Ours include sampling
-(temperature 0.8, top-k 50, top-p 0.95) and the way through the engine; llama.cpp computes logits and samples nothing.
-A process that fails at a shape is left out of it, and its error printed.
+all of them (of CPU time, with `--cpu --threads 1`, hardly any does); figures are medians of the rounds, and ratios
+medians of the rounds' ratios. A step is the time of a request less that of the same for one token a candidate, so
+prompts do not count. Ours include sampling (temperature 0.8, top-k 50, top-p 0.95) and the way through the engine;
+llama.cpp computes logits and samples nothing. A process that fails is left out, and its error printed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -52,8 +54,23 @@ class Sampler:
         )  # fmt: skip
         self.ready = self._read()
 
-    def ask(self, shape: Shape, tokens: int) -> dict[str, Any]:
-        """Seconds of the prompt and of the steps."""
+    def step_ms(self, shape: Shape, tokens: int) -> tuple[float, float]:
+        """Milliseconds a step, of wall time and of CPU: those of a request for so many tokens less one for a single."""
+        (wall_1_s, cpu_1_s), (wall_s, cpu_s) = (self._seconds(shape, count) for count in (1, tokens))
+        return 1e3 * (wall_s - wall_1_s) / (tokens - 1), 1e3 * (cpu_s - cpu_1_s) / (tokens - 1)
+
+    def _seconds(self, shape: Shape, tokens: int) -> tuple[float, float]:
+        began_s, cpu_s = time.perf_counter(), self._cpu_s
+        self._ask(shape, tokens)
+        return time.perf_counter() - began_s, self._cpu_s - cpu_s
+
+    @property
+    def _cpu_s(self) -> float:
+        root = psutil.Process(self._process.pid)
+        times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
+        return float(sum(each.user + each.system for each in times))
+
+    def _ask(self, shape: Shape, tokens: int) -> dict[str, Any]:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"prompt": shape[0], "n": shape[1], "tokens": tokens}) + "\n")
         self._process.stdin.flush()
@@ -91,9 +108,10 @@ def made_model() -> Iterator[Path]:
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
         }
         hf = make_checkpoint(Path(folder) / "hf", "Llama", dtype="bfloat16", **changes)
-        _never_end(hf)
         for dtype in ("int8", "float32"):
             convert_folder(hf, hf.parent / f"ct2-{dtype}", dtype)
+            _never_end(hf.parent / f"ct2-{dtype}")
+        _never_end(hf)
         yield hf
 
 
@@ -126,7 +144,7 @@ def commands(hf: Path, threads: int, llama_python: str | None, vllm_python: str 
 
 
 def measured(
-    samplers: dict[str, Sampler], shapes: Sequence[Shape], tokens: int, rounds: int, console: Console
+    samplers: dict[str, Sampler], shapes: Sequence[Shape], tokens: int, rounds: int, of_cpu: bool, console: Console
 ) -> dict[Shape, dict[str, list[float]]]:
     """Milliseconds a step, by shape and sampler, one a round; the order of the samplers turns from round to round."""
     found: dict[Shape, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -134,14 +152,14 @@ def measured(
         for shape in shapes:
             for name in list(samplers) if number % 2 == 0 else list(samplers)[::-1]:
                 try:
-                    took_s = samplers[name].ask(shape, tokens)["decode_s"]
+                    wall_ms, cpu_ms = samplers[name].step_ms(shape, tokens)
                 except (RuntimeError, OSError) as error:
                     console.print(f"{name} is left out from here on: {error}")
                     del samplers[name]
                     continue
-                found[shape][name].append(1e3 * took_s / (tokens - 1))
+                found[shape][name].append(cpu_ms if of_cpu else wall_ms)
                 told = f"round {number + 1}, prompt {shape[0]}, n {shape[1]}, {name}"
-                console.print(f"{told}: {found[shape][name][-1]:.1f} ms")
+                console.print(f"{told}: {wall_ms:.1f} ms, {cpu_ms:.1f} of CPU")
     return found
 
 
@@ -159,6 +177,7 @@ def main(
     tokens: Annotated[int, typer.Option(min=2, help="Sampled a candidate.")] = 64,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     threads: Annotated[int, typer.Option(min=1)] = 2,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Count CPU time, not wall time.")] = False,
     only: Annotated[str, typer.Option(help="Samplers whose names contain one of these words.")] = "",
     ours: Annotated[str, typer.Option(help="The sampler that others are compared with.")] = "cpu float32",
     llama_python: Annotated[str | None, typer.Option(help="Python with llama-cpp-python and gguf.")] = None,
@@ -181,7 +200,7 @@ def main(
                 stack.callback(samplers[name].close)
                 console.print(f"{name} is ready: {samplers[name].memory_bytes / 2**20:.0f} MiB")
         names = list(samplers)
-        found = measured(samplers, shapes, tokens, rounds, console)
+        found = measured(samplers, shapes, tokens, rounds, cpu, console)
         memory = {name: f"{sampler.memory_bytes / 2**20:.0f}" for name, sampler in samplers.items()}
     typer.echo("| prompt | n | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 2) + "|")
     for (prompt, number), times in found.items():

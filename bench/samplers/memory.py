@@ -18,8 +18,7 @@ from typing import Annotated, Any
 import psutil
 import typer
 
-from engine import GenerationRequest, ModelStore, Sampling, TokenIds
-from engine.registry import load_engine
+from engine import GenerationRequest, ModelStore, Sampling, TokenIds, load_engine
 
 CLIENTS = 8
 
