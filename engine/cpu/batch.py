@@ -237,7 +237,7 @@ def score(loaded: Loaded, before: Sequence[int], completions: Sequence[Sequence[
 
 def read(network: Network, prompt: Prompt, ids: Sequence[int]) -> Tensor:
     """Float[len(ids), vocabulary]: the logits after each of these tokens, which are added to the prompt."""
-    chunks = [network.logits(torch.empty(0, network.embedding.shape[1], dtype=network.shape.dtype))]
+    chunks = [torch.empty(0, len(network.embedding))]
     for start in range(0, len(ids), CHUNK):
         chunk, begin = ids[start : start + CHUNK], prompt.length
         x = network.step(chunk, range(begin, begin + len(chunk)), [(prompt, len(chunk))])

@@ -110,7 +110,7 @@ class CpuEngine(OneThreadEngine[Loaded]):
             joining, self._joining = self._joining, []
             try:
                 events = await loop.run_in_executor(self._worker, self._batch.burst, loaded, joining, _BURST_S)
-            except RuntimeError as error:  # the seam to torch
+            except Exception as error:  # noqa: BLE001 - the seam to torch, which raises of every kind
                 for job in {job for job, _ in joining}.union(self._batch.drop()):
                     job.events.put(EngineFailed(f"cpu: {error}"))
                 continue
