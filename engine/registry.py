@@ -11,6 +11,7 @@ from engine.errors import UnknownEngine
 
 ENGINES = {
     "ctranslate2": "engine.ct2:load",
+    "cpu": "engine.cpu:load",
     "transformers": "engine.hf:load",
     "openai": "engine.upstream:load",
     "scripted": "engine.scripted:load",

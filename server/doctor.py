@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Say how this install stands.", pretty_exceptions_enable=False)
 
 _LIBRARIES = ("ctranslate2", "torch", "transformers", "vllm")
-_NEEDED = {"ctranslate2": ("ctranslate2",), "transformers": ("torch", "transformers")}
+_NEEDED = {
+    "ctranslate2": ("ctranslate2",),
+    "cpu": ("torch", "transformers"),
+    "transformers": ("torch", "transformers"),
+}
 """What an engine cannot do without, by its type."""
 
 Data = dict[str, Any]

@@ -38,7 +38,7 @@ def engines(wanted: str, needed: Mapping[str, tuple[str, ...]], libraries: Mappi
     for name in engine_names():
         missing = [library for library in needed.get(name, ()) if libraries[library] is None]
         text = "its libraries are installed" if needed.get(name) else "needs no library"
-        fix = f"pip install 'touchstone{'[transformers]' if name == 'transformers' else ''}'" if missing else None
+        fix = f"pip install 'touchstone{'[transformers]' if 'torch' in needed[name] else ''}'" if missing else None
         told = f"lacks {' and '.join(missing)}" if missing else text
         kinds[name] = found(told, told if missing and name == wanted else None, fix)
     return kinds
