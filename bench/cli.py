@@ -79,6 +79,52 @@ def table(
             write_page(html, found)
 
 
+@app.command()
+def load(
+    url: Annotated[str, typer.Option(help="Of any server of OpenAI's API, with its /v1.")] = "http://127.0.0.1:8000/v1",
+    api_key: Annotated[str | None, typer.Option(help="Or set TOUCHSTONE_API_KEY.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model to ask; the first listed if not given.")] = None,
+    seconds: Annotated[float, typer.Option(help="How long requests are sent.")] = 60.0,
+    typists: Annotated[int, typer.Option(help="People whose editors ask as they type, and cancel.")] = 2,
+    chats: Annotated[float, typer.Option(help="Chats a second.")] = 0.2,
+    best_of: Annotated[float, typer.Option(help="Best-of-n requests a second.")] = 0.1,
+    candidates: Annotated[int, typer.Option(help="Of a best-of-n request.")] = 8,
+    fim: Annotated[bool, typer.Option("--fim/--no-fim", help="Whether the server fills gaps (suffix).")] = True,
+    rerank: Annotated[
+        bool, typer.Option("--rerank/--no-rerank", help="Best-of-n by reranking, where it is a Touchstone; else n.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="The same seed sends the same at the same times.")] = 0,
+    as_json: Json = None,
+) -> None:
+    """Replay typing with its cancels, chats and best-of-n requests against a server; open loop."""
+    with _told("load"):
+        import asyncio
+        import os
+
+        from bench.load.result import load_data
+        from bench.load.show import print_load
+        from bench.load.traffic import Mix
+        from bench.load.work import Target, put_under_load
+        from reranker.evaluation import write_json
+
+        _check_outputs(as_json)
+        target = Target(url=url.rstrip("/"), key=api_key or os.environ.get("TOUCHSTONE_API_KEY"), model=model)
+        mix = Mix(
+            seconds=seconds,
+            typists=typists,
+            chats_per_s=chats,
+            best_per_s=best_of,
+            candidates=candidates,
+            fim=fim,
+            reranks=rerank,
+            seed=seed,
+        )
+        found = asyncio.run(put_under_load(target, mix))
+        print_load(found)
+        if as_json is not None:
+            write_json(as_json, load_data(found))
+
+
 def _made(shape: str, model: str | None, work: Path) -> str:
     """The folder of a model with random weights."""
     from bench.errors import InvalidOption
@@ -104,7 +150,7 @@ def _pythons(texts: list[str] | tuple[()]) -> dict[str, str]:
     return found
 
 
-def _check_outputs(as_json: Path | None, html: Path | None) -> None:
+def _check_outputs(as_json: Path | None, html: Path | None = None) -> None:
     """What cannot be written is said before the measuring, not after."""
     from reranker.evaluation import check_writable
 
