@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +25,8 @@ from bench.table.rows import Row, Subject
 _PACKAGES = ("bench", "engine", "reranker", "sandbox")
 _LOOK_EVERY_S = 0.02
 """At the memory of a process that works."""
+_END_S = 60.0
+"""How long a process may take to end by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Workers:
     pythons: Mapping[str, str] = field(default_factory=dict)
     """Interpreter by engine, where an engine lives in another environment."""
     device: str = "auto"
-    threads: int = 1
+    threads: int | None = None
+    """None: what each engine chooses, every core."""
 
     def load(self, row: Row) -> dict[str, Any]:
         """What a process is told to load for this row."""
@@ -62,11 +65,17 @@ class Workers:
                 raise RowFailed(f"python: {python} cannot be run: {error.strerror}") from error
             try:
                 yield Worker(process, log)
-                process.communicate(timeout=60)  # closes its standard input, which ends it
             finally:
-                if process.poll() is None:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                with suppress(BrokenPipeError):  # a question that a dead process did not take
+                    process.stdin.close()  # which ends it
+                try:
+                    process.wait(_END_S)
+                except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+                process.stdout.close()
 
     def _packages(self) -> Path:
         """A folder with ours and nothing else, so that another environment's libraries stay its own."""
@@ -107,8 +116,9 @@ class Worker:
     def ms_per_token(self, prompt: str, n: int, tokens: int) -> float:
         """Time one request there. Raises `RowFailed`."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"prompt": prompt, "n": n, "tokens": tokens}) + "\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended; what it said last is told below
+            self.process.stdin.write(json.dumps({"prompt": prompt, "n": n, "tokens": tokens}) + "\n")
+            self.process.stdin.flush()
         return float(self.answer()["ms_per_token"])
 
     def memory(self) -> tuple[int, int]:

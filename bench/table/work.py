@@ -99,7 +99,7 @@ def make_table(asked: Asked, subject: Subject, work: Path, *, notes: Sequence[st
         suite = load_suite(asked.suite)
     except EvaluationError as error:
         raise InvalidOption("suite", str(error)) from error
-    workers = Workers(subject, work, asked.pythons, asked.device, asked.threads or available_cores())
+    workers = Workers(subject, work, asked.pythons, asked.device, asked.threads)
     found, progress, gpus = _Found(), Progress(), Gpus()
     try:
         prompts = [problem.prompt for problem in suite.problems[:PROMPTS]]
@@ -200,7 +200,7 @@ def _table(
             "seed": asked.seed,
             "rounds": asked.rounds,
             "tokens": asked.tokens,
-            "threads": workers.threads,
+            "threads": asked.threads or available_cores(),
             "device": asked.device,
         },
         notes=tuple(told),

@@ -123,7 +123,7 @@ async def convert(tell: Tell, *, hf: str, target: str, dtype: str, device: str) 
     tell({"written": target})
 
 
-async def _load(*, engine: str, folder: str, dtype: str, device: str, threads: int, state: str) -> Engine:
+async def _load(*, engine: str, folder: str, dtype: str, device: str, threads: int | None, state: str) -> Engine:
     config = EngineConfig(type=engine, model=folder, dtype=dtype, device=device, threads=threads)
     return await build_engine(config, ModelStore(state))
 

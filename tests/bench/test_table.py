@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.errors import InvalidOption
 from bench.table.page import render
+from bench.table.processes import Workers
 from bench.table.result import Line, Memory, Quality, Speed, Table, table_data
 from bench.table.rows import Row, parse_rows, subject_of
 from bench.table.show import cells, facts
-from bench.table.work import Asked
+from bench.table.work import Asked, make_table
 from reranker.evaluation import Estimate, Host
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,6 +125,33 @@ def test_a_tables_page_has_plots_and_escapes_what_it_is_given() -> None:
     assert "a &lt;model&gt;" in page
     assert "<script" not in page
     assert "transformers float16: this CPU cannot" in page
+
+
+def test_an_engine_of_another_environment_is_run_by_its_interpreter_with_our_packages_alone(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$PYTHONPATH" > {tmp_path}/path\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    row = Row("ctranslate2", "int8")
+    subject = subject_of("touchstone-3.8m", tmp_path / "state", tmp_path)
+    with Workers(subject, tmp_path, {"ctranslate2": str(python)}, "cpu", 1).holding(row) as (worker, told):
+        assert told["dtype"].startswith("int8")
+        assert worker.ms_per_token("def f():\n", 2, 3) > 0
+    assert {path.name for path in Path((tmp_path / "path").read_text().strip()).iterdir()} == {
+        "bench",
+        "engine",
+        "reranker",
+        "sandbox",
+    }
+
+
+def test_a_row_whose_process_dies_keeps_its_place_and_its_last_words(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'Illegal instruction' >&2\nexit 132\n")
+    python.chmod(0o755)
+    asked = Asked(rows=parse_rows(["ctranslate2:int8"]), pythons={"ctranslate2": str(python)})
+    [line] = make_table(asked, subject_of("touchstone-3.8m", tmp_path / "state", tmp_path), tmp_path).lines
+    assert line.failed == "its process ended with status 132: Illegal instruction"
+    assert line.memory is line.quality is None
 
 
 def test_a_table_of_the_bundled_model(tmp_path: Path) -> None:
