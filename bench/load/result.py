@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.load.client import Answer, End
+from bench.load.traffic import BEST_OF, CHAT, TYPING
 from reranker.evaluation import Host
 
 SCHEMA_VERSION = 1
@@ -67,11 +68,9 @@ class Load:
 
 
 def classes_of(answers: Sequence[Answer], seconds: float) -> tuple[Class, ...]:
-    """One a kind, in the order they first come in."""
-    return tuple(
-        _class(kind, [each for each in answers if each.kind == kind], seconds)
-        for kind in dict.fromkeys(answer.kind for answer in answers)
-    )
+    """One a kind that was sent."""
+    by_kind = {kind: [each for each in answers if each.kind == kind] for kind in (TYPING, CHAT, BEST_OF)}
+    return tuple(_class(kind, found, seconds) for kind, found in by_kind.items() if found)
 
 
 def _class(name: str, answers: Sequence[Answer], seconds: float) -> Class:
