@@ -35,6 +35,8 @@ class Answer:
     """How one request went. Times are seconds from the moment it was due."""
 
     kind: str
+    due_s: float
+    """From the beginning of the load."""
     end: End
     late_s: float
     """How much later than planned it was sent."""
@@ -58,15 +60,15 @@ async def ask(client: httpx.AsyncClient, shot: Shot, began_s: float) -> Answer:
         async with asyncio.timeout(left_s):
             await reading.through(client, shot)
     except TimeoutError:
-        return Answer(shot.kind, End.CANCELLED, late_s, reading.first_s)
+        return Answer(shot.kind, shot.at_s, End.CANCELLED, late_s, reading.first_s)
     except _Refused as refusal:
-        return Answer(shot.kind, End.REFUSED, late_s, why=str(refusal))
+        return Answer(shot.kind, shot.at_s, End.REFUSED, late_s, why=str(refusal))
     except (_Failed, httpx.HTTPError) as error:
-        return Answer(shot.kind, End.FAILED, late_s, reading.first_s, why=str(error) or repr(error))
+        return Answer(shot.kind, shot.at_s, End.FAILED, late_s, reading.first_s, why=str(error) or repr(error))
     except asyncio.CancelledError:
-        return Answer(shot.kind, End.UNFINISHED, late_s, reading.first_s)
+        return Answer(shot.kind, shot.at_s, End.UNFINISHED, late_s, reading.first_s)
     whole_s = time.perf_counter() - due_s
-    return Answer(shot.kind, End.ANSWERED, late_s, reading.first_s, whole_s, reading.tokens)
+    return Answer(shot.kind, shot.at_s, End.ANSWERED, late_s, reading.first_s, whole_s, reading.tokens)
 
 
 class _Refused(Exception):

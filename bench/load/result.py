@@ -24,7 +24,7 @@ class Class:
     name: str
     asked_per_s: float
     answered_per_s: float
-    """In the time in which requests were sent."""
+    """Of those whose answer was whole while requests were still sent."""
     ends: Mapping[str, int]
     """How many, by what became of them."""
     why: Mapping[str, int]
@@ -76,11 +76,12 @@ def classes_of(answers: Sequence[Answer], seconds: float) -> tuple[Class, ...]:
 def _class(name: str, answers: Sequence[Answer], seconds: float) -> Class:
     answered = [each for each in answers if each.end is End.ANSWERED]
     costs = [1000 * each.whole_s / each.tokens for each in answered if each.whole_s is not None and each.tokens]
+    in_time = sum(each.whole_s is not None and each.due_s + each.whole_s <= seconds for each in answered)
     ends = Counter(each.end for each in answers)
     return Class(
         name=name,
         asked_per_s=len(answers) / seconds,
-        answered_per_s=len(answered) / seconds,
+        answered_per_s=in_time / seconds,
         ends={end.value: ends[end] for end in End if ends[end]},
         why=dict(Counter(each.why for each in answers if each.why).most_common()),
         first_s=percentiles([each.first_s for each in answers if each.first_s is not None]),

@@ -49,16 +49,16 @@ def test_a_plan_repeats_and_each_key_stops_the_request_before() -> None:
 
 def test_what_clients_were_answered_is_counted_by_class() -> None:
     answers = [
-        Answer(CHAT, End.ANSWERED, 0.0, 0.1, 1.0, 10),
-        Answer(CHAT, End.ANSWERED, 0.0, 0.3, 3.0, 10),
-        Answer(CHAT, End.REFUSED, 0.0, why="429 busy"),
-        Answer(TYPING, End.CANCELLED, 0.0, None),
+        Answer(CHAT, 0.5, End.ANSWERED, 0.0, 0.1, 1.0, 10),
+        Answer(CHAT, 1.5, End.ANSWERED, 0.0, 0.3, 3.0, 10),  # when nothing more was sent
+        Answer(CHAT, 1.6, End.REFUSED, 0.0, why="429 busy"),
+        Answer(TYPING, 0.1, End.CANCELLED, 0.0, None),
     ]
     typing, chat = classes_of(answers, 2.0)
-    assert (chat.asked_per_s, chat.answered_per_s, chat.ms_per_token, chat.tokens) == (1.5, 1.0, 200.0, 20)
+    assert (chat.asked_per_s, chat.answered_per_s, chat.ms_per_token, chat.tokens) == (1.5, 0.5, 200.0, 20)
     assert chat.ends == {"answered": 2, "refused": 1}
     assert chat.why == {"429 busy": 1}
-    assert cells(chat) == ("1.50", "1.00", "200 / 290 / 298", "2000 / 2900 / 2980", "200", "0", "1", "0", "0")
+    assert cells(chat) == ("1.50", "0.50", "200 / 290 / 298", "2000 / 2900 / 2980", "200", "0", "1", "0", "0")
     assert cells(typing)[2:5] == ("none", "none", "")
     assert percentiles([2.0]) == {"p50": 2.0, "p95": 2.0, "p99": 2.0}
 
