@@ -151,7 +151,8 @@ def test_a_row_whose_process_dies_keeps_its_place_and_its_last_words(tmp_path: P
     asked = Asked(rows=parse_rows(["ctranslate2:int8"]), pythons={"ctranslate2": str(python)})
     [line] = make_table(asked, subject_of("touchstone-3.8m", tmp_path / "state", tmp_path), tmp_path).lines
     assert line.failed == "its process ended with status 132: Illegal instruction"
-    assert line.memory is line.quality is None
+    assert line.memory is None
+    assert line.quality is None
 
 
 def test_a_table_of_the_bundled_model(tmp_path: Path) -> None:
