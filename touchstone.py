@@ -1,4 +1,4 @@
-"""The one console command: `touchstone serve | run | models | feedback | eval | rank | train | loop | keys | ...`.
+"""The one console command: `touchstone serve | run | models | feedback | eval | rank | bench | train | loop | ...`.
 
 Each sub-command belongs to its package and is imported only when it is called, so that help and a mistyped word cost
 nothing. Knows no options of theirs: everything after the sub-command's name is handed on.
@@ -81,6 +81,12 @@ def train(context: typer.Context) -> None:
 def loop(context: typer.Context) -> None:
     """Show the whole loop on this machine: traffic, log, round, hot switch."""
     _forward("trainer.demo.cli", "loop", context.args)
+
+
+@app.command(context_settings=_HAND_ON)
+def bench(context: typer.Context) -> None:
+    """Compare engines and types on this host, or put a server under load."""
+    _forward("bench.cli", "bench", context.args)
 
 
 @app.command(context_settings=_HAND_ON)

@@ -9,6 +9,7 @@ from engine.classify.load import FEATURES_NAME, find_verifier, load_classifier, 
 from engine.classify.manifest import VerifierManifest, read_verifier, seal_verifier
 from engine.classify.scripted import ScriptedClassifier
 from engine.config import EngineConfig, UpstreamConfig
+from engine.convert import DTYPES as CONVERSIONS
 from engine.convert import check_convertible, convert_folder, convert_model
 from engine.ct2.model import available_cores
 from engine.errors import (
@@ -77,6 +78,7 @@ from engine.types import (
 from engine.version import touchstone_version
 
 __all__ = [
+    "CONVERSIONS",
     "FEATURES_NAME",
     "PASSED_ON",
     "SECTIONS",
