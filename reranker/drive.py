@@ -33,7 +33,7 @@ from reranker.planning import holds, planning_prompt, walked_calls
 from reranker.scorers import needs_of
 from reranker.trials import TESTS_PER_SAMPLE, read_tests, writing_prompt
 from reranker.types import Candidate, Options, Task
-from sandbox import CallSuite, InvalidSuite, Outcome, Program, Sandbox, SandboxError, Suite
+from sandbox import CallSuite, InvalidSuite, Outcome, Program, Sandbox, SandboxError, Suite, Whose
 
 _TRIED: frozenset[Evidence] = frozenset({"tests", "inputs"})
 """What trials show."""
@@ -401,9 +401,7 @@ class Drive:
                 self._programs[index],
                 suite,
                 self.options.limits,
-                request=self.task.id,
-                key=self.options.fairness_key,
-                priority=self.options.priority,
+                whose=Whose(request=self.task.id, key=self.options.fairness_key, priority=self.options.priority),
             )
         except InvalidSuite:
             raise

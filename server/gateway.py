@@ -138,6 +138,7 @@ class Gateway:
         return [] if caller is None else caller.meter.headers(time.monotonic())
 
     async def _refuse(self, error: ApiError, send: Send) -> None:
+        self._service.metrics.failed(error.status, error.code)
         await send_json(send, error.status, error.body, error.headers)
 
     def _round(self, answered: Answered) -> list[tuple[bytes, bytes]]:

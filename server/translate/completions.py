@@ -8,7 +8,7 @@ from engine import Fim, Prompt, Text, TokenIds, find_layout, tokens_of_layout
 from reranker import Task
 from server.errors import BadRequest
 from server.translate.ask import Ask
-from server.translate.common import check_logprobs, client_of, options_of, unknown_keys
+from server.translate.common import check_logprobs, client_of, ignored_keys, options_of
 from server.translate.defaults import Defaults, Headers
 from server.translate.names import resolve, told
 from server.translate.rerank import Wanted, resolve_rerank
@@ -19,7 +19,7 @@ from server.wire.fim import Segments, SegmentsSnippet
 def completion_ask(wire: CompletionRequest, headers: Headers, defaults: Defaults, *, id: str, peer: str = "") -> Ask:  # noqa: A002 - the API's word
     """Understand a completion request. Raises `BadRequest` naming the field, `NotFound` for another model."""
     info = defaults.info
-    ignored = unknown_keys(wire)
+    ignored = ignored_keys(wire)
     wire, files, path, normalised = _in_openais_words(wire, info.fim)
     prompts = _prompts(wire.prompt)
     if len(prompts) > defaults.max_prompts:
