@@ -38,8 +38,11 @@ async def complete(client: httpx.AsyncClient, body: dict[str, Any], **headers: s
 
 
 async def judged(client: httpx.AsyncClient, number: int) -> None:
-    """A completion that its prompt's example decides; the user takes it, or does not, or says nothing."""
-    page = await complete(client, PLAIN[number % len(PLAIN)])
+    """A completion that its prompt's example decides; the user takes it, or does not, or says nothing.
+
+    Each is a session of its own: a canary is given to sessions.
+    """
+    page = await complete(client, PLAIN[number % len(PLAIN)], **{"X-Session-Id": f"editor-{number}"})
     if "id" in page and number % 3:
         said = {"id": page["id"], "choice": 0, "type": "accept" if number % 3 == 1 else "reject"}
         await client.post("/v1/feedback", json=said)
