@@ -2,8 +2,8 @@
 
 Six servers, each with a trouble of its own, scraped every second; the rules are those of `deploy/prometheus` with every
 duration sixty times shorter. Prints what each panel's queries returned and when each alert fired, with what value; ends
-with 1 where a panel without a GPU returned nothing or an alert did not fire. Takes about two minutes on an idle machine.
-Needs Debian's package `prometheus`, and isolation for the sandbox.
+with 1 where a panel without a GPU returned nothing or an alert did not fire. Takes about two minutes where the cores
+are free. Needs Debian's package `prometheus`, and isolation for the sandbox.
 """
 
 from __future__ import annotations
