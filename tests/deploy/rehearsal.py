@@ -62,7 +62,7 @@ MADE = {
     "TouchstoneRateLimited": "limits.requests_per_minute = 5",
     "TouchstoneSandboxFailing": "sandbox.slots = 1, sandbox.max_waiting = 0, 16 candidates a request",
     "TouchstoneIsolationLost": "a server without a sandbox",
-    "TouchstoneVerifierMiscalibrated": "the bundled verifier on an early checkpoint's candidates",
+    "TouchstoneVerifierMiscalibrated": "the bundled verifier on the bundled model's candidates, by tests of its own",
     "TouchstoneLogFailing": "PostgreSQL away",
     "TouchstoneOutboxFilling": "PostgreSQL away: completions go on",
     "TouchstoneJoinRateLow": "Continue's events, two of three about answers of another server",
