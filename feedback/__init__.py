@@ -52,6 +52,7 @@ from feedback.types import (
 )
 
 if TYPE_CHECKING:
+    from feedback.sql.channel import Channel
     from feedback.sql.outbox import OutboxStore
     from feedback.sql.peek import peek
     from feedback.sql.store import SqlStore
@@ -62,6 +63,7 @@ __all__ = [
     "RECORD_VERSION",
     "Answer",
     "AnswerLog",
+    "Channel",
     "ContestLog",
     "Exchange",
     "FeedbackError",
@@ -123,7 +125,12 @@ __all__ = [
 ]
 
 
-_LAZY = {"OutboxStore": "feedback.sql.outbox", "SqlStore": "feedback.sql.store", "peek": "feedback.sql.peek"}
+_LAZY = {
+    "Channel": "feedback.sql.channel",
+    "OutboxStore": "feedback.sql.outbox",
+    "SqlStore": "feedback.sql.store",
+    "peek": "feedback.sql.peek",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from engine import Engine
@@ -16,6 +17,7 @@ from server.keys.ring import Ring
 from server.lifecycle import Lifecycle
 from server.live import LiveRequests
 from server.metrics import Metrics
+from server.replicas import Replicas
 from server.roster import Roster
 from server.served import Served
 from server.shadow import Shadows
@@ -75,6 +77,8 @@ class Service:
         """None where the served model is fixed."""
         self.shadows: Shadows | None = None
         self.contest: Contest | None = None
+        self.replicas: Replicas | None = None
+        """None where no other server shares the log."""
         self.failure: str | None = None
         """Why loading ended without a model."""
         self.sandbox: Sandbox | None = None
@@ -93,6 +97,11 @@ class Service:
         self.roster.enthrone(served)
         self.metrics.models([("champion", served.info)])
         self.metrics.isolation(parts.isolation.tier)
+        if self.config.server.replicas > 1:
+            from feedback import Channel
+
+            self.replicas = Replicas(partial(Channel, self.config.database_url), self.live, self.keys)
+            self.replicas.start()
         if self.lifecycle.phase == "loading":
             self.lifecycle.phase = "ok"
 
@@ -126,6 +135,8 @@ class Service:
                 await served.aclose()
         if self.sandbox is not None:
             await self.sandbox.aclose()
+        if self.replicas is not None:
+            await self.replicas.aclose()
         if self._store is not None:
             await self._store.aclose()
         if self.traces is not None:
