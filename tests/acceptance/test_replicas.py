@@ -1,7 +1,7 @@
 """Two real servers that share a log in PostgreSQL."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -47,7 +47,7 @@ def pair(start_pair: object) -> Pair:
     return start_pair()  # type: ignore[operator,no-any-return]
 
 
-def ask(served: Served, body: dict[str, object] = SLOW, **headers: str) -> httpx.Response:
+def ask(served: Served, body: Mapping[str, object] = SLOW, **headers: str) -> httpx.Response:
     return httpx.post(f"{served.url}/v1/completions", json=body, headers=headers, timeout=60)
 
 
