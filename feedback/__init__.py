@@ -52,6 +52,7 @@ from feedback.types import (
 )
 
 if TYPE_CHECKING:
+    from feedback.sql.answered import AnsweredRequests
     from feedback.sql.channel import Channel
     from feedback.sql.outbox import OutboxStore
     from feedback.sql.peek import peek
@@ -63,6 +64,7 @@ __all__ = [
     "RECORD_VERSION",
     "Answer",
     "AnswerLog",
+    "AnsweredRequests",
     "Channel",
     "ContestLog",
     "Exchange",
@@ -126,6 +128,7 @@ __all__ = [
 
 
 _LAZY = {
+    "AnsweredRequests": "feedback.sql.answered",
     "Channel": "feedback.sql.channel",
     "OutboxStore": "feedback.sql.outbox",
     "SqlStore": "feedback.sql.store",

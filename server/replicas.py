@@ -18,6 +18,7 @@ from feedback import StoreUnavailable
 from server.keys.limits import Use
 from server.keys.ring import Ring
 from server.live import LiveRequests, by_request
+from server.shared_answers import SharedAnswers
 
 if TYPE_CHECKING:
     from feedback import Channel
@@ -43,10 +44,15 @@ class Replicas:
     """One server among those that share its log. For one event loop; `start` it, `aclose` it."""
 
     def __init__(
-        self, open_channel: Callable[[Callable[[dict[str, Any]], None]], Channel], live: LiveRequests, keys: Ring
+        self,
+        open_channel: Callable[[Callable[[dict[str, Any]], None]], Channel],
+        live: LiveRequests,
+        keys: Ring,
+        keep_s: float,
     ) -> None:
-        """`open_channel` makes the channel of who is to hear its messages."""
+        """`open_channel` makes the channel of who is to hear its messages; `keep_s`: for which answers are kept."""
         self._channel = open_channel(self._hear)
+        self.answers = SharedAnswers(self._channel, keep_s)
         self._live, self._keys = live, keys
         self._asked: dict[str, _Asked] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -55,6 +61,7 @@ class Replicas:
         """Begin to hear and to tell."""
         self._channel.start()
         self._spawn(self._tell())
+        self._spawn(self.answers.renewing())
 
     async def cancel(self, name: str, owner: str | None) -> list[str]:
         """End the owner's requests of that id at the other servers; their ids. Raises `StoreUnavailable`."""

@@ -21,6 +21,7 @@ from server.replicas import Replicas
 from server.roster import Roster
 from server.served import Served
 from server.shadow import Shadows
+from server.shared_answers import SharedAnswers
 from server.switching import Failure, Switching
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class Service:
         if self.config.server.replicas > 1:
             from feedback import Channel
 
-            self.replicas = Replicas(partial(Channel, self.config.database_url), self.live, self.keys)
+            keep_s = self.config.server.idempotency_s
+            self.replicas = Replicas(partial(Channel, self.config.database_url), self.live, self.keys, keep_s)
             self.replicas.start()
         if self.lifecycle.phase == "loading":
             self.lifecycle.phase = "ok"
@@ -123,6 +125,11 @@ class Service:
     def begun(self) -> bool:
         """Whether the parts have been built."""
         return self._store is not None
+
+    @property
+    def shared_answers(self) -> SharedAnswers | None:
+        """Answers to keyed requests that other servers know, too; None where there are no others."""
+        return None if self.replicas is None else self.replicas.answers
 
     @property
     def store(self) -> Log:

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, LiteralString
 from uuid import uuid4
 
 from psycopg import AsyncConnection, Error
@@ -53,16 +53,20 @@ class Channel:
         async with self._connected() as connection:
             await connection.execute("SELECT pg_notify(%s, %s)", (_NAME, text))
 
+    async def fetch(self, statement: LiteralString, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows of a statement, committed by itself; none of one that has none. Raises `StoreUnavailable`."""
+        async with self._connected() as connection:
+            done = await connection.execute(statement, values)
+            return [] if done.description is None else await done.fetchall()
+
     async def others(self) -> int:
         """How many others listen now. Raises `StoreUnavailable`."""
-        async with self._connected() as connection:
-            found = await connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE %s"
-                " AND application_name <> %s",
-                (f"{_NAME}-%", f"{_NAME}-{self.id}"),
-            )
-            row = await found.fetchone()
-        return int(row[0]) if row is not None else 0
+        [(number,)] = await self.fetch(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE %(all)s"
+            " AND application_name <> %(own)s",
+            {"all": f"{_NAME}-%", "own": f"{_NAME}-{self.id}"},
+        )
+        return int(number)
 
     async def aclose(self) -> None:
         """Neither listen nor speak any more."""

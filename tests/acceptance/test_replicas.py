@@ -39,7 +39,8 @@ def start_pair(cluster: Cluster, start_slow_server: Start) -> Iterator[object]:
         return pair
 
     yield start
-    assert [served.stop() for served in started] == [0] * len(started)
+    left = [served for served in started if served.process.poll() is None]
+    assert [served.stop() for served in left] == [0] * len(left)
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +48,15 @@ def pair(start_pair: object) -> Pair:
     return start_pair()  # type: ignore[operator,no-any-return]
 
 
-def ask(served: Served, body: Mapping[str, object] = SLOW, **headers: str) -> httpx.Response:
+def ask(served: Served, body: Mapping[str, object] = SLOW, *, key: str = "", name: str = "any") -> httpx.Response:
+    headers = {"x-request-id": name, **({"idempotency-key": key} if key else {})}
     return httpx.post(f"{served.url}/v1/completions", json=body, headers=headers, timeout=60)
 
 
 def test_a_cancel_ends_what_runs_at_the_other_server(pair: Pair) -> None:
     here, there = pair
     with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(ask, served, ENDLESS, **{"x-request-id": "mine"}) for served in pair]
+        both = [pool.submit(ask, served, ENDLESS, name="mine") for served in pair]
         for served in pair:
             until_running(served, 1)
         reply = httpx.post(f"{here.url}/v1/requests/mine/cancel", timeout=30)
@@ -95,3 +97,33 @@ def test_a_rate_and_a_number_at_once_count_at_all_servers(start_pair: object) ->
     flowed = 0.5 * (time.monotonic() - began + 5)
     assert 30 <= answered <= 30 + flowed + 2  # a minute's worth, what has flowed in since, and one more a server
     assert ask(pair[1], QUICK).json()["error"]["code"] == "rate_limit_exceeded"
+
+
+def test_a_request_sent_again_to_the_other_server_is_not_run_again(pair: Pair) -> None:
+    here, there = pair
+    first = ask(here, key="one")
+    again = ask(there, key="one")
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert again.headers["idempotent-replayed"] == "true"
+    assert ask(there, QUICK, key="one").status_code == 422
+
+
+def test_a_request_sent_again_while_it_runs_waits_for_the_other_servers_answer(pair: Pair) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, pair[0], key="two")
+        until_running(pair[0], 1)
+        again = ask(pair[1], key="two")
+        assert pair[1].metric("touchstone_requests_running") == 0
+        assert again.json() == first.result().json()
+
+
+def test_what_a_killed_server_worked_on_is_done_by_the_other(start_pair: object) -> None:
+    here, there = start_pair()  # type: ignore[operator]
+    with ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(ask, here, key="three")
+        until_running(here, 1)
+        here.process.kill()
+        assert isinstance(lost.exception(), httpx.TransportError)
+    reply = ask(there, key="three")
+    assert reply.status_code == 200
+    assert "idempotent-replayed" not in reply.headers
