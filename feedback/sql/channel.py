@@ -109,6 +109,9 @@ class Channel:
             await asyncio.sleep(RETRY_S)
 
     def _hear(self, text: str) -> None:
-        message = json.loads(text)
-        if message.pop("from") != self.id:
-            self._on_message(message)
+        try:
+            message = json.loads(text)
+            if message.pop("from") != self.id:
+                self._on_message(message)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # of another version, or of somebody else
+            _log.warning("what was said is not understood: %s: %s", type(error).__name__, error)
