@@ -55,6 +55,14 @@ def main() -> int:
 def run(folder: Path, stages: list[str]) -> int:
     """All of it, with images kept in a folder; the exit code."""
     images = Images(folder)
+    try:
+        return attempt(images, folder, stages)
+    finally:
+        images.close()
+
+
+def attempt(images: Images, folder: Path, stages: list[str]) -> int:
+    """Build, measure and try; the exit code."""
     timed("base image", images.make_base)
     built = {stage: timed(f"stage {stage}", partial(images.build, stage)) for stage in ["serve", *stages]}
     for stage, name in built.items():
