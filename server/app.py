@@ -43,7 +43,9 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
     """The app over a service whose parts may still be loading."""
-    once = partial(Idempotent, lifecycle=service.lifecycle, config=service.config.server)
+    once = partial(
+        Idempotent, lifecycle=service.lifecycle, config=service.config.server, shared=lambda: service.shared_answers
+    )
     routes: list[BaseRoute] = [
         Route("/v1/completions", once(completions(service)), methods=["POST"]),
         Route("/v1/chat/completions", once(chat(service)), methods=["POST"]),

@@ -54,6 +54,9 @@ class ServerConfig(Section):
     hosts: tuple[str, ...] = ()
     """Further names (`Host`, without a port) under which a server without keys may be asked; on loopback it is asked as
     `localhost`, `127.0.0.1`, `[::1]` and `host` alone."""
+    replicas: Annotated[int, Field(ge=1)] = 1
+    """The most servers that share this log at once. More than one need PostgreSQL, and through it cancel each other's
+    requests, count a key's use together and know each other's answers by `Idempotency-Key` (`docs/deploy.md`)."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
     """Seconds that running requests may take to finish after SIGTERM."""
     default_method: str = "auto"
@@ -246,6 +249,15 @@ class Config(BaseSettings):
             raise ValueError(
                 f"server.host: there are no keys yet, so {self.server.host!r} would be open to everyone; "
                 "make one (touchstone keys create), use a loopback address or set server.allow_open = true"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _shared_by_a_server(self) -> Config:
+        if self.server.replicas > 1 and self.is_database_local:
+            raise ValueError(
+                f"server.replicas: {self.server.replicas} servers cannot share a SQLite file; "
+                "name a PostgreSQL database in feedback.database_url"
             )
         return self
 

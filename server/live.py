@@ -147,6 +147,14 @@ class LiveRequests:
         """The owner's requests with this reply id or this `X-Request-Id`; clients may give several the same."""
         return [live for live in self._all.values() if name in (live.id, live.request_id) and live.owner == owner]
 
+    async def cancel(self, name: str, owner: str | None, why: Stopped) -> list[str]:
+        """Stop those that `find` finds; once nothing of them is left, the ids of those that had not ended before."""
+        found = self.find(name, owner)
+        for live in found:
+            live.stop(why)
+        await asyncio.gather(*(live.over() for live in found))
+        return [live.id for live in found if live.why is not None]
+
 
 def superseded() -> Stopped:
     """What an as-you-type request is told when its session has typed on."""

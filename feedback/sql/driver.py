@@ -52,7 +52,8 @@ class Inserting:
 @contextmanager
 def inserting(engine: Engine) -> Iterator[Inserting]:
     """A transaction of its own, committed at the end of the block. Raises SQLAlchemy's errors."""
-    connection = engine.raw_connection()
+    with _as_sqlalchemys(engine.dialect):  # to connect may fail as well
+        connection = engine.raw_connection()
     try:
         with _as_sqlalchemys(engine.dialect):
             cursor = connection.cursor()

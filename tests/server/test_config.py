@@ -97,3 +97,10 @@ def test_secrets_are_masked_and_the_hash_is_of_what_is_printed() -> None:
 
 def test_the_log_is_in_the_state_folder_by_default() -> None:
     assert Config(state_dir=Path("/s")).database_url == "sqlite:////s/touchstone.db"
+
+
+def test_several_servers_need_a_database_that_they_can_share() -> None:
+    with pytest.raises(ConfigError, match=r"server\.replicas: 2 servers cannot share a SQLite file"):
+        load(written("[server]\nreplicas = 2\n"))
+    shared = written('[server]\nreplicas = 2\n[feedback]\ndatabase_url = "postgresql://log"\n')
+    assert load(shared).server.replicas == 2
