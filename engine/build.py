@@ -61,6 +61,8 @@ async def build_engine(config: EngineConfig, store: ModelStore, *, like: EngineI
             options = await asyncio.to_thread(_ct2_options, config, model, dtype, store.calibrations, like)
         else:
             options = await asyncio.to_thread(_hf_options, config, model, dtype)
+            if config.type == "vllm":
+                options["arguments"] = config.vllm
         options |= {"device": config.device, "max_waiting": config.max_waiting}
     return await load_engine(config.type, **options)
 
@@ -84,6 +86,8 @@ def told_dtype(config: EngineConfig, store: ModelStore) -> str:
     model, dtype = find_model(config, store)
     if config.type == "transformers":
         return "auto: float32 on CPUs, bfloat16 on GPUs" if dtype == "auto" else f"{dtype}, as set"
+    if config.type == "vllm":
+        return "auto: what vLLM takes for the checkpoint" if dtype == "auto" else f"{dtype}, as set"
     if dtype != "auto" or isinstance(model, Path):
         return "as stored" if dtype == "auto" else f"{dtype}, as set"
     stored = _converted(config, model, dtype).path.name.removeprefix("ct2-")

@@ -12,6 +12,7 @@ from engine.errors import UnknownEngine
 ENGINES = {
     "ctranslate2": "engine.ct2:load",
     "transformers": "engine.hf:load",
+    "vllm": "engine.vllm_engine:load",
     "openai": "engine.upstream:load",
     "scripted": "engine.scripted:load",
 }

@@ -1,4 +1,4 @@
-"""Who may work now: at most so many requests at once, the rest waiting in the engine's one fair queue."""
+"""Who may work now: at most so much at once, the rest waiting in the engine's one fair queue."""
 
 from __future__ import annotations
 
@@ -18,34 +18,47 @@ class _Waiting:
 
     priority: Priority
     key: str
+    weight: int
     turn: asyncio.Future[None]
 
 
 class Turns:
-    """`enter` before work, `leave` after it. For one event loop."""
+    """`enter` before work, `leave` after it. For one event loop.
 
-    def __init__(self, *, max_running: int, max_waiting: int) -> None:
+    A request is let in while less than `max_running` is under way, by weight: the last one in may go beyond it, so that
+    no heavy one waits for ever, nor holds up those behind it. As-you-type requests may fill `reserved` more.
+    """
+
+    def __init__(self, *, max_running: int, max_waiting: int, reserved: int = 0) -> None:
         self._max_running = max_running
+        self._reserved = reserved
         self._places = Places(max_waiting)
         self._pace = Pace()
-        self._left_s: float | None = None
-        """When a turn was given back while others waited; None: nobody did."""
+        self._moved_s: float | None = None
+        """When the queue last came on while others waited; None: nobody did."""
         self._running = 0
         self._waiting: FairQueue[_Waiting] = FairQueue()
+        self._idle: asyncio.Future[None] | None = None
+        self._paused = False
         self.closed = False
 
     def stats(self) -> EngineStats:
-        """How busy the engine is."""
+        """How busy the engine is, where a request weighs 1."""
         return EngineStats(requests_running=self._running, requests_waiting=len(self._waiting))
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._waiting)
 
     def check_room(self, priority: Priority, key: str, deadline: float | None = None) -> None:
         """See `Queueing.check_room`."""
-        if self._running >= self._max_running:
+        if not self._has_room(priority):
             wait_s = self._wait_s(priority, key)
             self._places.check(priority, key, wait_s)
             refuse_late(wait_s, deadline)
 
-    async def enter(self, request: GenerationRequest) -> float:
+    async def enter(self, request: GenerationRequest, weight: int = 1) -> float:
         """Wait for a turn, or for the request's deadline if that is sooner; return the seconds waited.
 
         Raises `Overloaded` when too many wait already, in all or of its key; `EngineFailed` when the engine is closed.
@@ -53,32 +66,50 @@ class Turns:
         if self.closed:
             raise EngineFailed("the engine is closed")
         began = time.monotonic()
-        if self._running < self._max_running:
-            self._running += 1
-            return 0.0
         priority, key = request.priority, request.fairness_key
+        if self._has_room(priority):
+            self._running += weight
+            return 0.0
         self._places.check(priority, key, self._wait_s(priority, key))
-        waiting = _Waiting(priority, key, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(priority, key, weight, asyncio.get_running_loop().create_future())
         self._waiting.put(waiting, priority, key)
         self._places.take(priority, key)
         try:
             await asyncio.wait([waiting.turn], timeout=None if request.deadline is None else request.deadline - began)
         except BaseException:
             if not self._forget(waiting):
-                self.leave()  # its turn had come in the same moment
+                self.leave(weight)  # its turn had come in the same moment
             raise
         if self._forget(waiting):
-            self._running += 1  # past its deadline: for the moment it takes to say so
+            self._running += weight  # past its deadline: for the moment it takes to say so
         return time.monotonic() - began
 
-    def leave(self) -> None:
-        """Give the turn back."""
-        self._running -= 1
-        now_s = time.monotonic()
-        if self._left_s is not None:
-            self._pace.note(now_s - self._left_s, 1)
-        self._left_s = now_s if len(self._waiting) else None
-        if self._running < self._max_running and (next_one := self._waiting.take()) is not None:
+    def leave(self, weight: int = 1) -> None:
+        """Give back what was entered with, or a part of it."""
+        self._running -= weight
+        if self._idle is not None and not self._running and not self._idle.done():
+            self._idle.set_result(None)
+        self._come_on()
+
+    async def pause(self) -> None:
+        """Let nobody in until `resume`, and wait until nothing is under way."""
+        self._paused = True
+        if self._running:
+            self._idle = self._idle or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._idle)
+            self._idle = None
+
+    def resume(self) -> None:
+        """Let in who waits."""
+        self._paused = False
+        self._come_on()
+
+    def _come_on(self) -> None:
+        while (next_one := self._next()) is not None:
+            now_s = time.monotonic()
+            if self._moved_s is not None:
+                self._pace.note(now_s - self._moved_s, 1)
+            self._moved_s = now_s if len(self._waiting) else None
             self._admit(next_one)
 
     def close(self) -> None:
@@ -86,6 +117,15 @@ class Turns:
         self.closed = True
         for waiting in self._waiting.remove(lambda _: True):
             self._admit(waiting)
+
+    def _has_room(self, priority: Priority) -> bool:
+        reserved = self._reserved if priority is Priority.AS_YOU_TYPE else 0
+        return not self._paused and self._running < self._max_running + reserved
+
+    def _next(self) -> _Waiting | None:
+        """Whose turn it is, if there is room for it."""
+        last = next((priority for priority in reversed(Priority) if self._has_room(priority)), None)
+        return None if last is None else self._waiting.take(last)
 
     def _wait_s(self, priority: Priority, key: str) -> float:
         return self._pace.item_s * self._waiting.ahead(priority, key)
@@ -95,10 +135,12 @@ class Turns:
         if not self._waiting.remove(lambda other: other is waiting):
             return False
         self._places.give(waiting.priority, waiting.key)
+        if not len(self._waiting):
+            self._moved_s = None
         return True
 
     def _admit(self, waiting: _Waiting) -> None:
         self._places.give(waiting.priority, waiting.key)
-        self._running += 1
+        self._running += waiting.weight
         if not waiting.turn.done():
             waiting.turn.set_result(None)

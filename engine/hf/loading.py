@@ -38,9 +38,7 @@ def load_model(folder: Path, dtype: str, threads: int | None, device: str) -> Lo
     except (ValueError, OSError, KeyError) as error:
         raise UnsupportedModel(f"transformers cannot load {folder}: {error}") from error
     model = model.to(device).eval()
-    return Loaded(
-        model, tokenizer, _end_ids(folder, model.config, tokenizer), chosen, _context(model.config, tokenizer)
-    )
+    return Loaded(model, tokenizer, end_ids(folder, model.config, tokenizer), chosen, _context(model.config, tokenizer))
 
 
 def choose_dtype(dtype: str, device: str) -> str:
@@ -56,7 +54,7 @@ def choose_dtype(dtype: str, device: str) -> str:
     return chosen
 
 
-def _end_ids(folder: Path, config: Any, tokenizer: Tokenizer) -> tuple[int, ...]:
+def end_ids(folder: Path, config: Any, tokenizer: Tokenizer) -> tuple[int, ...]:
     """Every token that ends a text: of the generation settings, else of the model, and of the tokenizer."""
     path = folder / "generation_config.json"
     generation = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
