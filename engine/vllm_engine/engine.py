@@ -1,4 +1,4 @@
-"""`VllmEngine`: the port over vLLM's AsyncLLM. All requests share one running batch, which newcomers join.
+"""`VllmEngine`: the port over vLLM's AsyncLLM. All requests share one running batch that newcomers join.
 
 Prompts go in as token ids and candidates come out as token ids: templates, gaps, text and stop strings are Touchstone's,
 the same as with every engine.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.admission import fit_context, refuse_prompt, refuse_too_long, refuse_unsupported
-from engine.errors import InvalidSetting, UnsupportedField
+from engine.errors import EngineFailed, InvalidSetting, UnsupportedField
 from engine.tokens import Tokenizer
 from engine.types import (
     EngineInfo,
@@ -95,6 +95,8 @@ class VllmEngine:
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""
+        if self.closed:
+            raise EngineFailed("the engine is closed")
         refuse_unsupported(self._info, request)
         if any(not 0 <= token < self._vocabulary for token, _ in request.sampling.logit_bias):
             raise UnsupportedField("logit_bias", f"token ids go from 0 to {self._vocabulary - 1}")
@@ -220,7 +222,9 @@ class VllmEngine:
                 output_kind=RequestOutputKind.DELTA,
             )
         except VLLMValidationError as error:
-            raise UnsupportedField(error.parameter or "sampling", str(error.args[0])) from error
+            why = str(error.args[0])
+            named = error.parameter or next((name for name in sorted(HONOURS) if name in why), "sampling")
+            raise UnsupportedField(named, why) from error
 
     async def _score(self, before: list[int], ids: list[int]) -> ScoredCompletion:
         if not ids:
