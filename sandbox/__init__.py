@@ -22,6 +22,7 @@ from sandbox.suites import as_calls
 from sandbox.tiers import TIERS, Tier
 from sandbox.types import (
     MAX_SOURCE_BYTES,
+    NOBODYS,
     PARSER_ERRORS,
     AssertSuite,
     Call,
@@ -33,11 +34,13 @@ from sandbox.types import (
     StdioCase,
     StdioSuite,
     Suite,
+    Whose,
     suite_hash,
 )
 
 __all__ = [
     "MAX_SOURCE_BYTES",
+    "NOBODYS",
     "PARSER_ERRORS",
     "TIERS",
     "AssertSuite",
@@ -66,6 +69,7 @@ __all__ = [
     "TestOutcome",
     "Tier",
     "UnsupportedLanguage",
+    "Whose",
     "as_calls",
     "check_language",
     "classify",

@@ -12,6 +12,24 @@ def test_a_name_a_value_or_a_docstring_counts() -> None:
     assert len(keys) == 6
 
 
+def test_every_kind_of_value_and_every_nesting_counts() -> None:
+    programs = (
+        *("x = '1'", "x = b'1'", "x = True", "x = None", "x = 'None'", "x = 1j", "x = -0.0", "x = 0.0", "x = ...", "x"),
+        *("[[a], b]", "[[a, b]]", "[a, [b]]", "f(a, b)", "f(a)(b)", "f(a, *b)", "global a, b", "global a\nglobal b"),
+        *(
+            "if a:\n  b\nc",
+            "if a:\n  b\n  c",
+            "if a:\n  b\nelse:\n  c",
+            "import a.b",
+            "from a import b",
+            "from . import b",
+        ),
+        *("def f(a, b): pass", "def f(a, *, b): pass", "def f(a, /, b): pass", "f'{a}{b}'", "f'{a:{b}}'", "f'{a!r}'"),
+    )
+    assert len({program_key(program) for program in programs}) == len(programs)
+    assert program_key("+" * 400 + "x") != program_key("+" * 401 + "x")
+
+
 def test_what_does_not_parse_stands_for_itself() -> None:
     assert program_key("def (") == program_key("def (")
     assert program_key("def (") != program_key("def ((")

@@ -7,7 +7,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from threading import Thread
@@ -16,8 +16,8 @@ from typing import Any, Generic, Self, TypeVar
 
 from trainer.errors import BadGroups
 
-ALONE = 32
-"""Items that are worked on here before processes are started: they take seconds to start."""
+ALONE = 8
+"""Items that are worked on here before processes are started: they take seconds, in which the work goes on here."""
 AHEAD = 2
 """Items that each process has been given and not given back."""
 
@@ -34,6 +34,7 @@ class Crew(Generic[S]):
         self._size, self._setup, self._done = size, setup, 0
         self._mine: S | None = None
         self._pool: ProcessPoolExecutor | None = None
+        self._starting: list[Future[None]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -44,8 +45,8 @@ class Crew(Generic[S]):
 
     @property
     def started(self) -> bool:
-        """Whether there are processes by now."""
-        return self._pool is not None
+        """Whether there are processes by now that have begun."""
+        return self._pool is not None and all(each.done() for each in self._starting)
 
     async def map(self, function: Callable[[S, T], U], items: AsyncIterator[T]) -> AsyncIterator[U]:
         """What `function` makes of each item, in their order; a few items are held. All must be picklable.
@@ -55,11 +56,12 @@ class Crew(Generic[S]):
         waiting: deque[asyncio.Future[U]] = deque()
         try:
             async for item in items:
-                if self._size == 1 or self._done < ALONE:
+                pool = self._ready()
+                if pool is None:
                     self._done += 1
                     yield function(self._own(), item)
                     continue
-                waiting.append(asyncio.get_running_loop().run_in_executor(self._processes(), _work, function, item))
+                waiting.append(asyncio.get_running_loop().run_in_executor(pool, _work, function, item))
                 if len(waiting) > AHEAD * self._size:
                     yield await waiting.popleft()
             while waiting:
@@ -72,7 +74,10 @@ class Crew(Generic[S]):
             self._mine = self._setup()
         return self._mine
 
-    def _processes(self) -> ProcessPoolExecutor:
+    def _ready(self) -> ProcessPoolExecutor | None:
+        """The processes, where there is so much to do that they were started, once they have begun."""
+        if self._size == 1 or self._done < ALONE:
+            return None
         if self._pool is None:
             # Not forked: there are threads, and one of them may hold a lock.
             self._pool = ProcessPoolExecutor(self._size, get_context("spawn"), _begin, (self._setup,))
@@ -80,11 +85,10 @@ class Crew(Generic[S]):
                 signal.SIG_BLOCK, {signal.SIGINT}
             )  # they begin with it blocked, see `_begin`
             try:
-                for _ in range(self._size):
-                    self._pool.submit(_nothing)  # each starts a process
+                self._starting = [self._pool.submit(_nothing) for _ in range(self._size)]  # each starts a process
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return self._pool
+        return self._pool if self.started else None
 
 
 _crew: Any = None

@@ -208,6 +208,8 @@ def _gather(entry: Iterable[bytes], full: Collection[str], made: Made) -> Gather
 
 def without_worse_teachers(kept: list[Kept]) -> list[Kept]:
     """RRTF's filter: no teacher whose class is below the best student's (r_tea < r_stu, arXiv 2307.14936, 3.2)."""
+    if all(each.response.source != "teacher" for each in kept):
+        return kept
     best = max((_place(each) for each in kept if each.response.source == "student"), default=-1)
     return [each for each in kept if each.response.source != "teacher" or _place(each) >= best]
 

@@ -24,11 +24,15 @@ from trainer.groups.reading import LINES
 pytestmark = pytest.mark.long
 
 MANY = ALONE + 20
+HERE = ALONE + 1
+"""Items worked on in this process where the others have begun by then."""
 GOOD, BAD = candidate(RIGHT, "pass"), candidate(WRONG, "partial")
 
 
-async def given(items: Iterable[int]) -> AsyncIterator[int]:
-    for item in items:
+async def given(items: Iterable[int], crew: Crew[str]) -> AsyncIterator[int]:
+    for place, item in enumerate(items):
+        while place == HERE and not crew.started:  # noqa: ASYNC110 - the one before had them start
+            await asyncio.sleep(0.02)
         yield item
 
 
@@ -50,31 +54,31 @@ def fail(state: str, item: int) -> int:
 
 async def test_items_come_back_in_order_from_several_processes() -> None:
     with Crew(2, setup) as crew:
-        found = [each async for each in crew.map(seen, given(range(MANY)))]
+        found = [each async for each in crew.map(seen, given(range(MANY), crew))]
         assert crew.started
     assert [item for _, item, _ in found] == list(range(MANY))
     assert {state for state, _, _ in found} == {"seen by"}
-    assert {pid for _, _, pid in found[:ALONE]} == {os.getpid()}
-    helpers = {pid for _, _, pid in found[ALONE:]}
+    assert {pid for _, _, pid in found[:HERE]} == {os.getpid()}
+    helpers = {pid for _, _, pid in found[HERE:]}
     assert helpers
     assert os.getpid() not in helpers
 
 
 async def test_a_few_items_or_a_crew_of_one_start_no_process() -> None:
-    for size, number in ((2, ALONE), (1, MANY)):
+    for size, number in ((2, ALONE), (1, HERE)):
         with Crew(size, setup) as crew:
-            assert len([each async for each in crew.map(seen, given(range(number)))]) == number
+            assert len([each async for each in crew.map(seen, given(range(number), crew))]) == number
             assert not crew.started
 
 
 async def test_what_goes_wrong_in_a_process_is_raised_here_in_its_turn() -> None:
     with Crew(2, setup) as crew:
-        found = crew.map(fail, given(range(MANY)))
+        found = crew.map(fail, given(range(MANY), crew))
         assert [await anext(found) for _ in range(MANY - 1)] == list(range(MANY - 1))
         with pytest.raises(InvalidExchange, match=f"item {MANY - 1}"):
             await anext(found)
     with Crew(2, setup) as crew, pytest.raises(BadGroups, match="was killed"):
-        async for _ in crew.map(fail, given([*range(ALONE), MANY])):
+        async for _ in crew.map(fail, given([*range(HERE), MANY], crew)):
             pass
 
 
@@ -85,7 +89,7 @@ from trainer.groups.crew import Crew
 
 async def main():
     with Crew(2, setup) as crew:
-        pids = {pid async for _, _, pid in crew.map(seen, given(range(MANY)))}
+        pids = {pid async for _, _, pid in crew.map(seen, given(range(MANY), crew))}
         print(*pids, flush=True)
         await asyncio.sleep(60)
 
@@ -134,6 +138,7 @@ def log_of(number: int) -> list[str]:
 async def grouped(lines: list[str], folder: Path, processes: int) -> tuple[list[str], Tally]:
     async def log() -> AsyncIterator[Lines]:
         for first in range(0, len(lines), LINES):
+            await asyncio.sleep(0.1 if processes > 1 else 0)  # so that the others have begun before the end
             yield Lines("log.jsonl", first + 1, lines[first : first + LINES])
 
     tally, teachers = Tally(), Teachers()
@@ -152,7 +157,7 @@ async def grouped(lines: list[str], folder: Path, processes: int) -> tuple[list[
 
 
 def test_a_crew_makes_the_same_groups(tmp_path: Path) -> None:
-    lines = log_of((ALONE + 6) * LINES)
+    lines = log_of((ALONE + 30) * LINES)
     alone, tally = asyncio.run(grouped(lines, tmp_path, 1))
     together, theirs = asyncio.run(grouped(lines, tmp_path, 2))
     assert together == alone
