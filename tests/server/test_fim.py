@@ -74,7 +74,14 @@ async def test_infill_says_what_of_a_request_has_no_effect(server: Setup) -> Non
     reply = await server.post("/infill", **{**LLAMA_VIM, "n_indent": 4})
     told = reply.headers["x-touchstone-ignored"].split(", ")
     assert told == ["t_max_prompt_ms", "cache_prompt", "n_indent", "samplers[infill]"]
-    neutral: dict[str, Any] = {"cache_prompt": False, "id_slot": -1, "n_keep": -1, "min_p": 0.0, "typical_p": 1.0, "n_probs": 0}
+    neutral: dict[str, Any] = {
+        "cache_prompt": False,
+        "id_slot": -1,
+        "n_keep": -1,
+        "min_p": 0.0,
+        "typical_p": 1.0,
+        "n_probs": 0,
+    }
     chain = ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"]
     reply = await server.post("/infill", input_prefix="a", **neutral, samplers=chain, t_max_predict_ms=-1)
     assert (reply.status_code, reply.headers.get("x-touchstone-ignored")) == (200, None)
