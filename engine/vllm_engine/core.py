@@ -149,11 +149,14 @@ class Stream:
 
         Raises `EngineFailed`.
         """
+        left_s = None if deadline is None else deadline - time.monotonic()
+        if left_s is not None and left_s <= 0:
+            return None
         with translated():
             output = self._collector.get_nowait()
             if output is None:
                 try:
-                    async with asyncio.timeout(None if deadline is None else max(0.0, deadline - time.monotonic())):
+                    async with asyncio.timeout(left_s):
                         output = await self._collector.get()
                 except TimeoutError:
                     return None

@@ -156,6 +156,8 @@ class VllmEngine:
 
         Raises `InvalidSetting` without `engine.vllm.enable_sleep_mode`.
         """
+        if self.closed:
+            raise EngineFailed("the engine is closed")
         if not self.core.llm.vllm_config.model_config.enable_sleep_mode:
             raise InvalidSetting("vllm.enable_sleep_mode", "must be true for an engine that sleeps; not on CPUs")
         await self.core.turns.pause()
@@ -244,11 +246,12 @@ class VllmEngine:
         try:
             stream = await self.core.open(request, whole, params, self._adapter)
             output = await stream.next(None)
-            assert output is not None  # noqa: S101 - there is no deadline
         finally:
             if stream is not None:
                 stream.close()
             self.core.turns.leave(1)
+        if output is None or output.prompt_logprobs is None:
+            raise EngineFailed("the engine was closed")
         known = output.prompt_logprobs[len(before) :]
         spelled = self._tokenizer.text_of
         tokens = (TokenLogprob(token, spelled(token), at[token].logprob) for token, at in zip(ids, known, strict=True))
