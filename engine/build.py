@@ -25,6 +25,7 @@ _BEST_FIRST_CUDA = ("bfloat16", "float16", "int8_bfloat16", "int8_float16", "int
 TOLD_AUTO = {
     "cpu": "bfloat16 where the weights are stored in 16 bits and the CPU is fast in it, else float32",
     "transformers": "float32 on CPUs, bfloat16 on GPUs",
+    "vllm": "what vLLM takes for the checkpoint",
 }
 """What `dtype` "auto" comes to, by engine that loads `hf` folders."""
 
@@ -68,6 +69,8 @@ async def build_engine(config: EngineConfig, store: ModelStore, *, like: EngineI
             options = await asyncio.to_thread(_ct2_options, config, model, dtype, store.calibrations, like)
         else:
             options = await asyncio.to_thread(_hf_options, config, model, dtype)
+            if config.type == "vllm":
+                options["arguments"] = config.vllm
         options |= {"device": config.device, "max_waiting": config.max_waiting}
     return await load_engine(config.type, **options)
 

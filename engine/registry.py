@@ -13,6 +13,7 @@ ENGINES = {
     "ctranslate2": "engine.ct2:load",
     "cpu": "engine.cpu:load",
     "transformers": "engine.hf:load",
+    "vllm": "engine.vllm_engine:load",
     "openai": "engine.upstream:load",
     "scripted": "engine.scripted:load",
 }

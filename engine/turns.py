@@ -26,7 +26,7 @@ class Turns:
     """`enter` before work, `leave` after it. For one event loop.
 
     A request has a size, by default 1; the next one is let in while less than `max_running` is at work, `reserved` more
-    for one that is as-you-type.
+    for one that is as-you-type. So the last one in may go beyond it: no large one waits for ever.
     """
 
     def __init__(self, *, max_running: int, max_waiting: int, reserved: int = 0) -> None:
@@ -34,11 +34,13 @@ class Turns:
         self._reserved = reserved
         self._places = Places(max_waiting)
         self._pace = Pace()
-        self._left_s: float | None = None
-        """When a turn was given back while others waited; None: nobody did."""
+        self._moved_s: float | None = None
+        """When the queue last came on while others waited; None: nobody did."""
         self._running = 0
         self._requests = 0
         self._waiting: FairQueue[_Waiting] = FairQueue()
+        self._idle: asyncio.Future[None] | None = None
+        self._paused = False
         self.closed = False
 
     def stats(self) -> EngineStats:
@@ -88,11 +90,22 @@ class Turns:
     def leave(self, size: int = 1) -> None:
         """Give the turn back, or what is left of it."""
         self._requests -= 1
-        now_s = time.monotonic()
-        if self._left_s is not None:
-            self._pace.note(now_s - self._left_s, 1)
-        self._left_s = now_s if len(self._waiting) else None
+        if self._idle is not None and not self._requests and not self._idle.done():
+            self._idle.set_result(None)
         self.shrink(size)
+
+    async def pause(self) -> None:
+        """Let nobody in until `resume`, and wait until nothing is at work."""
+        self._paused = True
+        if self._requests:
+            self._idle = self._idle or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._idle)
+            self._idle = None
+
+    def resume(self) -> None:
+        """Let in who waits."""
+        self._paused = False
+        self._admit_next()
 
     def close(self) -> None:
         """Let everybody in to learn that there is nothing more to do."""
@@ -108,11 +121,13 @@ class Turns:
         if not self._waiting.remove(lambda other: other is waiting):
             return False
         self._places.give(waiting.priority, waiting.key)
+        if not len(self._waiting):
+            self._moved_s = None
         return True
 
     def _room(self, priority: Priority) -> bool:
         extra = self._reserved if priority is Priority.AS_YOU_TYPE else 0
-        return self._running < self._max_running + extra
+        return not self._paused and self._running < self._max_running + extra
 
     def _begin(self, size: int) -> None:
         self._running += size
@@ -124,6 +139,10 @@ class Turns:
             next_one = self._waiting.take(last)
             if next_one is None:
                 return
+            now_s = time.monotonic()
+            if self._moved_s is not None:
+                self._pace.note(now_s - self._moved_s, 1)
+            self._moved_s = now_s if len(self._waiting) else None
             self._admit(next_one)
 
     def _admit(self, waiting: _Waiting) -> None:

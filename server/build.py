@@ -113,7 +113,7 @@ def open_store(config: Config) -> Log:
 
 def serves_champion(config: Config) -> bool:
     """Whether this server serves the champion, whichever it is, and not a model that was named."""
-    return config.engine.model is None and config.engine.type in ("ctranslate2", "cpu", "transformers")
+    return config.engine.model is None and config.engine.type in ("ctranslate2", "cpu", "transformers", "vllm")
 
 
 async def first_model(config: Config) -> First:

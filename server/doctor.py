@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +32,7 @@ _NEEDED = {
     "ctranslate2": ("ctranslate2",),
     "cpu": ("torch", "transformers"),
     "transformers": ("torch", "transformers"),
+    "vllm": ("torch", "vllm"),
 }
 """What an engine cannot do without, by its type."""
 
@@ -105,11 +107,13 @@ def _rest(config: Config, found: Data) -> Data:
 
 
 def installed(name: str) -> str | None:
-    """The version of an installed package; None where it is not there."""
-    try:
-        return version(name) if find_spec(name) is not None else None
-    except PackageNotFoundError:
-        return "unknown"
+    """The version of an installed package, or of its kind for CPUs; None where it is not there."""
+    if find_spec(name) is None:
+        return None
+    for distribution in (name, f"{name}-cpu"):
+        with suppress(PackageNotFoundError):
+            return version(distribution)
+    return "unknown"
 
 
 def _host() -> Data:

@@ -72,3 +72,20 @@ async def test_another_turn_of_one_request_is_not_refused() -> None:
     turns.leave()
     await settle()
     assert all(task.done() for task in tasks)
+
+
+async def test_pausing_waits_for_what_runs_and_keeps_newcomers() -> None:
+    turns = Turns(max_running=2, max_waiting=9)
+    await turns.enter(ask())
+    pausing = asyncio.create_task(turns.pause())
+    await settle()
+    newcomer = asyncio.create_task(turns.enter(ask()))
+    await settle()
+    assert (pausing.done(), newcomer.done()) == (False, False)
+    turns.leave()
+    await pausing
+    await settle()
+    assert not newcomer.done()
+    turns.resume()
+    await settle()
+    assert newcomer.done()
