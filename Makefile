@@ -12,7 +12,7 @@ DEV := .venv-dev/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak test-rounds test-postgres test-clients test-ray test-hostile loop-demo check format bench docs clean
+.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak test-rounds test-postgres test-prometheus test-clients test-ray test-hostile test-image image-locks loop-demo check format bench docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,10 +49,25 @@ test-clients: .venv-dev/installed .clients/installed ## clients from their regis
 
 test-ray: .venv-dev/installed ## the sandbox and the service on a local Ray cluster of several nodes, some of them killed
 	$(DEV)/python $(PIP) -e '.[ray]'
-	$(DEV)/python -m pytest -m ray tests/ray
+	$(DEV)/python -m pytest -m ray tests/on_ray
+
+test-prometheus: .venv-dev/installed ## rules by promtool; dashboard and alerts by a real Prometheus beside real servers
+	$(DEV)/python -m pytest -m prometheus tests/deploy
+	$(DEV)/python -m tests.deploy.rehearsal
 
 test-hostile: .venv-dev/installed .clients/installed ## $TRIALS requests made up from the OpenAPI document: no 5xx, no hang
 	$(DEV)/python -m tests.acceptance.hostile --cases $(TRIALS) --minutes $(MINUTES)
+
+test-image: .venv-dev/installed ## build the serving image and try it in a container (root; Debian's buildah, podman, runc, mmdebstrap)
+	$(DEV)/python -m tests.deploy.image
+
+LOCK := compile --quiet --no-header --no-annotate --generate-hashes --upgrade --python-version 3.11 --python-platform linux
+image-locks: .venv-dev/installed ## choose anew what the images install
+	$(DEV)/python $(PIP) uv
+	$(DEV)/uv pip $(LOCK) deploy/image/build.in --output-file deploy/image/build.txt
+	$(DEV)/uv pip $(LOCK) pyproject.toml --extra postgres --extra otel --output-file deploy/image/serve.txt
+	$(DEV)/uv pip $(LOCK) pyproject.toml --extra postgres --extra otel --extra train --output-file deploy/image/train.txt
+	$(DEV)/uv pip $(LOCK) pyproject.toml deploy/image/gpu.in --extra postgres --extra otel --output-file deploy/image/gpu.txt
 
 loop-demo: .venv-train/installed ## the whole loop on the bundled model: traffic, log, round, hot switch, evaluation, three times
 	.venv-train/bin/touchstone loop --demo
@@ -74,6 +89,7 @@ bench: .venv-dev/installed ## ratios, taken side by side in one run
 
 docs: .venv-dev/installed ## write the generated pages
 	$(DEV)/python -m server.docs
+	$(DEV)/python -m deploy.monitoring
 	$(DEV)/python -m trainer.docs
 
 clean: ## remove the environments and caches

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import uvloop
 
 from bench.process import Served, serving
 
@@ -70,6 +71,8 @@ class Told:
     good_s: list[float] = field(default_factory=list)
     """How long answers of 200 took."""
     refused_s: list[float] = field(default_factory=list)
+    cpu_s: float = 0.0
+    """Of the clients' own process, its start included; these CPU seconds the server could not have."""
     late_s: list[float] = field(default_factory=list)
     """How much later than planned requests were sent."""
 
@@ -91,29 +94,70 @@ class Told:
         self.unexplained += status != 429 or b"\r\nretry-after: " not in head
 
 
-class Client:
-    """Connections that are kept, as many as it takes; posts as one key."""
+class _Connection(asyncio.Protocol):
+    """One kept connection, one request at a time."""
 
-    def __init__(self, url: str, key: str, fields: str = "") -> None:
+    def __init__(self) -> None:
+        self._received = b""
+        self._answer: asyncio.Future[tuple[bytes, bytes]] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ready to ask."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Some of an answer; all of it ends the wait."""
+        self._received += data
+        head, end, content = self._received.partition(b"\r\n\r\n")
+        if end and self._answer is not None and not self._answer.done():
+            length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+            if len(content) >= length:
+                self._answer.set_result((head, content))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """No answer comes any more."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error or ConnectionError("the server hung up"))
+
+    async def ask(self, request: bytes) -> tuple[bytes, bytes]:
+        """Head and content of the answer."""
+        assert self._transport is not None
+        self._received, self._answer = b"", asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._answer
+
+
+class Client:
+    """Connections that are kept, as many as it takes; posts as one key.
+
+    It shares the cores with the server, so requests are written once, and of refusals only the head is read.
+    """
+
+    def __init__(self, url: str, key: str, bodies: Bodies, fields: str = "") -> None:
         self._host, _, port = url.removeprefix("http://").partition(":")
         self._port = int(port)
-        self._fields = (
-            f"Host: {self._host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n{fields}"
-        )
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        head = f"Host: {self._host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n{fields}"
+        self._requests = [_request(head, json.dumps(body).encode()) for body in bodies]
+        self._idle: list[_Connection] = []
 
-    async def post(self, body: dict[str, Any], told: Told, until_s: float = float("inf")) -> None:
-        """Ask, and note the answer if it comes before `until_s` (`time.perf_counter()`)."""
+    async def post(self, number: int, told: Told, until_s: float = float("inf")) -> None:
+        """Send the body whose turn it is, and note the answer if it comes before `until_s` (`time.perf_counter()`)."""
         began = time.perf_counter()
-        data = json.dumps(body).encode()
-        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, self._port)
-        head = f"POST /v1/completions HTTP/1.1\r\n{self._fields}Content-Length: {len(data)}\r\n\r\n"
-        writer.write(head.encode() + data)
-        answer = (await reader.readuntil(b"\r\n\r\n")).lower()
-        content = await reader.readexactly(int(answer.partition(b"content-length:")[2].split(b"\r\n")[0]))
-        self._idle.append((reader, writer))
+        if self._idle:
+            connection = self._idle.pop()
+        else:
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.create_connection(_Connection, self._host, self._port)
+        head, content = await connection.ask(self._requests[number % len(self._requests)])
+        self._idle.append(connection)
         if time.perf_counter() <= until_s:
-            told.note(int(answer.split(b" ", 2)[1]), answer, content, time.perf_counter() - began)
+            told.note(int(head.split(b" ", 2)[1]), head.lower(), content, time.perf_counter() - began)
+
+
+def _request(head: str, data: bytes) -> bytes:
+    return f"POST /v1/completions HTTP/1.1\r\n{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
 async def closed(url: str, keys: Sequence[str], bodies: Bodies, clients: int, seconds: float, fields: str = "") -> Told:
@@ -122,11 +166,11 @@ async def closed(url: str, keys: Sequence[str], bodies: Bodies, clients: int, se
     told, until_s = Told(seconds * (1 - SKIPPED), began + seconds * SKIPPED), began + seconds
 
     async def one(number: int) -> None:
-        client = Client(url, keys[number % len(keys)], fields)
+        client = Client(url, keys[number % len(keys)], bodies, fields)
         for turn in range(10**9):
             if time.perf_counter() >= until_s:
                 return
-            await client.post(bodies[(number + turn) % len(bodies)], told, until_s)
+            await client.post(number + turn, told, until_s)
 
     await asyncio.gather(*(one(number) for number in range(clients)))
     return told
@@ -136,15 +180,14 @@ async def opened(url: str, keys: Sequence[str], bodies: Bodies, rate: float, sec
     """So many requests a second, whatever becomes of them; what is not answered in time is not counted."""
     began = time.perf_counter()
     told = Told(seconds * (1 - SKIPPED), began + seconds * SKIPPED)
-    clients = [Client(url, key) for key in keys]
+    clients = [Client(url, key, bodies) for key in keys]
     asked = set()
     for number in range(int(rate * seconds)):
         due_s = began + number / rate
         if (wait_s := due_s - time.perf_counter()) > 0:
             await asyncio.sleep(wait_s)
         told.late_s.append(time.perf_counter() - due_s)
-        post = clients[number % len(keys)].post(bodies[number % len(bodies)], told, began + seconds)
-        asked.add(asyncio.create_task(post))
+        asked.add(asyncio.create_task(clients[number % len(keys)].post(number, told, began + seconds)))
     await asyncio.sleep(began + seconds - time.perf_counter())
     for task in asked:
         task.cancel()
@@ -156,17 +199,19 @@ async def opened(url: str, keys: Sequence[str], bodies: Bodies, rate: float, sec
 
 async def typing(url: str, keys: Sequence[str], seconds: float) -> Told:
     """Somebody fills gaps, one after another."""
-    told, client, until_s = Told(seconds), Client(url, keys[0]), time.perf_counter() + seconds
+    told, client, until_s = Told(seconds), Client(url, keys[0], TYPED), time.perf_counter() + seconds
     for turn in range(10**9):
         if time.perf_counter() >= until_s:
             break
-        await client.post(TYPED[turn % len(TYPED)], told)
+        await client.post(turn, told)
         await asyncio.sleep(PAUSE_S)
     return told
 
 
 def _child(results: Any, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    results.put(asyncio.run(work(*args)))
+    told = uvloop.run(work(*args))
+    told.cpu_s = time.process_time()
+    results.put(told)
 
 
 class Apart:
@@ -228,6 +273,7 @@ def overload(served: Served, keys: Sequence[str], *, seconds: float, times: floa
     print(f"offered {times * peak.good:.0f}/s for {seconds:.0f} s: {dict(told.statuses)}")
     print(f"  goodput {told.good:.2f}/s: {told.good / peak.good:.2f} of before, {told.good / again.good:.2f} of after")
     print(f"  tokens/CPU s {each:.0f}: {each / peak_each:.2f} of before, {each / again_each:.2f} of after")
+    print(f"  CPU seconds of the clients in the overload {told.cpu_s:.1f}, in the capacity after it {again.cpu_s:.1f}")
     print(f"  refusals that are no 429 with Retry-After: {told.unexplained}")
     print(f"  refused after p50 {_at(told.refused_s, 50) * 1e3:.1f} ms, p99 {_at(told.refused_s, 99) * 1e3:.1f} ms")
     print(

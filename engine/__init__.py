@@ -2,7 +2,7 @@
 
 from engine.base import Engine, Queueing
 from engine.build import build_engine, find_model, told_dtype
-from engine.calibration.host import free_memory_bytes
+from engine.calibration.host import free_memory_bytes, total_memory_bytes
 from engine.classify.base import Classifier, ClassifierInfo
 from engine.classify.convert import convert_classifier, is_convertible
 from engine.classify.load import FEATURES_NAME, find_verifier, load_classifier, verifiers_in
@@ -157,6 +157,7 @@ __all__ = [
     "settings_table",
     "tokens_of_layout",
     "told_dtype",
+    "total_memory_bytes",
     "verifiers_in",
     "write_json",
 ]

@@ -92,6 +92,13 @@ LAYOUTS = (
     ),
     Layout(name="codellama", prefix="<PRE>", suffix="<SUF>", middle="<MID>", ends=("<EOT>",), spaced=True),
     Layout(name="codestral", prefix="[PREFIX]", suffix="[SUFFIX]", middle=None, head="+++++ {path}\n"),
+    Layout(  # GLM-4.5 and later, as llama.cpp and Zed have it; CodeGeeX4, with the same tokens, was trained on chats
+        name="glm",
+        prefix="<|code_prefix|>",
+        suffix="<|code_suffix|>",
+        middle="<|code_middle|>",
+        ends=("<|user|>", "<|observation|>"),
+    ),
     Layout(name="seed-coder", prefix="<[fim-prefix]>", suffix="<[fim-suffix]>", middle="<[fim-middle]>"),
 )
 """Of those with equal tokens the first whose further tokens are there too is taken, so the most particular come first;

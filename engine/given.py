@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
+from engine.admission import refuse_over
 from engine.base import Engine
 from engine.errors import UnsupportedField
+from engine.tokens import Tokenizer
 from engine.types import EngineInfo, Event, Finished, GenerationRequest, Prompt, ScoredCompletion, Started
 
 
@@ -28,11 +31,15 @@ class GivenEngine:
         return self._inner.info
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
-        """See `Engine.generate`: the next `request.n` of the texts, at once."""
+        """See `Engine.generate`: the next `request.n` of the texts, at once. No engine counts their prompt, so it is
+        counted here, where it may be too long.
+        """
         if request.prompt != self._prompt:
             async for event in self._inner.generate(request):
                 yield event
             return
+        if request.max_prompt_tokens is not None:
+            await asyncio.to_thread(self._refuse_over, request)
         texts = self._completions[self._given : self._given + request.n]
         self._given += request.n
         try:
@@ -45,6 +52,15 @@ class GivenEngine:
             yield Finished(
                 candidate=candidate, text=text, finish_reason="stop", tokens=score.tokens, token_count=0, prefill_s=None
             )
+
+    def _refuse_over(self, request: GenerationRequest) -> None:
+        tokenizer = getattr(self._inner, "tokenizer", None)
+        if isinstance(tokenizer, Tokenizer):
+            refuse_over(request, len(tokenizer.encode_prompt(self._prompt)))
+        else:
+            from engine.upstream.wire import estimate_tokens  # an HTTP client comes with it
+
+            refuse_over(request, estimate_tokens(self._prompt), "about ")
 
     async def score(self, prompt: Prompt, completions: Sequence[str]) -> list[ScoredCompletion]:
         """See `Engine.score`."""

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from engine.admission import fit_context, refuse_prompt, refuse_unsupported
@@ -204,6 +205,7 @@ def prompt_text(prompt: Prompt) -> str:
             return "".join(map(chr, prompt.ids))
 
 
+@lru_cache(maxsize=256)
 def tokens_of(text: str, logprob: float, alternatives: int) -> tuple[TokenLogprob, ...]:
     """The tokens of a text, one a character; alternatives beside the chosen one are made up, ever less likely."""
     made: dict[str, TokenLogprob] = {}

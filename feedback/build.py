@@ -6,18 +6,19 @@ on it. Infinities are kept.
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from datetime import datetime
 from enum import Enum
-from functools import cache
+from functools import lru_cache
 from typing import Any, cast
 
 from engine import FinishReason, TokenLogprob
 from feedback.errors import InvalidExchange
+from feedback.fields import fields_of
 from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
 from feedback.suites import suite_from_data, suite_to_data, trials_from_data, trials_to_data
 from feedback.types import Exchange, Purpose, StoredCandidate, TestCounts
-from reranker import Candidate, Ranking, Task
+from reranker import Candidate, Options, Ranking, Task
 from sandbox import Outcome, Status, TestOutcome
 
 
@@ -57,7 +58,7 @@ def exchange_from(
         prompt=prompt,
         prompt_hash=prompt_hash(prompt),
         task=_task(ranking.task, prompt),
-        options=plain(ranking.options),
+        options=dict(_options(ranking.options)),
         suite=None if ranking.suite is None else suite_to_data(ranking.suite),
         trials=None if ranking.task.trials is None else trials_to_data(ranking.task.trials),
         method=ranking.method,
@@ -191,7 +192,9 @@ def plain(value: Any) -> Any:
     if cls is float:
         return _number(value)
     if is_dataclass(cls):
-        return {name: plain(getattr(value, name)) for name in _names_of(cls)}
+        names, values = fields_of(cls)
+        pairs = zip(names, values(value), strict=True)
+        return {name: each if type(each) in _PLAIN else plain(each) for name, each in pairs}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, list | tuple):
@@ -204,9 +207,11 @@ def plain(value: Any) -> Any:
 _PLAIN = frozenset({str, int, bool, type(None)})
 
 
-@cache
-def _names_of(cls: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(cls))
+@lru_cache(maxsize=128)
+def _options(options: Options) -> dict[str, Any]:
+    """Kept, because most requests ask for the same. Its values are shared: records are never changed."""
+    found: dict[str, Any] = plain(options)
+    return found
 
 
 def _task(task: Task, prompt: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import typer
 from feedback.types import Purpose
 
 if TYPE_CHECKING:
+    from feedback.deleting import Gone
     from feedback.rescore import Tally
     from feedback.sql.merge import Merged
     from feedback.sql.stats import Stats
@@ -36,6 +37,13 @@ app = typer.Typer(
 StateDir = Annotated[
     Path | None,
     typer.Option(help="The state folder; its touchstone.db is read.", show_default="the user's data folder"),
+]
+OutboxDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="The state folder: of its touchstone.db, or beside --database, and of its outbox.db.",
+        show_default="the user's data folder",
+    ),
 ]
 Database = Annotated[str | None, typer.Option(metavar="URL", help="A database elsewhere, instead of --state-dir.")]
 
@@ -187,59 +195,104 @@ def verify(state_dir: StateDir = None, database: Database = None) -> None:
 @app.command()
 def prune(
     keep_days: Annotated[int, typer.Option(min=1, max=MOST_DAYS, help="Exchanges older than this are deleted.")],
-    state_dir: StateDir = None,
+    state_dir: OutboxDir = None,
     database: Database = None,
 ) -> None:
     """Delete exchanges older than some days, with their candidates and signals. It cannot be undone."""
     before = datetime.now(UTC) - timedelta(days=keep_days)
-    gone = _with_store(state_dir, database, lambda store: store.delete(before=before))
-    typer.echo(f"{gone} exchanges deleted, from before {before:%Y-%m-%d %H:%M} UTC")
+    gone = _delete(lambda store: store.delete(before=before), state_dir, database)
+    typer.echo(f"{_exchanges_of(gone)}, from before {before:%Y-%m-%d %H:%M} UTC")
 
 
 @app.command()
 def delete(
     exchange_id: Annotated[str | None, typer.Option("--id", help="The exchange of this id.")] = None,
-    key_id: Annotated[str | None, typer.Option("--key", help="Every exchange of this key.")] = None,
-    state_dir: StateDir = None,
+    key_id: Annotated[str | None, typer.Option("--key", help="Every exchange and stored suite of this key.")] = None,
+    state_dir: OutboxDir = None,
     database: Database = None,
 ) -> None:
     """Delete one exchange, or all of a key, with their candidates and signals. It cannot be undone."""
     if (exchange_id is None) == (key_id is None):
         raise typer.BadParameter("give one of --id and --key", param_hint="--id")
-    gone = _with_store(state_dir, database, lambda store: store.delete(exchange_id=exchange_id, key_id=key_id))
-    typer.echo(f"{gone} exchanges deleted")
-    if not gone and exchange_id is not None:
+    gone = _delete(
+        lambda store: store.delete(exchange_id=exchange_id, key_id=key_id), state_dir, database, suites_of=key_id
+    )
+    typer.echo(_exchanges_of(gone) + ("" if key_id is None else f", {gone.suites} stored suites"))
+    if not gone.exchanges and exchange_id is not None:
         raise typer.Exit(1)
+
+
+def _delete(
+    which: Callable[[SqlStore], Awaitable[int]],
+    state_dir: Path | None,
+    database: str | None,
+    *,
+    suites_of: str | None = None,
+) -> Gone:
+    """Delete from the log and from the outbox of the state folder; say where an outbox might be that was not seen."""
+    from feedback.deleting import delete_for_good
+
+    with _told():
+        elsewhere = database is not None and _is_file(database)
+        if elsewhere and state_dir is not None:
+            raise typer.BadParameter("give --state-dir or --database, not both", param_hint="--state-dir")
+        outbox = None if elsewhere else _file_in(state_dir, "outbox.db")
+        log = database or _file_in(state_dir, "touchstone.db")
+        gone = asyncio.run(delete_for_good(which, log, outbox, suites_of=suites_of))
+        if database is not None and outbox is not None and gone.waited is None:
+            typer.echo(f"no outbox at {outbox}: that of a server elsewhere is not looked into (--state-dir)", err=True)
+        return gone
+
+
+def _is_file(database: str) -> bool:
+    from feedback.sql.seam import translated
+    from feedback.sql.sqlite import file_of
+
+    with translated():
+        return file_of(database) is not None
+
+
+def _exchanges_of(gone: Gone) -> str:
+    waited = f" ({gone.waited} of them from the outbox)" if gone.waited else ""
+    return f"{gone.exchanges} exchanges deleted{waited}"
 
 
 def _with_store(
     state_dir: Path | None, database: str | None, use: Callable[[SqlStore], Awaitable[T]], *, create: bool = False
 ) -> T:
-    """Open the log that the options name, use it, close it; our errors become one line and exit code 1."""
-    from feedback.errors import FeedbackError
+    """Open the log that the options name, use it, close it."""
     from feedback.sql.store import SqlStore
 
     if state_dir is not None and database is not None:
         raise typer.BadParameter("give --state-dir or --database, not both")
 
     async def run() -> T:
-        store = SqlStore.open(database or _default_file(state_dir), create=create)
+        store = SqlStore.open(database or _file_in(state_dir, "touchstone.db"), create=create)
         try:
             return await use(store)
         finally:
             await store.aclose()
 
-    try:
+    with _told():
         return asyncio.run(run())
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Our errors become one line and exit code 1."""
+    from feedback.errors import FeedbackError
+
+    try:
+        yield
     except (FeedbackError, OSError) as error:
         typer.echo(_visible(f"touchstone feedback: {error}"), err=True)
         raise typer.Exit(1) from error
 
 
-def _default_file(state_dir: Path | None) -> Path:
+def _file_in(state_dir: Path | None, name: str) -> Path:
     from platformdirs import user_data_dir
 
-    return (state_dir or Path(user_data_dir("touchstone", appauthor=False))) / "touchstone.db"
+    return (state_dir or Path(user_data_dir("touchstone", appauthor=False))) / name
 
 
 @contextmanager

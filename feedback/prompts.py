@@ -9,6 +9,7 @@ from typing import Any
 from engine import Chat, Fim, Message, Prompt, Text, TokenIds
 from feedback.errors import InvalidExchange
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 HASH_PREFIX = "b2:"
 """Names the algorithm (BLAKE2b, 16 bytes), so that a later change shows."""
 
@@ -50,5 +51,5 @@ def prompt_hash(data: dict[str, Any]) -> str:
 
     Canonical: keys sorted, no spaces, non-ASCII unescaped, UTF-8 with surrogates passed through.
     """
-    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    canonical = _canonical(data)
     return HASH_PREFIX + hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -22,6 +22,7 @@ from feedback.redact import may_hold, redact, redact_all
 from feedback.stored_suites import StoredSuite, SuiteStore
 from feedback.types import Exchange, Receipt, Signal, StoredCandidate
 
+_encode = json.JSONEncoder(default=str).encode
 LARGE = 20_000
 """Characters that are searched on the event loop; it takes up to a third of a microsecond each."""
 
@@ -76,7 +77,7 @@ def _all_text(exchange: Exchange) -> str:
     parts += [data and data.get("body") for data in (exchange.suite, exchange.trials)]
     for each in exchange.candidates:
         parts += [each.text, each.raw_text, each.outcome, each.trial, each.score_reasons]
-    return json.dumps(parts, default=str)  # what is no plain data is the store's to refuse
+    return _encode(parts)  # what is no plain data is the store's to refuse
 
 
 def _stops(options: dict[str, Any]) -> Any:

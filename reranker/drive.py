@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from engine import (
     ContextTooLong,
@@ -33,7 +33,7 @@ from reranker.planning import holds, planning_prompt, walked_calls
 from reranker.scorers import needs_of
 from reranker.trials import TESTS_PER_SAMPLE, read_tests, writing_prompt
 from reranker.types import Candidate, Options, Task
-from sandbox import CallSuite, InvalidSuite, Outcome, Program, Sandbox, SandboxError, Suite
+from sandbox import CallSuite, InvalidSuite, Outcome, Program, Sandbox, SandboxError, Suite, Whose
 
 _TRIED: frozenset[Evidence] = frozenset({"tests", "inputs"})
 """What trials show."""
@@ -81,7 +81,8 @@ class Drive:
         self._on_event = on_event
         self._sandbox = sandbox
         suite = decision.suite if sandbox is not None else None
-        task = replace(task, trials=decision.trials)
+        if decision.trials != task.trials:
+            task = replace(task, trials=decision.trials)
         self._state = State(task, suite=suite, can_try=sandbox is not None and (decision.writes or bool(task.trials)))
         self._deadline = None if options.deadline_s is None else self.times.began + options.deadline_s
         self._changed = asyncio.Event()
@@ -137,6 +138,8 @@ class Drive:
 
     async def follow(self, plan: Plan) -> Literal["complete", "early_exit", "deadline"]:
         """Do what the plan says until it says stop; the status it stopped with."""
+        # Nothing is done beside what is only sampled, so that needs no task of its own.
+        alone = self.decision.method == "off" and self._deadline is None
         while True:
             self._changed.clear()
             actions = plan.next(self._state)
@@ -144,7 +147,12 @@ class Drive:
             for action in actions:
                 match action:
                     case Sample():
-                        self._begin_sampling(action)
+                        sampling = self._begun(action)
+                        if alone:
+                            await sampling
+                            self._changed.set()
+                        else:
+                            self._spawn(sampling)
                     case Write(tests):
                         self._begin_side(self._write(tests))
                     case Devise(plans):
@@ -219,7 +227,8 @@ class Drive:
             deadline=self._deadline,
         )
 
-    def _begin_sampling(self, action: Sample) -> None:
+    def _begun(self, action: Sample) -> Coroutine[Any, Any, None]:
+        """Number the candidates of a batch; what samples them."""
         indices = range(self._next_index, self._next_index + action.n)
         self._next_index += action.n
         if action.sampling.temperature == 0:
@@ -228,7 +237,7 @@ class Drive:
             self._repairs.update(dict.fromkeys(indices, action.repairs))
         self._state.started = True
         self._state.sampling += 1
-        self._spawn(self._sample(action, indices.start))
+        return self._sample(action, indices.start)
 
     async def _sample(self, action: Sample, first: int) -> None:
         ours = action.prompt is not None  # written here, and longer than what the request answers for
@@ -291,11 +300,11 @@ class Drive:
         if isinstance(event, Started):
             self.times.started(event)
         elif isinstance(event, TextPiece):
-            event = replace(event, candidate=event.candidate + first)
+            event = _renumbered(event, first)
             self.times.first_token = self.times.first_token or time.monotonic()
             self._unfinished.setdefault(event.candidate, []).append(event)
         else:
-            event = replace(event, candidate=event.candidate + first)
+            event = _renumbered(event, first)
             self.times.prefill_s = self.times.prefill_s or event.prefill_s
             if event.finish_reason == "cancelled":
                 self._state.deadline_passed = True  # the engine cancels for nothing else while we listen
@@ -392,9 +401,7 @@ class Drive:
                 self._programs[index],
                 suite,
                 self.options.limits,
-                request=self.task.id,
-                key=self.options.fairness_key,
-                priority=self.options.priority,
+                whose=Whose(request=self.task.id, key=self.options.fairness_key, priority=self.options.priority),
             )
         except InvalidSuite:
             raise
@@ -408,6 +415,13 @@ class Drive:
     def _same_as(self, index: int) -> list[Candidate]:
         """A candidate and its duplicates."""
         return [c for c in self._state.candidates.values() if index in (c.index, c.duplicate_of)]
+
+
+E = TypeVar("E", TextPiece, Finished)
+
+
+def _renumbered(event: E, first: int) -> E:
+    return replace(event, candidate=event.candidate + first) if first else event
 
 
 def _tokens_of(text: str, sampled: str, tokens: Sequence[TokenLogprob]) -> tuple[TokenLogprob, ...]:

@@ -23,6 +23,7 @@ from sandbox.suites import as_calls
 from sandbox.tiers import TIERS, Tier
 from sandbox.types import (
     MAX_SOURCE_BYTES,
+    NOBODYS,
     PARSER_ERRORS,
     AssertSuite,
     Call,
@@ -34,11 +35,13 @@ from sandbox.types import (
     StdioCase,
     StdioSuite,
     Suite,
+    Whose,
     suite_hash,
 )
 
 __all__ = [
     "MAX_SOURCE_BYTES",
+    "NOBODYS",
     "PARSER_ERRORS",
     "TIERS",
     "AssertSuite",
@@ -69,6 +72,7 @@ __all__ = [
     "TestOutcome",
     "Tier",
     "UnsupportedLanguage",
+    "Whose",
     "as_calls",
     "check_language",
     "classify",

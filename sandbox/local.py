@@ -29,7 +29,7 @@ from sandbox.pool import Pool, PoolStats, Slot
 from sandbox.profiles import profile_of
 from sandbox.tally import Tally
 from sandbox.tiers import TIERS, Tier, find_tier, own_user
-from sandbox.types import AssertSuite, Limits, Program, Suite, suite_hash
+from sandbox.types import NOBODYS, AssertSuite, Limits, Program, Suite, Whose, suite_hash
 from sandbox.zygote import Zygote, ZygoteConfig
 
 _MAX_WAITING = 10_000
@@ -91,9 +91,7 @@ class LocalSandbox:
         limits: Limits,
         on_test: OnTest | None = None,
         *,
-        request: str = "",
-        key: str = "",
-        priority: int = 0,
+        whose: Whose = NOBODYS,
     ) -> Outcome:
         """See `Sandbox.run`. A run the isolation failed is tried once more, and then reports its tests again.
 
@@ -105,7 +103,7 @@ class LocalSandbox:
             attempt = await self._python_way(program, suite, limits, on_test)
         else:
             attempt = self._tool_way(program, suite, limits, on_test, tier)
-        async with self._pool.slot(request, key, priority) as slot:
+        async with self._pool.slot(whose) as slot:
             try:
                 outcome = await attempt(slot)
             except LaunchFailed:

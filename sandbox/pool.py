@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from sandbox.errors import LaunchFailed, SandboxError
 from sandbox.turns import Turns
+from sandbox.types import Whose
 from sandbox.zygote import Zygote
 
 Start = Callable[[str], Awaitable[Zygote]]
@@ -69,9 +70,9 @@ class Pool:
         self._slots[0].zygotes[profile] = zygote
 
     @contextlib.asynccontextmanager
-    async def slot(self, request: str, key: str = "", priority: int = 0) -> AsyncIterator[Slot]:
+    async def slot(self, whose: Whose) -> AsyncIterator[Slot]:
         """A core, in turn. Raises `SandboxBusy`."""
-        slot = await self._turns.take(request, key, priority)
+        slot = await self._turns.take(whose)
         self._busy += 1
         self._idle.clear()
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from sandbox.errors import SandboxError
 from sandbox.outcome import OnTest, Outcome
-from sandbox.types import Limits, Program, Suite
+from sandbox.types import NOBODYS, Limits, Program, Suite, Whose
 
 Answer = Outcome | SandboxError
 """An error is raised, not returned."""
@@ -33,9 +33,7 @@ class ScriptedSandbox:
         limits: Limits,
         on_test: OnTest | None = None,
         *,
-        request: str = "",
-        key: str = "",
-        priority: int = 0,
+        whose: Whose = NOBODYS,
     ) -> Outcome:
         """Give the scripted outcome, its tests reported first; raise the scripted error."""
         self.runs.append((program, suite, limits))

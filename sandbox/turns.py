@@ -5,21 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from sandbox.errors import SandboxBusy
+from sandbox.types import Whose
 
 T = TypeVar("T")
-
-
-class Whose(NamedTuple):
-    """Whose a run is."""
-
-    request: str
-    key: str = ""
-    """Of whoever sent the request; "": nobody in particular."""
-    priority: int = 0
-    """Lower is sooner."""
 
 
 class Turns(Generic[T]):
@@ -37,7 +28,7 @@ class Turns(Generic[T]):
         """How many wait."""
         return self._waiting
 
-    async def take(self, request: str, key: str = "", priority: int = 0, *, again: bool = False) -> T:
+    async def take(self, whose: Whose, *, again: bool = False) -> T:
         """A slot, in turn. Raises `SandboxBusy` when too many wait already, in all or of this key.
 
         A key may have as many waiting as are left free to others, as in the engine's queue (`engine/places.py`). Who is
@@ -45,11 +36,11 @@ class Turns(Generic[T]):
         """
         if self._free:
             return self._free.pop()  # the one used last: its memory is warm
-        whose = Whose(request, key, priority)
         if not again:
             self._check(whose)
         turn: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(priority, {}).setdefault(key, {}).setdefault(request, deque()).append(turn)
+        keys = self._lines.setdefault(whose.priority, {})
+        keys.setdefault(whose.key, {}).setdefault(whose.request, deque()).append(turn)
         self._waiting += 1
         try:
             return await turn

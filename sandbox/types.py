@@ -21,6 +21,20 @@ parse inside another (by the garbage collector reporting something) makes the ou
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Whose:
+    """Whose a run is: who waits for a core takes turns by it."""
+
+    request: str = ""
+    key: str = ""
+    """Of whoever sent the request; "": nobody in particular."""
+    priority: int = 0
+    """Lower is sooner."""
+
+
+NOBODYS = Whose()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """A candidate's program, its parts kept apart: the judge may run the prompt, never the completion."""
 

@@ -73,5 +73,5 @@ def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
     )
     api.openapi = lambda: document(api.version)  # type: ignore[method-assign]
     api.router.routes.extend(routes)
-    paths = frozenset(path for route in api.routes if "{" not in (path := getattr(route, "path", "{")))
-    return Gateway(service, api.router, paths)
+    fixed = {path: route for route in api.routes if "{" not in (path := getattr(route, "path", "{"))}
+    return Gateway(service, api.router, fixed)

@@ -14,6 +14,7 @@ from server.config import ServerConfig
 from server.errors import BodyTooLarge, ClientGone, RequestTimeout
 
 T = TypeVar("T")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _UNFIT = re.compile(r"[^\x20-\x7e]")
 HeaderList = Iterable[tuple[str, str]]
 
@@ -55,9 +56,14 @@ async def _read_body(receive: Receive, headers: dict[str, str], limit_bytes: int
             return b"".join(parts) if len(parts) > 1 else part
 
 
+def encoded(body: Any) -> bytes:
+    """JSON without spaces, in ASCII: every newline and everything else that could break a frame is escaped."""
+    return _encode(body).encode("ascii")
+
+
 async def send_json(send: Send, status: int, body: Any, headers: HeaderList = ()) -> None:
     """A JSON reply, encoded once."""
-    await send_bytes(send, status, json.dumps(body, separators=(",", ":")).encode("ascii"), "application/json", headers)
+    await send_bytes(send, status, encoded(body), "application/json", headers)
 
 
 async def send_bytes(send: Send, status: int, body: bytes, content_type: str, headers: HeaderList = ()) -> None:

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import logs
@@ -37,10 +38,14 @@ _PATTERNS = (
 )
 
 
+_UNCOUNTED = contextlib.nullcontext()
+
+
 class Gateway:
     """An ASGI app around the routes."""
 
-    def __init__(self, service: Service, router: ASGIApp, paths: frozenset[str]) -> None:
+    def __init__(self, service: Service, router: ASGIApp, paths: Mapping[str, BaseRoute]) -> None:
+        """`paths`: the router's routes whose path is always the same."""
         self._service = service
         self._router = router
         self._paths = paths
@@ -51,6 +56,7 @@ class Gateway:
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return
+        scope["path_params"] = {}
         scope["app"] = self  # tells the router to raise its 404 and 405 rather than to answer them
         began = time.perf_counter()
         status = 0
@@ -78,7 +84,8 @@ class Gateway:
                 await send_bytes(marked, 204, b"", "text/plain", _text(preflight))
                 return
             with self._admitted(scope):
-                await self._router(scope, receive, marked)
+                known = self._paths.get(scope["path"])
+                await (self._router if known is None else known.handle)(scope, receive, marked)
         except ClientGone:
             status = status or 499
         except asyncio.CancelledError:
@@ -108,13 +115,14 @@ class Gateway:
             return None
         return stack.enter_context(self._service.traces.request(scope, route, request_id))
 
-    @contextlib.contextmanager
-    def _admitted(self, scope: Scope) -> Iterator[None]:
-        """Find out who asks, and count it. Raises `ApiError` (401, 403, 429) for who may not, or not now."""
+    def _admitted(self, scope: Scope) -> contextlib.AbstractContextManager[None]:
+        """Find out who asks: what counts it while it is served.
+
+        Raises `ApiError` (401, 403) for who may not, and where that is entered, 429 for who may not now.
+        """
         needed = scope_of(scope["path"])
         if needed is None:
-            yield
-            return
+            return _UNCOUNTED
         keys_in_use = self._service.keys.in_use
         self._hosts.check(scope, keys_in_use=keys_in_use)
         self._origins.check(scope, keys_in_use=keys_in_use)
@@ -122,16 +130,15 @@ class Gateway:
         if needed != ANY:
             caller.require(needed)
         if needed != "completions" or scope["method"] != "POST":
-            yield
-            return
-        with caller.meter.admitted(time.monotonic()):
-            yield
+            return _UNCOUNTED
+        return caller.meter.admitted(time.monotonic())
 
     def _rates(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         caller: Caller | None = scope.get(CALLER)
         return [] if caller is None else caller.meter.headers(time.monotonic())
 
     async def _refuse(self, error: ApiError, send: Send) -> None:
+        self._service.metrics.failed(error.status, error.code)
         await send_json(send, error.status, error.body, error.headers)
 
     def _round(self, answered: Answered) -> list[tuple[bytes, bytes]]:

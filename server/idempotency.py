@@ -92,11 +92,11 @@ class Idempotent:
         self._runs: OrderedDict[Name, _Run] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = headers_of(scope)
-        key = headers.get("idempotency-key")
-        if key is None:
+        if all(name != b"idempotency-key" for name, _ in scope["headers"]):
             await self._endpoint(scope, receive, send)
             return
+        headers = headers_of(scope)
+        key = headers["idempotency-key"]
         if not (0 < len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):
             raise BadRequest("Idempotency-Key", f"must be 1 to {_LONGEST_KEY} printable characters", "invalid_value")
         body = await read_body(receive, headers, self._config)

@@ -32,15 +32,15 @@ class Live:
         self._on_stopped = on_stopped
         self._stopped_s = 0.0
         self._work: asyncio.Future[Any] | None = None
+        """Done when the work is."""
+        self._task: asyncio.Future[Any] | None = None
+        """What is cancelled to end it."""
         self._watcher: asyncio.Future[None] | None = None
 
     def start(self, work: Coroutine[Any, Any, T], receive: Receive) -> asyncio.Future[T]:
         """Do the work until it is done or stopped; whoever starts it calls `aclose`. The body must have been read."""
         task = asyncio.ensure_future(work)
-        self._work = task
-        task.add_done_callback(self._ended)
-        self._watcher = asyncio.ensure_future(gone(receive))
-        self._watcher.add_done_callback(lambda watcher: None if watcher.cancelled() else self.stop(ClientGone()))
+        self._begin(task, task, receive)
         if self.why is not None:  # while it was being understood
             task.cancel()
         return task
@@ -52,13 +52,32 @@ class Live:
         return task.result()
 
     async def run(self, work: Coroutine[Any, Any, T], receive: Receive) -> T:
-        """`start`, wait, `result`, `aclose`."""
+        """The same from beginning to end, in the caller's own task, which stops with it. Raises as `result`."""
+        if self.why is not None:
+            work.close()
+            raise self.why
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a request is always a task
+        done = asyncio.get_running_loop().create_future()
+        self._begin(done, task, receive)
         try:
-            task = self.start(work, receive)
-            await asyncio.wait((task,))
-            return self.result(task)
+            return await work
+        except asyncio.CancelledError:
+            if self.why is None or task.cancelling() > 1:  # by others, too
+                raise
+            raise self.why from None
         finally:
-            await self.aclose()
+            done.set_result(None)
+            if self.why is not None:
+                task.uncancel()  # `stop` did it, and is answered
+            if self._watcher is not None:
+                self._watcher.cancel()
+
+    def _begin(self, work: asyncio.Future[Any], task: asyncio.Future[Any], receive: Receive) -> None:
+        self._work, self._task = work, task
+        work.add_done_callback(self._ended)
+        self._watcher = asyncio.ensure_future(gone(receive))
+        self._watcher.add_done_callback(lambda watcher: None if watcher.cancelled() else self.stop(ClientGone()))
 
     def stop(self, why: Stopped | ClientGone) -> None:
         """End its work, if there is any left to end; the first reason given counts."""
@@ -66,8 +85,8 @@ class Live:
             return
         self.why = why
         self._stopped_s = time.perf_counter()
-        if self._work is not None:
-            self._work.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     async def aclose(self) -> None:
         """End what is left, and wait until it has let go of everything."""

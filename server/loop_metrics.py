@@ -19,6 +19,9 @@ _log = logging.getLogger(__name__)
 _ROUND = Meter(
     "gauge", "training_round_info", "1 for the champion: its id, round and parent.", ("model", "round", "parent")
 )
+_CREATED = Meter(
+    "gauge", "training_round_created_timestamp_seconds", "When the champion's folder was made, in seconds since 1970."
+)
 _PASS = Meter(
     "gauge",
     "round_eval_pass_at_1",
@@ -39,7 +42,7 @@ _ONE_SAMPLE = "random"
 class LoopCollector(Collecting):
     """Rounds, their evaluation, their decisions; nothing where no model store is followed."""
 
-    METERS = (_ROUND, _PASS, _PROMOTIONS)
+    METERS = (_ROUND, _CREATED, _PASS, _PROMOTIONS)
 
     def __init__(self) -> None:
         self.store: ModelStore | None = None
@@ -61,6 +64,7 @@ class LoopCollector(Collecting):
         if champion is not None:
             manifest = champion.manifest
             yield _ROUND.family([([manifest.id, str(manifest.round), manifest.parent or ""], 1)])
+            yield _CREATED.family([([], manifest.created_at.timestamp())])
             found = pass_at_1(manifest)
             yield _PASS.family([([suite, str(manifest.round)], value) for suite, value in found.items()])
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
+from engine import total_memory_bytes
 from server.meters import Collecting, Meter
 
 _HOST = Meter(
@@ -18,6 +19,9 @@ _HOST = Meter(
     "host_memory_bytes",
     "Host memory of `server` (`resident`, `virtual`) and of its `children` (`resident`).",
     ("process", "kind"),
+)
+_LIMIT = Meter(
+    "gauge", "host_memory_limit_bytes", "The most the server may have: its container's limit, else the host's memory."
 )
 _GPU = Meter(
     "gauge",
@@ -30,7 +34,7 @@ _GPU = Meter(
 class MemoryCollector(Collecting):
     """Memory of the host and of its GPUs."""
 
-    METERS = (_HOST, _GPU)
+    METERS = (_HOST, _LIMIT, _GPU)
 
     def __init__(self) -> None:
         self._nvml: Any | None = None
@@ -39,6 +43,9 @@ class MemoryCollector(Collecting):
     def collect(self) -> Iterator[Metric]:
         """Read everything now."""
         yield self._host()
+        limit = total_memory_bytes()
+        if limit is not None:
+            yield _LIMIT.family([([], limit)])
         gpus = self._gpus()
         if gpus is not None:
             yield gpus

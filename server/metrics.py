@@ -50,7 +50,12 @@ class Metrics:
 
     def _serving(self, made: Meters) -> None:
         histogram, counter = made.histogram, made.counter
+        self._ready = made.gauge(
+            "ready", "1 where `/ready` says so; 0 while loading, switching without a model, draining."
+        )
         self._request = histogram("request_duration_seconds", "From request to last byte.", ("route", "status"))
+        text = "Answers of 429 and 5xx by the error's code, those within a stream that had begun too."
+        self._errors = counter("errors", text, ("status", "code"))
         text = (
             "Of a plain reply, what engine, sandbox and scorers had no part in: reading, the record on disk, writing."
         )
@@ -101,6 +106,8 @@ class Metrics:
         text = "Rankings that were answered with: `pass`, `fail`, `untested`."
         self._answers = counter("answers", text, ("round", "role", "outcome"))
         self._switches = counter("model_switches", "Models switched to (`done`), or not (`failed`).", ("result",))
+        for result in ("done", "failed"):
+            self._switches.labels(result)  # there from the start, so that the first one is seen to be new
         text = "Requests that a challenger answered unseen: `done`, `failed`, `dropped`."
         self._shadows = counter("shadow_requests", text, ("result",))
         text = "What a challenger's contest has come to; decided where e reaches 1/alpha."
@@ -111,6 +118,11 @@ class Metrics:
     def request(self, route: str, status: int, seconds: float, exemplar: Exemplar = None) -> None:
         """One HTTP request was answered. `route` is a pattern, never a path."""
         self._request.labels(route, str(status)).observe(seconds, exemplar)
+
+    def failed(self, status: int, code: str | None) -> None:
+        """A request was told of this error; what is the request's own fault is not counted."""
+        if status == 429 or status >= 500:
+            self._errors.labels(str(status), code or "").inc()
 
     def overhead(self, seconds: float) -> None:
         """A plain reply took so long beside its ranking."""
@@ -238,14 +250,17 @@ class Metrics:
         pool: PoolStats | None = None,
         names: Sequence[str] = (),
         *,
+        ready: bool = False,
         outbox: int = 0,
         open_metrics: bool = False,
     ) -> bytes:
         """The exposition text, with the engines' and the sandbox's own counts of this moment.
 
         `names`: of these samples alone, which spares the work for the others; of an empty one, all. `open_metrics`: in
-        that format, which alone has exemplars. `outbox`: the exchanges that wait in it.
+        that format, which alone has exemplars. `ready`: whether requests are taken. `outbox`: the exchanges that wait
+        in it.
         """
+        self._ready.set(ready)
         self._pool.stats = pool
         self._outbox.set(outbox)
         self._running.set(sum(stats.requests_running for stats in engines))

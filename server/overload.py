@@ -8,6 +8,7 @@ deadline.
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 from engine import Engine, Priority, Queueing
 from server.keys.caller import Caller
@@ -20,17 +21,27 @@ from server.translate.defaults import Headers
 def refuse_by_head(service: Service, caller: Caller, headers: Headers, most_urgent: Priority) -> None:
     """Raise `Overloaded` where whatever is in the body would be refused; `most_urgent` is a route's first class."""
     champion = service.roster.champion
-    if champion is None or not isinstance(champion.engine, Queueing):
+    if champion is None or (queueing := _queueing(champion.engine)) is None:
         return
     priority = max(most_urgent, PRIORITIES.get(headers.get("x-priority", ""), most_urgent))
     if headers.get("x-purpose", "traffic") != "traffic":
         priority = Priority.BATCH
-    champion.engine.check_room(priority, caller.id or "")
+    queueing.check_room(priority, caller.id or "")
 
 
 def refuse_by_ask(engine: Engine, ask: Ask) -> None:
     """Raise `Overloaded` where this request would be refused, or would still be waiting at its deadline."""
-    if isinstance(engine, Queueing):
+    if (queueing := _queueing(engine)) is not None:
         options = ask.options
         deadline = None if options.deadline_s is None else time.monotonic() + options.deadline_s
-        engine.check_room(options.priority, options.fairness_key, deadline)
+        queueing.check_room(options.priority, options.fairness_key, deadline)
+
+
+def _queueing(engine: Engine) -> Queueing | None:
+    return engine if _knows_its_room(type(engine)) else None  # type: ignore[return-value]
+
+
+@lru_cache
+def _knows_its_room(engine: type[Engine]) -> bool:
+    """Asked once a class: of a protocol, Python takes as long for it as for the rest of an early refusal."""
+    return issubclass(engine, Queueing)

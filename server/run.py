@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -114,6 +115,7 @@ class Process:
             return
         self._service.begin(parts)
         follow(self._service, parts)
+        gc.freeze()  # a full collection would look at all of it again and again, each time for 0.05 s without an answer
         self._watch()
         if self._service.lifecycle.phase == "ok":
             self._announce(parts)

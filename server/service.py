@@ -99,9 +99,16 @@ class Service:
     def follow(self, switching: Switching) -> None:
         """Let the served model change: by the model store, by an administrator, by a contest."""
         self.switching = switching
-        self.shadows = Shadows(self.config, self.config_hash, self.roster, self.store, self.sandbox, self.metrics)
+        self.shadows = Shadows(
+            self.config, self.config_hash, self.roster, self.store, self.sandbox, self.metrics, self.traces
+        )
         self.contest = Contest(self.config, self.roster, self.store, switching, self.metrics)
         self.lifecycle.on_drain(self.shadows.stop)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests may be sent here."""
+        return self.lifecycle.phase == "ok" and self.roster.champion is not None
 
     @property
     def begun(self) -> bool:

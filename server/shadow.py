@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from engine import EngineError, Priority
 from feedback import FeedbackError, FeedbackStore, exchange_from
@@ -23,6 +24,9 @@ from server.metrics import Metrics
 from server.roster import Roster, share_of
 from server.served import Served
 from server.translate.ask import Ask
+
+if TYPE_CHECKING:
+    from server.telemetry.traces import Traces
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +42,7 @@ class Shadows:
         store: FeedbackStore,
         sandbox: Sandbox | None,
         metrics: Metrics,
+        traces: Traces | None = None,
     ) -> None:
         self._slots = config.server.challenger_slots
         self._config_hash = config_hash
@@ -45,6 +50,7 @@ class Shadows:
         self._store = store
         self._sandbox = sandbox
         self._metrics = metrics
+        self._traces = traces
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
@@ -87,27 +93,41 @@ class Shadows:
     async def _run(self, ask: Ask, seen: Ranking, challenger: Served) -> None:
         with challenger.lease():
             try:
-                await self._answer(ask, seen, challenger)
+                await self._traced(ask, seen, challenger)
             except (EngineError, RerankError, SandboxError, FeedbackError) as error:
                 _log.warning("a shadow of %s failed: %s", seen.task.id, error)
                 self._metrics.shadowed("failed")
             else:
                 self._metrics.shadowed("done")
 
-    async def _answer(self, ask: Ask, seen: Ranking, challenger: Served) -> None:
-        began = datetime.now(UTC)
-        key = f"shadow-{uuid7()}"
-        ranking = await best_of_n(
-            replace(seen.task, id=key, trials=None),
+    async def _traced(self, ask: Ask, seen: Ranking, challenger: Served) -> None:
+        traces, began = self._traces, datetime.now(UTC)
+        if traces is None:
+            await self._record(ask, seen, await self._answer(seen, challenger), challenger, began)
+            return
+        with traces.shadow(seen.task.id) as span:
+            ranking = await self._answer(seen, challenger)
+            traces.shadowed(span, ask, ranking, challenger.info)
+            with traces.store():
+                await self._record(ask, seen, ranking, challenger, began)
+
+    async def _answer(self, seen: Ranking, challenger: Served) -> Ranking:
+        engine, sandbox = challenger.engine, self._sandbox
+        if self._traces is not None:
+            engine, sandbox = self._traces.ports(engine, sandbox)
+        return await best_of_n(
+            replace(seen.task, id=f"shadow-{uuid7()}", trials=None),
             replace(seen.options, priority=Priority.BATCH, fairness_key="shadow"),
-            engine=challenger.engine,
-            sandbox=self._sandbox,
+            engine=engine,
+            sandbox=sandbox,
             loaded=challenger.scorers,
         )
+
+    async def _record(self, ask: Ask, seen: Ranking, ranking: Ranking, challenger: Served, began: datetime) -> None:
         info = challenger.info
         exchange = exchange_from(
             ranking,
-            id=key,
+            id=ranking.task.id,
             created_at=began,
             route=ask.route,
             purpose="eval",

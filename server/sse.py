@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from server.asgi import encoded
 
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": still working\n\n"
@@ -15,5 +16,5 @@ def error(body: dict[str, Any]) -> bytes:
 
 
 def event(body: dict[str, Any]) -> bytes:
-    """One event. JSON escapes every newline, so the frame cannot be broken by text."""
-    return b"data: " + json.dumps(body, separators=(",", ":")).encode("ascii") + b"\n\n"
+    """One event."""
+    return b"data: " + encoded(body) + b"\n\n"

@@ -72,7 +72,9 @@ class Stream:
                 if not self._service.lifecycle.aborted:
                     raise
                 error = drained()
-            await self._put(sse.error(to_api_error(error).body) + self._chunks.done, more=False)
+            told = to_api_error(error)
+            self._service.metrics.failed(told.status, told.code)
+            await self._put(sse.error(told.body) + self._chunks.done, more=False)
             if isinstance(error, Stopped):
                 raise ClientGone from error  # it was told; nobody is left to answer
             return []

@@ -120,7 +120,7 @@ class Workers:
                 if work is not None:
                     works = [work]
                     self._join(works, ended)
-                    while len(works) < self._share(ended) and (left_s := gather_until_s - time.monotonic()) > 0:
+                    while len(works) < self._most(work, ended) and (left_s := gather_until_s - time.monotonic()) > 0:
                         self._changed.wait(left_s)
                         self._join(works, ended)
                     for each in works:
@@ -136,12 +136,15 @@ class Workers:
         """
         return -(-(self._running + max(ended, len(self._queue) + 1)) // self._count)
 
+    def _most(self, first: Work, ended: int) -> int:
+        """How many works a call that begins with this one may take: a fair share, and no more rows than it may have."""
+        return min(self._share(ended), self._max_rows // len(first.candidates)) if isinstance(first, Slice) else 1
+
     def _join(self, works: list[Work], ended: int) -> None:
-        """Add what waits and can share a call with the first, up to a fair share."""
-        first = works[0]
+        """Add what waits and can share a call with the first, as many as it may take."""
+        first, most = works[0], self._most(works[0], ended)
         if not isinstance(first, Slice):
             return
-        most = min(self._share(ended), self._max_rows // len(first.candidates))
 
         def fits(other: Work) -> bool:
             nonlocal most

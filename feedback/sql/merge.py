@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, insert, select
 
 from feedback.admission import repeat_key
+from feedback.sql.driver import Inserting
 from feedback.sql.rows import signal_row
 from feedback.sql.tables import exchanges, signals
 from feedback.sql.writes import chunks, first_ids, insert_exchanges
@@ -43,7 +44,7 @@ def merge(connection: Connection, logged: Sequence[Logged]) -> Merged:
     """
     known = _found(connection, exchanges.c.id, {exchange.id for exchange, _ in logged})
     asked: dict[str, Exchange] = {exchange.id: exchange for exchange, _ in logged if exchange.id not in known}
-    insert_exchanges(connection, list(asked.values()))
+    insert_exchanges(Inserting.of(connection), list(asked.values()))
     said = [signal for _, theirs in logged for signal in theirs]
     seen = _found(connection, signals.c.id, {signal.id for signal in said})
     keys = set(first_ids(connection, {key for signal in said if (key := repeat_key(signal))}))

@@ -19,6 +19,7 @@ from feedback.contest import Observation
 from feedback.errors import FeedbackError, StoreUnavailable, UnknownExchange
 from feedback.sql import merge
 from feedback.sql.answers import MOST
+from feedback.sql.holding import held
 from feedback.sql.store import SqlStore
 from feedback.stored_suites import StoredSuite
 from feedback.types import Exchange, Logged, Receipt, Signal
@@ -34,11 +35,12 @@ class OutboxStore:
     Made by `open`; belongs to one event loop.
     """
 
-    def __init__(self, url: str, store: SqlStore | None, outbox: SqlStore, retry_s: float) -> None:
-        """`store`: None where the server could not be reached yet."""
+    def __init__(self, url: str, store: SqlStore | None, file: Path, retry_s: float) -> None:
+        """`store`: None where the server could not be reached yet. Opens the outbox's file, and so blocks."""
         self._url = url
         self._store = store
-        self._outbox = outbox
+        self._file = file
+        self._outbox = SqlStore.open(file)
         self._retry_s = retry_s
         self._away = store is None
         self._waiting = 0
@@ -56,7 +58,7 @@ class OutboxStore:
             store = SqlStore.open(url)
         except StoreUnavailable as error:
             _log.error("the log's database is away, records go to %s until it is back: %s", file, error)
-        return cls(url, store, SqlStore.open(file), retry_s)
+        return cls(url, store, file, retry_s)
 
     @property
     def waiting(self) -> int:
@@ -151,9 +153,10 @@ class OutboxStore:
     async def delete(
         self, *, before: datetime | None = None, key_id: str | None = None, exchange_id: str | None = None
     ) -> int:
-        """See `FeedbackStore.delete`: from the outbox and from the server. What was copied in between counts twice."""
+        """See `FeedbackStore.delete`: from the outbox, then from the server, where all that was copied is by then."""
         which = {"before": before, "key_id": key_id, "exchange_id": exchange_id}
-        waited = await self._outbox.delete(**which)  # type: ignore[arg-type]
+        async with held(self._file):
+            waited = await self._outbox.delete(**which)  # type: ignore[arg-type]
         return waited + await self._server().delete(**which)  # type: ignore[arg-type]
 
     async def aclose(self) -> None:
@@ -220,9 +223,13 @@ class OutboxStore:
             _log.warning("the log's database is back, %d exchanges wait in the outbox", await self._outbox.count())
         self._away = False
         refused, after = 0, None
-        while (page := await self._outbox.page(after)) and not self._stop.is_set():
-            copied = await self._copied(page)
-            self._waiting -= await self._outbox.delete_copied(copied)
+        while not self._stop.is_set():
+            async with held(self._file):
+                page = await self._outbox.page(after)
+                copied = await self._copied(page)
+                self._waiting -= await self._outbox.delete_copied(copied)
+            if not page:
+                break
             if len(copied) < len(page):
                 refused += len(page) - len(copied)
                 after = (page[-1][0].created_at, page[-1][0].id)

@@ -16,6 +16,7 @@ from sqlalchemy import URL, Connection, Engine, event, make_url
 
 from feedback.errors import StoreFailed
 
+BEGIN_WRITING = "BEGIN IMMEDIATE"
 BUSY_TIMEOUT_MS = 10_000
 """How long to wait for another process's write."""
 
@@ -41,7 +42,7 @@ def prepare(engine: Engine, *, writes: bool) -> None:
     Python's sqlite3 begins transactions late, at the first write; here they begin when SQLAlchemy says so, a writer's
     at once with the write lock: a transaction that reads and then writes could otherwise fail half-way.
     """
-    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+    begin = BEGIN_WRITING if writes else "BEGIN"
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:

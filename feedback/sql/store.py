@@ -178,6 +178,10 @@ class SqlStore:
         """See `SuiteStore.suites`."""
         return await self.read(suites.listed, owner)
 
+    async def delete_suites(self, owner: str) -> int:
+        """Delete all that the owner stored, public ones too; how many. Raises `StoreFailed`."""
+        return await self._write(lambda connection: suites.delete_all(connection, owner))
+
     async def merge(self, logged: Sequence[Logged]) -> Merged:
         """Add the records that are not there, with their ids, in one transaction.
 

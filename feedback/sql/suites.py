@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Connection, Index, Table, func, insert, or_, select, update
+from sqlalchemy import Boolean, Column, Connection, Index, Table, delete, func, insert, or_, select, update
 
 from feedback.errors import TooManySuites
 from feedback.sql.tables import SafeText, UtcTime, metadata
@@ -52,6 +52,11 @@ def listed(connection: Connection, owner: str) -> list[StoredSuite]:
     """See `SuiteStore.suites`."""
     rows = connection.execute(_of(owner).limit(LISTED)).mappings()
     return [StoredSuite(**{name: row[name] for name in _FIELDS}) for row in rows]
+
+
+def delete_all(connection: Connection, owner: str) -> int:
+    """See `SqlStore.delete_suites`."""
+    return connection.execute(delete(stored_suites).where(_own == owner)).rowcount
 
 
 def _of(owner: str) -> Any:

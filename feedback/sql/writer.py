@@ -8,15 +8,16 @@ by one, so a faulty record fails alone; where the database itself fails, the who
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Condition, Thread
+from queue import SimpleQueue
+from threading import Lock, Thread
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from feedback.errors import FeedbackError, StoreFailed
+from feedback.sql.driver import Inserting, inserting
 from feedback.sql.seam import translate
 from feedback.sql.writes import insert_exchanges, insert_signals
 from feedback.types import Exchange, Receipt, Signal
@@ -47,8 +48,8 @@ class Writer:
         self.commits = 0
         self._engine = engine
         self._room = asyncio.Semaphore(MAX_OUTSTANDING)
-        self._jobs: deque[_Job] = deque()
-        self._changed = Condition()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()  # None: nothing comes any more
+        self._entry = Lock()
         self._closing = False
         # A daemon: what is acknowledged is on disk, so a process that forgets to close loses nothing by ending.
         self._thread = Thread(target=self._run, name="feedback-writer", daemon=True)
@@ -61,18 +62,18 @@ class Writer:
         async with self._room:
             loop = asyncio.get_running_loop()
             done: asyncio.Future[Receipts] = loop.create_future()
-            with self._changed:
+            job = _Job(exchange, tuple(signals), key_id, loop, done)
+            with self._entry:
                 if self._closing:
                     raise StoreFailed("the store is closed")
-                self._jobs.append(_Job(exchange, tuple(signals), key_id, loop, done))
-                self._changed.notify()
+                self._jobs.put(job)
             return await done
 
     def close(self) -> None:
         """Write what was taken in, then end the thread. Blocks."""
-        with self._changed:
+        with self._entry:
             self._closing = True
-            self._changed.notify()
+            self._jobs.put(None)
         self._thread.join()
 
     def _run(self) -> None:
@@ -81,9 +82,14 @@ class Writer:
 
     def _next_batch(self) -> list[_Job]:
         """Wait for work; empty when closed and done."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._closing)
-            return [self._jobs.popleft() for _ in range(min(MAX_BATCH, len(self._jobs)))]
+        batch: list[_Job] = []
+        while len(batch) < MAX_BATCH and not (batch and self._jobs.empty()):
+            job = self._jobs.get()
+            if job is None:
+                self._jobs.put(None)  # to be found again once this batch is written
+                break
+            batch.append(job)
+        return batch
 
     def _commit(self, batch: list[_Job]) -> list[Result]:
         """One result a job, whatever happens."""
@@ -97,9 +103,15 @@ class Writer:
             return [result for job in batch for result in self._commit([job])]
 
     def _transaction(self, batch: list[_Job]) -> list[Result]:
-        with self._engine.begin() as connection:
-            insert_exchanges(connection, [job.exchange for job in batch if job.exchange is not None])
-            results = insert_signals(connection, [(job.signals, job.key_id) for job in batch])
+        new = [job.exchange for job in batch if job.exchange is not None]
+        if not any(job.signals for job in batch):  # which is most of them
+            with inserting(self._engine) as insert:
+                insert_exchanges(insert, new)
+            results: list[Result] = [()] * len(batch)
+        else:
+            with self._engine.begin() as connection:
+                insert_exchanges(Inserting.of(connection), new)
+                results = [*insert_signals(connection, [(job.signals, job.key_id) for job in batch])]
         self.commits += 1
         return results
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, insert, select
 
 from feedback.admission import RepeatKey, Target, admit, repeat_key
 from feedback.errors import FeedbackError
+from feedback.sql.driver import Inserting
 from feedback.sql.rows import Row, candidate_rows, exchange_row, signal_row
 from feedback.sql.tables import candidates, exchanges, signals
 from feedback.types import Exchange, Receipt, Signal
@@ -23,19 +24,15 @@ Together = tuple[Sequence[Signal], str | None]
 T = TypeVar("T")
 
 
-def insert_exchanges(connection: Connection, records: Sequence[Exchange]) -> None:
+def insert_exchanges(inserting: Inserting, records: Sequence[Exchange]) -> None:
     """All of the exchanges, with their candidates."""
-    if records:
-        connection.execute(insert(exchanges), [exchange_row(record) for record in records])
-    if rows := [row for record in records for row in candidate_rows(record)]:
-        connection.execute(insert(candidates), rows)
+    inserting.rows(exchanges, [exchange_row(record) for record in records])
+    inserting.rows(candidates, [row for record in records for row in candidate_rows(record)])
 
 
 def insert_signals(connection: Connection, groups: Sequence[Together]) -> list[tuple[Receipt, ...] | FeedbackError]:
     """Each group's signals, all or none, in order; a refusal stands where the group's receipts would."""
     sent = [signal for together, _ in groups for signal in together]
-    if not sent:  # a batch of exchanges, which is most of them
-        return [()] * len(groups)
     targets = _targets(connection, {signal.exchange_id for signal in sent})
     known = first_ids(connection, {key for signal in sent if (key := repeat_key(signal))})
     results: list[tuple[Receipt, ...] | FeedbackError] = []

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reranker.evaluation.errors import UnreadableFile
-from sandbox import Limits, OnTest, Outcome, Program, Sandbox, Status, Suite, TestOutcome, suite_hash
+from sandbox import NOBODYS, Limits, OnTest, Outcome, Program, Sandbox, Status, Suite, TestOutcome, Whose, suite_hash
 
 _TABLE = "CREATE TABLE IF NOT EXISTS outcome (key BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID"
 _OUTCOME = tuple(each.name for each in fields(Outcome))
@@ -50,9 +50,7 @@ class CachedSandbox:
         limits: Limits,
         on_test: OnTest | None = None,
         *,
-        request: str = "",
-        key: str = "",
-        priority: int = 0,
+        whose: Whose = NOBODYS,
     ) -> Outcome:
         """See `Sandbox`."""
         name = self._key(program, suite, limits)
@@ -64,7 +62,7 @@ class CachedSandbox:
                 for test in kept.tests:
                     on_test(test)
             return kept
-        outcome = await self._inner.run(program, suite, limits, on_test, request=request, key=key, priority=priority)
+        outcome = await self._inner.run(program, suite, limits, on_test, whose=whose)
         self.ran += 1
         with self._translated():
             self._open().execute("INSERT OR REPLACE INTO outcome VALUES (?, ?)", (name, _encode(outcome)))

@@ -20,7 +20,7 @@ from reranker.extract import Extracted, extract
 from reranker.pool.pose import Posed
 from reranker.pool.rows import Row
 from reranker.types import Candidate, Task, Trials
-from sandbox import CallSuite, Limits, Outcome, Program, ProgramClass, Sandbox, SandboxError, Suite, classify
+from sandbox import CallSuite, Limits, Outcome, Program, ProgramClass, Sandbox, SandboxError, Suite, Whose, classify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +150,7 @@ async def _run(
     try:
         async with asyncio.TaskGroup() as group:
             running = {
-                index: group.create_task(sandbox.run(program, suite, limits, request=name))
+                index: group.create_task(sandbox.run(program, suite, limits, whose=Whose(request=name)))
                 for index, program in programs.items()
             }
     except BaseExceptionGroup as errors:

@@ -63,8 +63,9 @@ def enter_namespaces(user: int | None, shown: Sequence[str], *, packages: bool) 
             raise SetupRefused(f"{path}: what is below /tmp cannot be shown")
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
     if user is None:
+        outside = (os.getuid(), os.getgid())  # inside they read as the overflow user's until they are mapped
         _step("user and mount namespaces", unshare, _ALL)
-        _step("identity map", _write_identity_maps, proc, os.getuid(), os.getgid())
+        _step("identity map", _write_identity_maps, proc, *outside)
         _step("private root", _build_root, library, packages)
     else:
         # As root the paths are bound first: the interpreter may live where only root may look.

@@ -12,7 +12,7 @@ from sandbox.on_ray.workforce import Staff, Workforce
 from sandbox.outcome import OnTest, Outcome
 from sandbox.pool import PoolStats
 from sandbox.tiers import Tier
-from sandbox.types import Limits, Program, Suite
+from sandbox.types import NOBODYS, Limits, Program, Suite, Whose
 
 _TIMES = 3
 """A run is given up once it lost so many workers: it may be what they die of."""
@@ -47,9 +47,7 @@ class RaySandbox:
         limits: Limits,
         on_test: OnTest | None = None,
         *,
-        request: str = "",
-        key: str = "",
-        priority: int = 0,
+        whose: Whose = NOBODYS,
     ) -> Outcome:
         """See `Sandbox.run`. Raises `UnsupportedLanguage`, too."""
         if self._closed:
@@ -57,7 +55,7 @@ class RaySandbox:
         await self._force.begin()
         lost = 0
         while True:
-            hand = await self._force.take(request, key, priority, again=lost > 0)
+            hand = await self._force.take(whose, again=lost > 0)
             try:
                 outcome, hand.stats = await _on(hand.actor, program, suite, limits, on_test)
             except Exception as error:

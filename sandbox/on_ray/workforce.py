@@ -20,6 +20,7 @@ from sandbox.on_ray.worker import Worker, software
 from sandbox.pool import PoolStats
 from sandbox.tiers import TIERS, Tier
 from sandbox.turns import Turns
+from sandbox.types import NOBODYS, Whose
 
 _log = logging.getLogger(__name__)
 
@@ -116,15 +117,15 @@ class Workforce:
                 self._without_since = time.monotonic()
                 self._tending = asyncio.create_task(self._tend())
         if not self.hands:
-            self.give(await self.take("", again=True))
+            self.give(await self.take(NOBODYS, again=True))
 
-    async def take(self, request: str, key: str = "", priority: int = 0, *, again: bool = False) -> Hand:
+    async def take(self, whose: Whose, *, again: bool = False) -> Hand:
         """A worker's slot, in turn. Raises `SandboxBusy`, and `SandboxUnavailable` while no worker can be had."""
         if self._failure is not None and not self.hands:
             raise self._failure
         if self.busy >= len(self.hands) * self._staff.slots:
             self._wake.set()
-        hand = await self._turns.take(request, key, priority, again=again)
+        hand = await self._turns.take(whose, again=again)
         hand.busy += 1
         self.busy += 1
         return hand

@@ -9,7 +9,7 @@ from starlette.types import Scope as AsgiScope
 
 from feedback import Exchange, without_text
 from server.errors import ApiError, BadRequest
-from server.keys.limits import KeyLimits, Meter
+from server.keys.limits import NO_LIMITS, Meter
 from server.keys.types import Key, Scope, default_of
 from server.translate.defaults import Defaults
 
@@ -46,7 +46,7 @@ class Caller:
 
     key: Key | None = None
     """None: no keys are in use."""
-    meter: Meter = field(default_factory=lambda: Meter(KeyLimits(), 0.0))
+    meter: Meter = field(default_factory=lambda: Meter(NO_LIMITS, 0.0))
     """Of the key; of everybody where no keys are in use."""
 
     @property
@@ -84,10 +84,12 @@ class Caller:
     def defaults(self, server: Defaults) -> Defaults:
         """The server's defaults and caps with the caller's own over them."""
         most = min(self.meter.limits.candidates or server.max_candidates, server.max_candidates)
-        server = replace(server, max_candidates=most, num_candidates=min(server.num_candidates, most))
+        if most != server.max_candidates:
+            server = replace(server, max_candidates=most, num_candidates=min(server.num_candidates, most))
         if self.key is None:
             return server
-        server = replace(server, profile=self.key.profile)
+        if self.key.profile != server.profile:
+            server = replace(server, profile=self.key.profile)
         if self.key.rerank is None:
             return server
         named = default_of(self.key.rerank)

@@ -46,6 +46,9 @@ class KeyLimits(BaseModel):
         return others.model_copy(update={name: value for name, value in self if value is not None})
 
 
+NO_LIMITS = KeyLimits()
+
+
 class Bucket:
     """Holds a minute's worth and fills evenly. May be overdrawn."""
 

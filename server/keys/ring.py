@@ -28,6 +28,8 @@ class Ring:
         self._path = path
         self._limits = limits
         self._meters: dict[str | None, Meter] = {}
+        self._callers: dict[str | None, Caller] = {}
+        """By the id of a key; until the file changes."""
         self._stamp = self._stat()
         self._by_digest: dict[str, Key] = {}
         self._in_use = False
@@ -40,8 +42,11 @@ class Ring:
         return self._in_use
 
     def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        """Who sent these headers. Raises `ApiError` (401) where keys are in use and this is none of them."""
-        if not self.in_use:
+        """Who sent these headers, by the keys as `in_use` found them last.
+
+        Raises `ApiError` (401) where keys are in use and this is none of them.
+        """
+        if not self._in_use:
             return self._caller(None)
         secret = _secret_of(headers)
         if secret is None:
@@ -54,14 +59,18 @@ class Ring:
         return self._caller(key)
 
     def _caller(self, key: Key | None) -> Caller:
+        key_id = None if key is None else key.id
+        found = self._callers.get(key_id)
+        if found is not None:
+            return found
         limits = self._limits if key is None else key.limits.over(self._limits)
         now_s = time.monotonic()
-        key_id = None if key is None else key.id
         meter = self._meters.get(key_id)
         if meter is None:
             meter = self._meters[key_id] = Meter(limits, now_s)
         meter.change(limits, now_s)
-        return Caller(key, meter)
+        self._callers[key_id] = Caller(key, meter)
+        return self._callers[key_id]
 
     def _look(self) -> None:
         stamp = self._stat()
@@ -76,6 +85,7 @@ class Ring:
     def _take(self, keys: list[Key]) -> None:
         # Never back to open: a file that was deleted by mistake must not open a server to everybody.
         self._in_use = self._in_use or bool(keys)
+        self._callers.clear()
         self._by_digest = {key.digest: key for key in keys}
 
     def _stat(self) -> _Stamp | None:

@@ -41,8 +41,7 @@ class Ready:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service, roster = self._service, self._service.roster
-        phase = service.lifecycle.phase
-        ready = phase == "ok" and roster.champion is not None
+        phase, ready = service.lifecycle.phase, service.ready
         body: dict[str, Any] = {"status": "ready" if ready else "switching" if roster.switching else phase}
         if roster.champion is not None:
             body["model"] = roster.champion.info.model
@@ -87,7 +86,9 @@ class MetricsPage:
         names = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("name[]", [])
         waiting = waiting_in(service.store) if service.begun else 0
         open_metrics = "application/openmetrics-text" in headers_of(scope).get("accept", "")
-        page = service.metrics.scrape(engines, pool, names, outbox=waiting, open_metrics=open_metrics)
+        page = service.metrics.scrape(
+            engines, pool, names, ready=service.ready, outbox=waiting, open_metrics=open_metrics
+        )
         await send_bytes(send, 200, page, OPEN_METRICS if open_metrics else CONTENT_TYPE)
 
 

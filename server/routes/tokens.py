@@ -15,7 +15,7 @@ from server.served import Served
 from server.service import Service
 from server.tokens import tokenizer_of
 from server.translate.chat import messages_of
-from server.translate.common import refuse, unknown_keys
+from server.translate.common import ignored_keys, refuse
 from server.translate.names import resolve
 from server.wire.tokens import DetokenizeRequest, TokenizeRequest
 
@@ -37,7 +37,7 @@ class _Asked(Generic[W]):
             served = service.roster.pick(wire.model, key="", traffic=False)
             with served.lease():
                 reply = await asyncio.to_thread(self._reply, wire, _tokenizer(served, wire.model), served.info)
-            await send_json(send, 200, reply, ignored_header(unknown_keys(wire)))
+            await send_json(send, 200, reply, ignored_header(ignored_keys(wire)))
 
     def _reply(self, wire: W, tokenizer: Tokenizer, info: EngineInfo) -> dict[str, Any]:
         raise NotImplementedError

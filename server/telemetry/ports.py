@@ -10,7 +10,7 @@ from opentelemetry import propagate
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from engine import PASSED_ON, Engine, EngineInfo, Event, Finished, GenerationRequest, Prompt, ScoredCompletion, Started
-from sandbox import Limits, OnTest, Outcome, Program, Sandbox, Suite
+from sandbox import NOBODYS, Limits, OnTest, Outcome, Program, Sandbox, Suite, Whose
 
 
 class TracedEngine:
@@ -45,7 +45,7 @@ class TracedEngine:
                         tokens, finished = tokens + event.token_count, finished + 1
                     yield event
         except Exception as error:
-            _failed(span, error)
+            failed(span, error)
             raise
         finally:
             span.set_attributes({"gen_ai.usage.output_tokens": tokens, "touchstone.finished": finished})
@@ -82,20 +82,16 @@ class TracedSandbox:
         limits: Limits,
         on_test: OnTest | None = None,
         *,
-        request: str = "",
-        key: str = "",
-        priority: int = 0,
+        whose: Whose = NOBODYS,
     ) -> Outcome:
         """See `Sandbox.run`."""
         with self._tracer.start_as_current_span(
             "execute", record_exception=False, set_status_on_exception=False
         ) as span:
             try:
-                outcome = await self._sandbox.run(
-                    program, suite, limits, on_test, request=request, key=key, priority=priority
-                )
+                outcome = await self._sandbox.run(program, suite, limits, on_test, whose=whose)
             except Exception as error:
-                _failed(span, error)
+                failed(span, error)
                 raise
             span.set_attributes(
                 {
@@ -119,7 +115,7 @@ def _carried(span: Span) -> dict[str, str]:
     return carrier
 
 
-def _failed(span: Span, error: Exception) -> None:
+def failed(span: Span, error: BaseException) -> None:
     """Its class alone: a message may hold what a client sent."""
     span.set_status(Status(StatusCode.ERROR))
     span.set_attribute("error.type", type(error).__name__)

@@ -1,6 +1,7 @@
 """Spans and metrics of requests by OpenTelemetry's GenAI conventions, exported by OTLP over HTTP.
 
-Below a request's server span: `generate` (and its `queue`), `execute` for each program run, `rerank` and `store`.
+Below a request's server span: `generate` (and its `queue`), `execute` for each program run, `rerank` and `store`. The
+same below a `shadow`, which begins a trace of its own.
 Names, numbers and ids alone: no prompt, text, test or message of an error is ever put into a span. Conventions:
 https://opentelemetry.io/docs/specs/semconv/gen-ai/ (in development there; the names are those of 2026).
 """
@@ -23,13 +24,13 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, get_current_span, set_span_in_context
 from starlette.types import Scope
 
 from engine import Engine, EngineInfo
 from reranker import Ranking
 from sandbox import Sandbox
-from server.telemetry.ports import TracedEngine, TracedSandbox
+from server.telemetry.ports import TracedEngine, TracedSandbox, failed
 from server.telemetry.switch import Wanted
 from server.translate.ask import Ask
 from server.translate.evidence import finish_reason
@@ -119,25 +120,33 @@ class Traces:
         """A span around the record's way to disk."""
         return self._tracer.start_as_current_span("store", record_exception=False)
 
+    @contextlib.contextmanager
+    def shadow(self, of: str) -> Iterator[Span]:
+        """What a challenger does about an exchange: a trace of its own, linked to the request's, which has ended."""
+        request = get_current_span().get_span_context()
+        links = [Link(request)] if request.is_valid else []
+        attributes: Attributes = {"touchstone.shadow_of": of}
+        span = self._tracer.start_span("shadow", contexts.Context(), attributes=attributes, links=links)
+        attached, current = contexts.attach(set_span_in_context(span, contexts.Context())), _CURRENT.set(None)
+        try:
+            yield span
+        except BaseException as error:
+            failed(span, error)
+            raise
+        finally:
+            _CURRENT.reset(current)
+            contexts.detach(attached)
+            span.end()
+
+    def shadowed(self, span: Span, ask: Ask, ranking: Ranking, info: EngineInfo) -> None:
+        """What a shadow came to. It is no observation: nobody waited for it."""
+        self._reranked(ranking)
+        span.set_attributes({**_model(ask, info), **_usage(ranking)})
+
     def ranked(self, ask: Ask, ranking: Ranking, info: EngineInfo) -> None:
         """What was decided, as the request's attributes, a `rerank` span that has just ended, and observations."""
-        now_ns = time.time_ns()
-        span = self._tracer.start_span("rerank", start_time=now_ns - int(ranking.rerank_s * 1e9))
-        span.set_attributes(
-            {
-                "touchstone.rerank.method": ranking.method,
-                "touchstone.rerank.status": ranking.status,
-                "touchstone.rerank.candidates": len(ranking.candidates),
-                "touchstone.rerank.passing": ranking.num_passing,
-            }
-        )
-        span.end(now_ns)
-        model: Attributes = {
-            "gen_ai.operation.name": "chat" if ask.route == "chat" else "text_completion",
-            "gen_ai.provider.name": _PROVIDER,
-            "gen_ai.request.model": info.model,
-            "gen_ai.response.model": info.model,
-        }
+        self._reranked(ranking)
+        model = _model(ask, info)
         self._usage.record(ranking.prompt_tokens, {**model, "gen_ai.token.type": "input"})
         self._usage.record(ranking.sampled_tokens, {**model, "gen_ai.token.type": "output"})
         if ranking.first_token_s is not None:
@@ -149,6 +158,19 @@ class Traces:
         if request is not None:
             request.model = model
             request.span.set_attributes({**model, **_said(ask, ranking)})
+
+    def _reranked(self, ranking: Ranking) -> None:
+        now_ns = time.time_ns()
+        span = self._tracer.start_span("rerank", start_time=now_ns - int(ranking.rerank_s * 1e9))
+        span.set_attributes(
+            {
+                "touchstone.rerank.method": ranking.method,
+                "touchstone.rerank.status": ranking.status,
+                "touchstone.rerank.candidates": len(ranking.candidates),
+                "touchstone.rerank.passing": ranking.num_passing,
+            }
+        )
+        span.end(now_ns)
 
     def exemplar(self) -> dict[str, str] | None:
         """The current request's trace, for a metric to point to; None where it is not kept."""
@@ -169,6 +191,23 @@ class Traces:
         self._meters.shutdown()
 
 
+def _model(ask: Ask, info: EngineInfo) -> Attributes:
+    """What spans and metrics are told apart by."""
+    return {
+        "gen_ai.operation.name": "chat" if ask.route == "chat" else "text_completion",
+        "gen_ai.provider.name": _PROVIDER,
+        "gen_ai.request.model": info.model,
+        "gen_ai.response.model": info.model,
+    }
+
+
+def _usage(ranking: Ranking) -> Attributes:
+    return {
+        "gen_ai.usage.input_tokens": ranking.prompt_tokens,
+        "gen_ai.usage.output_tokens": ranking.sampled_tokens,
+    }
+
+
 def _said(ask: Ask, ranking: Ranking) -> Attributes:
     """The request and its reply in the conventions' words; of a list of prompts, the last that was ranked."""
     sampling = ranking.options.sampling
@@ -180,7 +219,6 @@ def _said(ask: Ask, ranking: Ranking) -> Attributes:
         "gen_ai.request.top_p": sampling.top_p,
         "gen_ai.response.id": ask.id,
         "gen_ai.response.finish_reasons": [finish_reason(candidate) for candidate in ranking.chosen],
-        "gen_ai.usage.input_tokens": ranking.prompt_tokens,
-        "gen_ai.usage.output_tokens": ranking.sampled_tokens,
+        **_usage(ranking),
     }
     return said if sampling.seed is None else {**said, "gen_ai.request.seed": sampling.seed}

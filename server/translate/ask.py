@@ -57,7 +57,9 @@ class Ask:
         fairness_key = self.client.fairness_key if caller.key is None else caller.key.id
         client = replace(self.client, caller=caller, fairness_key=fairness_key)
         most = caller.meter.limits.prompt_tokens
-        options = replace(self.options, fairness_key=fairness_key, max_prompt_tokens=most)
+        options = self.options
+        if (options.fairness_key, options.max_prompt_tokens) != (fairness_key, most):
+            options = replace(options, fairness_key=fairness_key, max_prompt_tokens=most)
         return replace(self, client=client, options=options)
 
     @property

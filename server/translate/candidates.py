@@ -11,7 +11,7 @@ from server.errors import BadRequest
 from server.translate import evidence
 from server.translate.ask import Ask
 from server.translate.chat import chat_ask
-from server.translate.common import unknown_keys
+from server.translate.common import ignored_keys
 from server.translate.completions import completion_ask
 from server.translate.defaults import Defaults, Headers
 from server.translate.names import resolve
@@ -59,7 +59,7 @@ def candidates_ask(wire: CandidatesRequest, headers: Headers, defaults: Defaults
     ask = _ask(wire, asked, headers, defaults, id=id, peer=peer)
     if ask.options.method == "off":
         raise BadRequest("rerank.profile", f"{ask.profile!r} says 'off', which ranks nothing", code="conflict")
-    return replace(ask, route="candidates", ignored=unknown_keys(wire))
+    return replace(ask, route="candidates", ignored=ignored_keys(wire))
 
 
 def _ask(

@@ -8,7 +8,7 @@ from engine import Chat, Message
 from reranker import Task
 from server.errors import BadRequest
 from server.translate.ask import Ask
-from server.translate.common import check_logprobs, client_of, options_of, refuse, unknown_keys
+from server.translate.common import check_logprobs, client_of, ignored_keys, options_of, refuse
 from server.translate.defaults import Defaults, Headers
 from server.translate.names import resolve, told
 from server.translate.rerank import resolve_rerank
@@ -67,7 +67,7 @@ def chat_ask(wire: ChatRequest, headers: Headers, defaults: Defaults, *, id: str
         logprobs=logprobs,
         return_all=wanted.return_all,
         profile=wanted.profile,
-        ignored=unknown_keys(wire),
+        ignored=ignored_keys(wire),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 from typing import Any, cast
 
 from engine import EngineInfo, Priority, Sampling, UnsupportedField
@@ -13,7 +14,7 @@ from server.errors import BadRequest
 from server.translate.ask import Client
 from server.translate.defaults import Defaults, Headers
 from server.translate.rerank import Wanted
-from server.wire.base import SamplingFields, Wire
+from server.wire.base import Effect, SamplingFields, Wire
 
 _PURPOSES = ("traffic", "eval", "train")
 PRIORITIES = {"interactive": Priority.INTERACTIVE, "batch": Priority.BATCH}
@@ -131,16 +132,30 @@ def check_logprobs(name: str, count: int | None, info: EngineInfo) -> None:
         raise BadRequest(name, f"this model reports at most {info.max_logprobs} alternatives a token", code="too_many")
 
 
-def unknown_keys(wire: Wire, prefix: str = "") -> tuple[str, ...]:
-    """Names of the keys nobody knows, with their path; of the objects in a list each once, whichever has it."""
+_ASKS_NOTHING: tuple[object, ...] = (None, False, 0, -1, "", [], {})
+"""Values that a field without effect may have without a word about it."""
+
+
+def ignored_keys(wire: Wire, prefix: str = "") -> tuple[str, ...]:
+    """Names of the keys that nobody knows, and of the fields without effect that ask for something, with their path;
+    of the objects in a list each once, whichever has it.
+    """
     found = [prefix + key for key in wire.model_extra or ()]
-    for name, value in wire:
+    found += [prefix + name for name in _without_effect(type(wire)) if getattr(wire, name) not in _ASKS_NOTHING]
+    for name, value in vars(wire).items():
+        if value is None:  # most of the fields; pydantic's `isinstance` is slow
+            continue
         if isinstance(value, Wire):
-            found += unknown_keys(value, f"{prefix}{name}.")
+            found += ignored_keys(value, f"{prefix}{name}.")
         elif isinstance(value, list) and value and isinstance(value[0], Wire):
             for each in value:
-                found += unknown_keys(each, f"{prefix}{name}[].")
+                found += ignored_keys(each, f"{prefix}{name}[].")
     return tuple(dict.fromkeys(found))
+
+
+@cache
+def _without_effect(model: type[Wire]) -> tuple[str, ...]:
+    return tuple(name for name, field in model.model_fields.items() if Effect.NONE in field.metadata)
 
 
 def refuse(name: str, value: object, neutral: tuple[object, ...]) -> None:

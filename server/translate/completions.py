@@ -8,7 +8,7 @@ from engine import Fim, Prompt, Text, TokenIds, find_layout, tokens_of_layout
 from reranker import Task
 from server.errors import BadRequest
 from server.translate.ask import Ask
-from server.translate.common import check_logprobs, client_of, options_of, unknown_keys
+from server.translate.common import check_logprobs, client_of, ignored_keys, options_of
 from server.translate.defaults import Defaults, Headers
 from server.translate.names import resolve, told
 from server.translate.rerank import Wanted, resolve_rerank
@@ -19,7 +19,7 @@ from server.wire.fim import Segments, SegmentsSnippet
 def completion_ask(wire: CompletionRequest, headers: Headers, defaults: Defaults, *, id: str, peer: str = "") -> Ask:  # noqa: A002 - the API's word
     """Understand a completion request. Raises `BadRequest` naming the field, `NotFound` for another model."""
     info = defaults.info
-    ignored = unknown_keys(wire)
+    ignored = ignored_keys(wire)
     wire, files, path, normalised = _in_openais_words(wire, info.fim)
     prompts = _prompts(wire.prompt)
     if len(prompts) > defaults.max_prompts:
@@ -70,8 +70,8 @@ def _in_openais_words(wire: CompletionRequest, layout: str | None) -> tuple[Comp
     options = wire.options
     aliases = (wire.n_predict, wire.max_new_tokens, None if options is None else options.num_predict)
     change: dict[str, Any] = {}
-    if wire.max_tokens is None:
-        change["max_tokens"] = next((number for number in aliases if number is not None and number > 0), None)
+    if wire.max_tokens is None and (given := [number for number in aliases if number is not None and number > 0]):
+        change["max_tokens"] = given[0]
     for name in ("temperature", "top_p", "stop"):
         if options is not None and getattr(wire, name) is None:
             change[name] = getattr(options, name)
@@ -87,7 +87,7 @@ def _in_openais_words(wire: CompletionRequest, layout: str | None) -> tuple[Comp
     if isinstance(wire.prompt, str) and wire.suffix is None and wire.fim != "raw" and layout is not None:
         found = find_layout(wire.prompt)
     if found is None:
-        return wire.model_copy(update=change), (), "", ""
+        return wire.model_copy(update=change) if change else wire, (), "", ""
     change |= {"prompt": found.before + found.prefix, "suffix": found.suffix}
     theirs, ours = tokens_of_layout(found.layout), tokens_of_layout(layout or "")
     normalised = "" if found.exact and theirs == ours else f"{found.layout}->{layout}"

@@ -10,7 +10,7 @@ from engine import Fim, TokenLogprob
 from reranker import Ranking, Task
 from server.errors import BadRequest
 from server.translate.ask import Ask
-from server.translate.common import unknown_keys
+from server.translate.common import ignored_keys, refuse
 from server.translate.completions import completion_ask
 from server.translate.defaults import Defaults, Headers
 from server.translate.evidence import finish_reason
@@ -27,17 +27,29 @@ def fim_ask(wire: FimRequest, headers: Headers, defaults: Defaults, *, id: str, 
         seed=wire.random_seed,
     )
     ask = completion_ask(asked, headers, defaults, id=id, peer=peer)
-    return replace(ask, route="fim", ignored=unknown_keys(wire))
+    return replace(ask, route="fim", ignored=ignored_keys(wire))
+
+
+_SAMPLERS = frozenset({"temperature", "top_k", "top_p"})
+_INERT = frozenset({"penalties", "dry", "top_n_sigma", "typ_p", "xtc"})
+"""llama.cpp's samplers that do nothing while nothing is said of their parameters, which are not taken here."""
+_NEUTRAL = {"min_p": (None, 0), "typical_p": (None, 1), "n_keep": (None, 0, -1)}
+"""Of what is refused; a generation here never drops a part of its context, so all is kept."""
 
 
 def infill_ask(wire: InfillRequest, headers: Headers, defaults: Defaults, *, id: str, peer: str = "") -> Ask:  # noqa: A002
     """llama.cpp's request. Raises `BadRequest` naming the field."""
     if defaults.info.fim is None:
         raise BadRequest("input_suffix", "the served model cannot fill in the middle", code="unsupported_field")
+    for name, neutral in _NEUTRAL.items():
+        refuse(name, getattr(wire, name), neutral)
+    counts = _samplers(wire)
     asked = CompletionRequest.model_construct(
-        **_same(wire, "model", "temperature", "top_k", "stop", "stream", "user"),
+        **_same(wire, "model", "stop", "stream", "user"),
         seed=None if wire.seed == -1 else wire.seed,  # llama.cpp's word for "any"
-        top_p=wire.top_p or None,
+        temperature=wire.temperature if "temperature" in counts else None,
+        top_k=wire.top_k if "top_k" in counts else None,
+        top_p=(wire.top_p or None) if "top_p" in counts else None,
         prompt=wire.input_prefix + (wire.prompt or ""),
         suffix=wire.input_suffix,
         max_tokens=wire.n_predict if wire.n_predict and wire.n_predict > 0 else None,
@@ -46,11 +58,26 @@ def infill_ask(wire: InfillRequest, headers: Headers, defaults: Defaults, *, id:
     )
     ask = completion_ask(asked, headers, defaults, id=id, peer=peer)
     options = ask.options
-    if wire.t_max_predict_ms and options.deadline_s is None:
+    if wire.t_max_predict_ms and wire.t_max_predict_ms > 0 and options.deadline_s is None:
         options = replace(options, deadline_s=wire.t_max_predict_ms / 1000)
     files = tuple((extra.filename or "", extra.text) for extra in wire.input_extra or ())
     tasks = tuple(_with_files(task, files) for task in ask.tasks)
-    return replace(ask, route="infill", options=options, tasks=tasks, ignored=unknown_keys(wire))
+    return replace(ask, route="infill", options=options, tasks=tasks, ignored=_ignored(wire))
+
+
+def _samplers(wire: InfillRequest) -> frozenset[str]:
+    """Which of our samplers count: in llama.cpp those named, all where none is. Raises `BadRequest`."""
+    if wire.samplers is None:
+        return _SAMPLERS
+    known = _SAMPLERS | _INERT | {"infill"} | ({"min_p"} if wire.min_p == 0 else set())
+    if others := [name for name in wire.samplers if name not in known]:
+        raise BadRequest("samplers", f"this server does not have {others[0][:40]!r}", code="unsupported_field")
+    return _SAMPLERS.intersection(wire.samplers)
+
+
+def _ignored(wire: InfillRequest) -> tuple[str, ...]:
+    merges = wire.samplers is not None and "infill" in wire.samplers
+    return (*ignored_keys(wire), *(("samplers[infill]",) if merges else ()))
 
 
 def _same(wire: Any, *names: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 from reranker import needs_of
 from server.errors import NotFound
@@ -22,6 +23,7 @@ class Named:
     """Instead of both."""
 
 
+@lru_cache
 def round_of(model: str) -> int:
     """The training round in a model's name; 0 for a model that had none."""
     found = _ROUND.search(model)

@@ -21,7 +21,7 @@ class Effect(StrEnum):
     """What becomes of a field that is known and not honoured: a mark in its annotation."""
 
     NONE = "no effect"
-    """Accepted: it is about another server's insides, or for people."""
+    """Accepted, as plugins always send it, and named in `X-Touchstone-Ignored`; why that does no harm is said below."""
     REFUSED = "refused"
     """By name, unless its value asks for nothing."""
 

@@ -37,10 +37,12 @@ class Segments(Wire):
     filepath: str | None = None
     """Told to the model beside other files."""
     git_url: Annotated[str | None, Effect.NONE] = None
+    """Tabby finds its index by it; here is none."""
     declarations: list[SegmentsSnippet] | None = None
     relevant_snippets_from_changed_files: list[SegmentsSnippet] | None = None
     relevant_snippets_from_recently_opened_files: list[SegmentsSnippet] | None = None
     clipboard: Annotated[str | None, Effect.NONE] = None
+    """What somebody copied is not shown to the model: it is rarely code, and sometimes a password."""
 
 
 class FimRequest(Asks):
@@ -59,6 +61,7 @@ class FimRequest(Asks):
     stream_options: StreamOptions | None = None
     user: str | None = None
     metadata: Annotated[Any, Effect.NONE] = None
+    """For people: no answer depends on it."""
 
 
 class ExtraFile(Wire):
@@ -69,7 +72,7 @@ class ExtraFile(Wire):
 
 
 class InfillRequest(Asks):
-    """llama.cpp's `POST /infill`, with `rerank`. What only that server's insides know is accepted and has no effect."""
+    """llama.cpp's `POST /infill`, with `rerank`."""
 
     input_prefix: str = ""
     input_suffix: str = ""
@@ -87,17 +90,22 @@ class InfillRequest(Asks):
     stop: list[str] | None = None
     seed: Seed | None = None
     stream: bool | None = None
-    t_max_predict_ms: Annotated[float, Field(ge=0, le=86_400_000)] | None = None
-    """Time for sampling; what there is by then comes back. 0: no bound."""
+    t_max_predict_ms: Annotated[float, Field(ge=-1, le=86_400_000)] | None = None
+    """Time for sampling; what there is by then comes back. 0 and -1: no bound."""
     t_max_prompt_ms: Annotated[float | None, Effect.NONE] = None
+    """A prompt is read as a whole: `t_max_predict_ms` bounds that too."""
     response_fields: list[str] | None = None
     """Only these; `timings/prompt_n` brings an inner field up under that name."""
-    samplers: Annotated[Any, Effect.NONE] = None
+    samplers: list[str] | None = None
+    """Which of `temperature`, `top_k`, `top_p` count, always in that order. `infill` has no effect."""
     cache_prompt: Annotated[bool | None, Effect.NONE] = None
+    """What is kept of a prompt between requests is the engine's to say; it changes no answer."""
     id_slot: Annotated[int | None, Effect.NONE] = None
+    """There are no slots: each request gets its turn."""
     n_indent: Annotated[int | None, Effect.NONE] = None
-    min_p: Annotated[float | None, Effect.NONE] = None
-    typical_p: Annotated[float | None, Effect.NONE] = None
-    n_keep: Annotated[int | None, Effect.NONE] = None
+    """A completion does not end where its lines are indented less: it may go on behind the block."""
+    min_p: Annotated[float | None, Effect.REFUSED] = None
+    typical_p: Annotated[float | None, Effect.REFUSED] = None
+    n_keep: Annotated[int | None, Effect.REFUSED] = None
     n_probs: Annotated[Literal[0] | None, Effect.REFUSED] = None
     user: str | None = None

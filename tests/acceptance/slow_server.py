@@ -15,6 +15,8 @@ from server.run import Process
 SCRIPT = {
     "slow": [Scripted("x" * 40, delay_s=0.05)],
     "endless": [Scripted("x" * 5000, delay_s=0.05)],
+    "brisk": [Scripted("x" * 40, delay_s=0.005)],
+    "late": [Scripted("x", delay_s=3.0)],
 }
 
 

@@ -7,7 +7,22 @@ import weakref
 from dataclasses import replace
 from pathlib import Path
 
-from engine import Chat, EngineConfig, Fim, GenerationRequest, Message, ModelStore, Prompt, Sampling, Text, build_engine
+import pytest
+
+from engine import (
+    Chat,
+    ContextTooLong,
+    EngineConfig,
+    Fim,
+    GenerationRequest,
+    GivenEngine,
+    Message,
+    ModelStore,
+    Prompt,
+    Sampling,
+    Text,
+    build_engine,
+)
 from engine.ct2 import Ct2Engine
 from tests.contracts.engine import collect, finished
 
@@ -28,6 +43,13 @@ async def test_it_answers_scores_chats_and_fills_gaps(tmp_path: Path) -> None:
             assert any(end.text.strip() for end in ends)
         (scored,) = await served.score(Text(PROMPT), ["    return a + b\n"])
         assert scored.tokens
+        assert isinstance(served, Ct2Engine)
+        tokens = len(served.tokenizer.encode_prompt(Text(PROMPT)))
+        given = GivenEngine(served, Text(PROMPT), ["    return a + b\n"])
+        asked = GenerationRequest(id="g", prompt=Text(PROMPT), max_prompt_tokens=tokens)
+        with pytest.raises(ContextTooLong, match=f"{tokens} prompt tokens: at most {tokens - 1}"):
+            await collect(given, replace(asked, max_prompt_tokens=tokens - 1))
+        assert finished([event async for event in given.generate(asked)])[0].tokens == scored.tokens
     finally:
         await served.aclose()
 

@@ -23,6 +23,7 @@ WRITTEN = {
     "santacoder": "<fim-prefix>a b<fim-suffix>c d<fim-middle>",
     "deepseek-coder": "<bos><｜fim▁begin｜>a b<｜fim▁hole｜>c d<｜fim▁end｜>",
     "codestral": "<bos>[SUFFIX]c d[PREFIX]a b",
+    "glm": "<bos><|code_prefix|>a b<|code_suffix|>c d<|code_middle|>",
     "seed-coder": "<[fim-prefix]>a b<[fim-suffix]>c d<[fim-middle]>",
 }
 """As text, without CodeLlama, whose tokenizer is of another kind."""
@@ -113,6 +114,7 @@ def test_a_vocabulary_without_the_tokens_cannot(tmp_path: Path) -> None:
         ("<|fim_prefix|> a b <|fim_suffix|> c d <|fim_middle|>", ("qwen2.5-coder",), False),
         ("<PRE> a b <SUF>c d <MID>", ("codellama",), True),
         ("<PRE> a b <SUF> c d <MID>", ("codellama",), False),
+        ("<|code_prefix|>a b<|code_suffix|>c d<|code_middle|>", ("glm",), True),
         ("[SUFFIX]c d[PREFIX]a b", ("codestral",), True),
         ("[SUFFIX]c d[PREFIX]a b[MIDDLE]", ("codestral",), False),
         ("<｜fim▁begin｜>a b<｜fim▁hole｜>c d<｜fim▁end｜>", ("deepseek-coder",), True),

@@ -12,9 +12,12 @@ from typer.testing import CliRunner
 
 from feedback import SqlStore
 from feedback.cli import app
+from feedback.deleting import delete_for_good
 from feedback.sql.deletes import MOST
+from feedback.sql.holding import held
 from feedback.sql.tables import candidates, signals
 from feedback.verify import problems
+from tests.contracts.suites import stored
 from tests.feedback.records import BEGIN, exchange, signal
 
 
@@ -85,6 +88,68 @@ def test_the_commands(tmp_path: Path) -> None:
     assert run("prune", "--keep-days", "25")[1].startswith("2 exchanges deleted")
     assert run("delete", "--id", ids[0]) == (0, "1 exchanges deleted\n")
     assert run("delete", "--id", ids[0]) == (1, "0 exchanges deleted\n")
-    assert run("delete", "--key", "k1") == (0, "1 exchanges deleted\n")
+    assert run("delete", "--key", "k1") == (0, "1 exchanges deleted, 0 stored suites\n")
     for words in (["delete"], ["delete", "--id", "a", "--key", "b"], ["prune"], ["prune", "--keep-days", "0"]):
         assert run(*words)[0] == 2
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def test_a_key_goes_with_its_suites_and_what_waits_in_the_outbox(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    url = None if kind == "sqlite" else request.getfixturevalue("cluster").new_database()
+    mine, yours, waits = exchange(1, key_id="me"), exchange(2, key_id="you"), exchange(3, key_id="me")
+    log = SqlStore.open(url or tmp_path / "touchstone.db")
+    for each in (mine, yours):
+        await log.record(each)
+    for owner in ("me", "you"):
+        await log.put_suite(stored(owner=owner, public=True))
+    outbox = SqlStore.open(tmp_path / "outbox.db")
+    await outbox.record(waits)
+    words = ["--state-dir", str(tmp_path), *(["--database", url] if url else [])]
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["delete", "--key", "me", *words])
+    said = "2 exchanges deleted (1 of them from the outbox), 1 stored suites\n"
+    assert (result.exit_code, result.output) == (0, said)
+    assert [each async for each, _ in log.exchanges()] == [yours]
+    assert await outbox.count() == 0
+    assert [suite.owner for suite in await log.suites("me")] == ["you"]
+    await outbox.record(waits)
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["delete", "--id", waits.id, *words])
+    assert (result.exit_code, result.output) == (0, "1 exchanges deleted (1 of them from the outbox)\n")
+    await log.aclose()
+    await outbox.aclose()
+
+
+def test_the_database_is_away(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg", reason="psycopg is not installed (the extra `postgres`)")
+    nowhere = ["--database", "postgresql://nobody@/log?host=/nowhere", "--state-dir", str(tmp_path)]
+    result = CliRunner().invoke(app, ["delete", "--key", "me", *nowhere])
+    assert (result.exit_code, result.stderr[:30]) == (1, "touchstone feedback: the datab")
+
+    async def fill() -> None:
+        outbox = SqlStore.open(tmp_path / "outbox.db")
+        await outbox.record(exchange(1, key_id="me"))
+        await outbox.aclose()
+
+    asyncio.run(fill())
+    result = CliRunner().invoke(app, ["delete", "--key", "me", *nowhere])
+    assert result.exit_code == 1
+    assert "1 exchanges were deleted from the outbox" in result.stderr
+    assert "do it again: the database cannot be used now" in result.stderr
+
+
+async def test_what_is_being_copied_is_waited_for(tmp_path: Path) -> None:
+    outbox = SqlStore.open(tmp_path / "outbox.db")
+    await outbox.record(exchange(1, key_id="me"))
+    await outbox.aclose()
+    log = SqlStore.open(tmp_path / "log.db")
+    async with held(tmp_path / "outbox.db"):
+        deleting = asyncio.create_task(
+            delete_for_good(lambda store: store.delete(key_id="me"), tmp_path / "log.db", tmp_path / "outbox.db")
+        )
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(deleting), 0.1)
+        await log.record(exchange(1, key_id="me"))  # copied
+    assert (await deleting).exchanges == 2
+    assert await log.count() == 0
+    await log.aclose()

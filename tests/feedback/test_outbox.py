@@ -41,7 +41,7 @@ def away(folder: Path) -> OutboxStore:
 
 def back(folder: Path) -> OutboxStore:
     """The same outbox; its server can be reached, but was not yet."""
-    return OutboxStore(f"sqlite:///{folder / 'server.db'}", None, SqlStore.open(folder / "outbox.db"), 0.01)
+    return OutboxStore(f"sqlite:///{folder / 'server.db'}", None, folder / "outbox.db", 0.01)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -106,7 +106,7 @@ async def test_what_is_said_of_what_cannot_be_seen_is_refused_for_now(tmp_path: 
 
 async def test_the_server_is_back_and_some_still_waits(tmp_path: Path) -> None:
     server = SqlStore.open(tmp_path / "server.db")
-    store = OutboxStore("", server, SqlStore.open(tmp_path / "outbox.db"), 60)
+    store = OutboxStore("", server, tmp_path / "outbox.db", 60)
     there, waits = exchange(1), exchange(2)
     await server.record(there)
     await store._outbox.record(waits)
@@ -133,7 +133,8 @@ async def test_a_record_that_the_server_refuses_stays_and_holds_up_no_other(tmp_
         connection.exec_driver_sql(f"{rule} BEGIN SELECT RAISE(ABORT, 'no'); END")
     outbox = SqlStore.open(tmp_path / "outbox.db")
     await asyncio.gather(*(outbox.record(each) for each in asked))
-    store = OutboxStore("", server, outbox, 0.01)
+    await outbox.aclose()
+    store = OutboxStore("", server, tmp_path / "outbox.db", 0.01)
     await store.resume()
     await until(lambda: store.waiting == 1)
     assert await server.count() == 149

@@ -40,7 +40,7 @@ class TestWithOutbox(StoreContract):
 
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
-        store = _Readable("", SqlStore.open(tmp_path / "log.db"), SqlStore.open(tmp_path / "outbox.db"), 60)
+        store = _Readable("", SqlStore.open(tmp_path / "log.db"), tmp_path / "outbox.db", 60)
         yield store
         await store.aclose()
 

@@ -9,6 +9,7 @@ import pytest
 from engine import ContextTooLong, Event, Finished, Sampling, Scripted, ScriptedEngine, Started, Text, TextPiece
 from reranker import InvalidRequest, JudgeFailed, NoCandidates, Options, Ranking, Task, best_of_n
 from sandbox import (
+    NOBODYS,
     AssertSuite,
     InvalidSuite,
     LaunchFailed,
@@ -20,6 +21,7 @@ from sandbox import (
     Status,
     Suite,
     TestOutcome,
+    Whose,
 )
 
 HEADER = 'def f(x):\n    """Add one."""\n'
@@ -45,12 +47,10 @@ class Judge:
         limits: Limits,
         on_test: OnTest | None = None,
         *,
-        request: str = "",
-        key: str = "",
-        priority: int = 0,
+        whose: Whose = NOBODYS,
     ) -> Outcome:
         self.ran.append(program.completion)
-        self.requests.append(request)
+        self.requests.append(whose.request)
         if self._error is not None:
             raise self._error
         if program.completion in self._hang:

@@ -10,6 +10,7 @@ from engine import Chat, Message, Sampling, Scripted, ScriptedEngine, Text
 from reranker import InvalidRequest, JudgeFailed, Options, Ranking, Task, best_of_n
 from reranker.trials import writing_prompt
 from sandbox import (
+    NOBODYS,
     AssertSuite,
     CallSuite,
     LaunchFailed,
@@ -21,6 +22,7 @@ from sandbox import (
     Sandbox,
     ScriptedSandbox,
     Suite,
+    Whose,
 )
 
 pytestmark = [pytest.mark.isolation, pytest.mark.asyncio(loop_scope="module")]
@@ -217,12 +219,10 @@ class _Counting:
         limits: Limits,
         on_test: OnTest | None = None,
         *,
-        request: str = "",
-        key: str = "",
-        priority: int = 0,
+        whose: Whose = NOBODYS,
     ) -> Outcome:
         self.suites.append(suite)
-        return await self._sandbox.run(program, suite, limits, on_test, request=request)
+        return await self._sandbox.run(program, suite, limits, on_test, whose=whose)
 
     async def aclose(self) -> None: ...
 
@@ -247,13 +247,11 @@ class _BreaksOnTrials:
         limits: Limits,
         on_test: OnTest | None = None,
         *,
-        request: str = "",
-        key: str = "",
-        priority: int = 0,
+        whose: Whose = NOBODYS,
     ) -> Outcome:
         if isinstance(suite, CallSuite) and suite.observed:
             raise LaunchFailed("no room")
-        return await self._sandbox.run(program, suite, limits, on_test, request=request)
+        return await self._sandbox.run(program, suite, limits, on_test, whose=whose)
 
     async def aclose(self) -> None: ...
 

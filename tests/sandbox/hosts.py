@@ -22,7 +22,8 @@ ordinary user there. no-namespaces: an ordinary user where user namespaces are s
 with a kernel that has no Landlock."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-NOBODY = 65534
+USER = 12_345
+"""Any but 65534, which is also what users that no namespace maps are read as."""
 
 _ALLOW, _ERRNO = 0x7FFF_0000, 0x0005_0000
 _EPERM, _ENOSPC, _ENOSYS = 1, 28, 38
@@ -138,8 +139,8 @@ def _become(kind: Kind) -> None:
         call(libc.capset(struct.pack("Ii", 0x2008_0522, 0), words), "capset")
     if kind in ("user", "docker-user", "no-namespaces"):
         os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        os.setresgid(USER, USER, USER)
+        os.setresuid(USER, USER, USER)
         os.environ["HOME"] = "/nonexistent"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.hosts import DOCKER_CAPABILITIES, KINDS, NOBODY, Kind, as_host, python_on, why_not
+from tests.sandbox.hosts import DOCKER_CAPABILITIES, KINDS, USER, Kind, as_host, python_on, why_not
 
 REPOSITORY = Path(__file__).parents[2]
 LOOK = f"""
@@ -51,7 +51,7 @@ def look(kind: Kind) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_who_one_is(kind: Kind) -> None:
     seen = look(kind)
-    assert seen["user"] == (NOBODY if kind in ("user", "docker-user", "no-namespaces") else 0)
+    assert seen["user"] == (USER if kind in ("user", "docker-user", "no-namespaces") else 0)
     assert seen["promised"] == 0
     assert seen["fork"] == 0
     if kind in ("docker", "no-landlock"):

@@ -21,6 +21,7 @@ from sandbox import (
     Status,
     StdioCase,
     StdioSuite,
+    Whose,
 )
 from sandbox.turns import Turns
 
@@ -37,30 +38,30 @@ async def test_those_who_wait_take_turns() -> None:
     turns, order = Turns([0], max_waiting=9), []
 
     async def one(whose: str) -> None:
-        slot = await turns.take(whose)
+        slot = await turns.take(Whose(request=whose))
         order.append(whose)
         turns.give(slot)
 
-    slot = await turns.take("first")
+    slot = await turns.take(Whose(request="first"))
     tasks = [asyncio.create_task(one(whose)) for whose in "aaaabbc"]
     await waiting(turns, 7)
     turns.give(slot)
     await asyncio.gather(*tasks)
     assert order == list("abcabaa")
-    assert await turns.take("last") == 0
+    assert await turns.take(Whose(request="last")) == 0
 
 
 async def test_too_many_are_refused_and_who_leaves_makes_room() -> None:
     turns = Turns([0], max_waiting=2)
-    slot = await turns.take("a")
-    first, second = (asyncio.create_task(turns.take(whose)) for whose in "ab")
+    slot = await turns.take(Whose(request="a"))
+    first, second = (asyncio.create_task(turns.take(Whose(request=whose))) for whose in "ab")
     await waiting(turns, 2)
     with pytest.raises(SandboxBusy):
-        await turns.take("c")
+        await turns.take(Whose(request="c"))
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
-    third = asyncio.create_task(turns.take("c"))
+    third = asyncio.create_task(turns.take(Whose(request="c")))
     await waiting(turns, 2)
     turns.give(slot)
     assert await second == 0
@@ -70,20 +71,20 @@ async def test_too_many_are_refused_and_who_leaves_makes_room() -> None:
 
 async def test_a_slot_that_comes_with_the_cancellation_is_given_on() -> None:
     turns = Turns([0], max_waiting=2)
-    slot = await turns.take("a")
-    task = asyncio.create_task(turns.take("b"))
+    slot = await turns.take(Whose(request="a"))
+    task = asyncio.create_task(turns.take(Whose(request="b")))
     await waiting(turns, 1)
     turns.give(slot)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await turns.take("c") == 0
+    assert await turns.take(Whose(request="c")) == 0
 
 
 async def test_a_turn_that_comes_to_one_who_is_leaving_goes_to_the_next() -> None:
     turns = Turns([0], max_waiting=3)
-    slot = await turns.take("a")
-    leaving, staying = (asyncio.create_task(turns.take(whose)) for whose in "bc")
+    slot = await turns.take(Whose(request="a"))
+    leaving, staying = (asyncio.create_task(turns.take(Whose(request=whose))) for whose in "bc")
     await waiting(turns, 2)
     leaving.cancel()
     turns.give(slot)  # before the cancelled task has run
@@ -92,7 +93,7 @@ async def test_a_turn_that_comes_to_one_who_is_leaving_goes_to_the_next() -> Non
     assert await staying == 0
     assert turns.waiting == 0
     turns.give(0)
-    assert await turns.take("d") == 0
+    assert await turns.take(Whose(request="d")) == 0
 
 
 @pytest.mark.isolation
@@ -102,7 +103,7 @@ async def test_a_request_with_many_runs_does_not_hold_up_another() -> None:
         await sandbox.probe()
 
         async def one(request: str) -> None:
-            await sandbox.run(RIGHT, ONE, Limits(), request=request)
+            await sandbox.run(RIGHT, ONE, Limits(), whose=Whose(request=request))
             done.append(request)
 
         await asyncio.gather(*(one(request) for request in ["many"] * 12 + ["few"]))
@@ -276,11 +277,11 @@ async def test_the_urgent_go_first_and_keys_take_turns_whatever_their_requests()
     turns, order = Turns([0], max_waiting=20), []
 
     async def one(request: str, key: str, priority: int) -> None:
-        slot = await turns.take(request, key, priority)
+        slot = await turns.take(Whose(request=request, key=key, priority=priority))
         order.append(request)
         turns.give(slot)
 
-    slot = await turns.take("first")
+    slot = await turns.take(Whose(request="first"))
     come = [
         ("a1", "a", 1),
         ("a1", "a", 1),
@@ -300,12 +301,12 @@ async def test_the_urgent_go_first_and_keys_take_turns_whatever_their_requests()
 
 async def test_a_key_leaves_places_to_others() -> None:
     turns = Turns([0], max_waiting=4)
-    slot = await turns.take("a", "a")
-    tasks = [asyncio.create_task(turns.take(f"a{number}", "a")) for number in range(2)]
+    slot = await turns.take(Whose(request="a", key="a"))
+    tasks = [asyncio.create_task(turns.take(Whose(request=f"a{number}", key="a"))) for number in range(2)]
     await waiting(turns, 2)
     with pytest.raises(SandboxBusy, match="same key"):
-        await turns.take("more", "a")
-    tasks.append(asyncio.create_task(turns.take("b", "b")))
+        await turns.take(Whose(request="more", key="a"))
+    tasks.append(asyncio.create_task(turns.take(Whose(request="b", key="b"))))
     await waiting(turns, 3)
     for _ in tasks:
         turns.give(slot)

@@ -1,12 +1,14 @@
 """A server whose models are folders of a real store, each answered for by a scripted engine of its own."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -21,6 +23,9 @@ from server.service import Service
 from server.switching import Switching
 
 from .conftest import judge
+
+if TYPE_CHECKING:
+    from server.telemetry.traces import Traces
 
 FAMILY, SIZE = "tiny", "1m"
 ONE = "def one():\n"
@@ -126,7 +131,7 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(tmp_path: Path, rounds: int = 2, **server: Any) -> AsyncIterator[Fleet]:
+async def fleet(tmp_path: Path, rounds: int = 2, traces: Traces | None = None, **server: Any) -> AsyncIterator[Fleet]:
     """Rounds 0 to `rounds` - 1 in the store, round 0 champion and served."""
     config = Config.model_validate({"state_dir": tmp_path, "server": {"switch": "beside", **server}})
     store = ModelStore(tmp_path, bundled_dir=tmp_path / "none")
@@ -143,6 +148,7 @@ async def fleet(tmp_path: Path, rounds: int = 2, **server: Any) -> AsyncIterator
         sandbox=ScriptedSandbox(judge),
         isolation=Isolation(tier="scripted"),
         model_id=id_of(0),
+        traces=traces,
     )
     service = made.service
     service.begin(parts)

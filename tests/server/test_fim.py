@@ -70,6 +70,36 @@ async def test_infill_as_llama_vim_asks(server: Setup) -> None:
     assert (exchange.route, exchange.prompt["files"]) == ("infill", [["z.py", "z = 1\n"]])
 
 
+async def test_infill_says_what_of_a_request_has_no_effect(server: Setup) -> None:
+    reply = await server.post("/infill", **{**LLAMA_VIM, "n_indent": 4})
+    told = reply.headers["x-touchstone-ignored"].split(", ")
+    assert told == ["t_max_prompt_ms", "cache_prompt", "n_indent", "samplers[infill]"]
+    neutral: dict[str, Any] = {
+        "cache_prompt": False,
+        "id_slot": -1,
+        "n_keep": -1,
+        "min_p": 0.0,
+        "typical_p": 1.0,
+        "n_probs": 0,
+    }
+    chain = ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"]
+    reply = await server.post("/infill", input_prefix="a", **neutral, samplers=chain, t_max_predict_ms=-1)
+    assert (reply.status_code, reply.headers.get("x-touchstone-ignored")) == (200, None)
+
+
+@pytest.mark.parametrize(
+    ("samplers", "counts"), [(None, (0.25, 0.5)), (["top_p", "infill"], (1.0, 0.5)), (["temperature"], (0.25, 1.0))]
+)
+async def test_infill_samples_by_the_samplers_that_are_named(
+    server: Setup, samplers: list[str] | None, counts: tuple[float, float]
+) -> None:
+    body = {**LLAMA_VIM, "temperature": 0.25, "top_p": 0.5, "samplers": samplers}
+    assert (await server.post("/infill", **body)).status_code == 200
+    [(exchange, _)] = [logged async for logged in server.parts.store.exchanges()]  # type: ignore[attr-defined]
+    sampling = exchange.options["sampling"]
+    assert (sampling["temperature"], sampling["top_p"]) == counts
+
+
 async def test_infill_several_at_once_as_llama_vscode_asks(server: Setup) -> None:
     several = (await server.post("/infill", **{**LLAMA_VIM, "n_cmpl": 2, "response_fields": None})).json()
     assert [each["content"] for each in several] == SCRIPT[GAP]
@@ -122,7 +152,20 @@ async def test_llama_cpps_clients_ask_for_props(server: Setup) -> None:
     assert (props["model_alias"], props["model_path"], props["fim"]) == (*["scripted:1m-none.r2"] * 2, "scripted")
 
 
-@pytest.mark.parametrize(("field", "value"), [("n_probs", 3), ("n_cmpl", 0), ("input_extra", [{}])])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n_probs", 3),
+        ("n_cmpl", 0),
+        ("input_extra", [{}]),
+        ("min_p", 0.05),
+        ("typical_p", 0.9),
+        ("n_keep", 5),
+        ("samplers", ["top_k", "min_p"]),
+        ("samplers", ["mirostat"]),
+        ("samplers", "kp"),
+    ],
+)
 async def test_infill_refuses_by_name(server: Setup, field: str, value: object) -> None:
     reply = await server.post("/infill", **{**LLAMA_VIM, field: value})
     assert reply.status_code == 400
@@ -151,7 +194,8 @@ async def test_tabbys_client_asks_is_answered_and_tells(server: Setup) -> None:
     assert health["model"] == "scripted:1m-none.r2"
     assert health["version"]["git_describe"].startswith("v")
     reply = await server.post("/v1/completions", **TABBY)
-    assert reply.headers["x-touchstone-ignored"] == "segments.relevant_snippets_from_changed_files[].score"
+    ignored = "language, mode, segments.git_url, segments.relevant_snippets_from_changed_files[].score"
+    assert reply.headers["x-touchstone-ignored"] == ignored
     answer = reply.json()
     assert [(each["index"], each["text"]) for each in answer["choices"]] == [(0, "\n    y = x")]
     exchange, _ = await server.parts.store.get(answer["id"])

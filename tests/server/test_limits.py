@@ -112,3 +112,14 @@ async def test_sizes_are_refused_by_name(
         reply: httpx.Response = await setup.complete(**body)
         assert (*refusal(reply), reply.json()["error"]["param"]) == expected
         assert (await setup.complete("bye")).status_code == 200
+
+
+async def test_a_prompt_of_given_candidates_is_a_prompt(serve: Serve) -> None:
+    async with serve(limits={"prompt_tokens": 5}) as setup:
+        body: dict[str, Any] = {"candidates": ["a", "b"], "rerank": {"method": "likelihood"}}
+        reply = await setup.post("/v1/rerank/candidates", prompt="x" * 20, **body)
+        assert (*refusal(reply), reply.json()["error"]["param"]) == (400, "context_length_exceeded", "prompt")
+        assert "at most 5 may be sent" in reply.json()["error"]["message"]
+        said = [{"role": "user", "content": "x" * 20}]
+        assert (await setup.post("/v1/rerank/candidates", messages=said, **body)).status_code == 400
+        assert (await setup.post("/v1/rerank/candidates", prompt="x", **body)).status_code == 200

@@ -14,14 +14,19 @@ import pytest
 from engine import ModelStore, Scripted, ScriptedEngine
 from reranker import Candidate, Loaded, Score, Task
 from server import create_app, metrics_page
+from server.app import app_of
+from server.config import Config
 from server.metrics import Metrics
+from server.service import Service
 
 from .conftest import Serve, Setup
 from .fleet import add_round, id_of
 from .test_pages import scrape
 from .test_rerank import TESTS
+from .test_streaming import Breaks
 
 NAMED = """
+ready errors_total host_memory_limit_bytes training_round_created_timestamp_seconds
 request_duration_seconds time_to_first_token_seconds time_per_output_token_seconds inter_token_latency_seconds
 queue_time_seconds prefill_time_seconds decode_time_seconds gateway_overhead_seconds prompt_tokens_total
 generation_tokens_total requests_running requests_waiting batch_size cancelled_total cancel_latency_seconds
@@ -70,6 +75,40 @@ async def test_gaps_between_tokens_are_timed(serve: Serve) -> None:
         families = await scrape(server)
     assert families["touchstone_inter_token_latency_seconds_count", ""] == 2
     assert 0.03 < families["touchstone_inter_token_latency_seconds_sum", ""] < 1
+
+
+async def test_errors_that_are_not_their_requests_fault_are_counted_by_code(serve: Serve) -> None:
+    async with serve(limits={"requests_per_minute": 1}) as server:
+        assert (await server.complete(n=0)).status_code == 400
+        assert (await server.complete()).status_code == 429
+        families = await scrape(server)
+    assert families["touchstone_errors_total", "rate_limit_exceeded,429"] == 1
+    assert sum(value for (name, _), value in families.items() if name == "touchstone_errors_total") == 1
+
+
+async def test_an_error_within_a_stream_counts_although_its_status_was_200(serve: Serve) -> None:
+    async with serve(engine=Breaks({"hello": [Scripted("xy", delay_s=0.05)]})) as server:
+        assert (await server.complete(stream=True)).status_code == 200
+        families = await scrape(server)
+    assert families["touchstone_errors_total", "engine_failed,500"] == 1
+
+
+async def test_ready_is_what_the_route_says(serve: Serve) -> None:
+    async with serve() as server:
+        assert (await scrape(server))["touchstone_ready", ""] == 1
+        service = Service(Config(state_dir=server.parts.config.state_dir))
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app_of(service)), base_url="http://localhost"
+        ) as client:
+            assert (await client.get("/ready")).status_code == 503
+            assert (await scrape(Setup(client, server.parts)))["touchstone_ready", ""] == 0
+
+
+async def test_the_memory_a_server_may_have_is_more_than_it_uses(serve: Serve) -> None:
+    async with serve() as server:
+        families = await scrape(server)
+    used = families["touchstone_host_memory_bytes", "resident,server"]
+    assert families["touchstone_host_memory_limit_bytes", ""] > used
 
 
 class Optimist:

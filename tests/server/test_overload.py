@@ -85,15 +85,15 @@ async def test_a_deadline_that_the_queue_cannot_keep_is_told_at_once(serve: Serv
 
 
 async def test_the_sandbox_is_told_whose_a_run_is(serve: Serve, tmp_path: Path) -> None:
-    from sandbox import Limits, Outcome, Program, ScriptedSandbox, Suite
+    from sandbox import NOBODYS, Limits, Outcome, Program, ScriptedSandbox, Suite, Whose
 
     seen: list[tuple[str, int]] = []
 
     class Noting(ScriptedSandbox):
         async def run(
-            self, program: Program, suite: Suite, limits: Limits, on_test: Any = None, **whose: Any
+            self, program: Program, suite: Suite, limits: Limits, on_test: Any = None, *, whose: Whose = NOBODYS
         ) -> Outcome:
-            seen.append((whose["key"], whose["priority"]))
+            seen.append((whose.key, whose.priority))
             return await super().run(program, suite, limits, on_test)
 
     async with serve(sandbox=Noting(judge)) as setup:

@@ -22,6 +22,7 @@ from tests.engine.upstream_server import KEY, Upstream
 from tests.engine.upstream_server import serve as serve_upstream
 
 from .conftest import Serve, Setup
+from .fleet import ONE, fleet, id_of, name_of, until
 from .test_rerank import TESTS
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is not installed")
@@ -118,6 +119,36 @@ async def test_a_requests_spans(traced: Setup, receiver: Received) -> None:
     assert receiver.resources[0]["service.name"] == "touchstone"
     assert receiver.resources[0]["deployment.environment.name"] == "test"
     assert len(receiver.named("GET /health")) == 0
+
+
+async def test_a_shadow_is_a_trace_of_its_own_and_names_its_request(receiver: Received, tmp_path: Path) -> None:
+    traces = await asyncio.to_thread(start)
+    assert traces is not None
+    async with fleet(tmp_path, traces=traces) as served:
+        await served.admin(action="challenge", id=id_of(1), mode="shadow")
+        reply = (await served.complete(ONE, TRACEPARENT, rerank={"tests": {"code": "assert one() == 1"}})).json()
+        await until(lambda: served.service.shadows is not None and served.service.shadows.running == 0)
+        await served.engines[id_of(1)].aclose()
+        await served.complete(ONE, TRACEPARENT, rerank={"tests": {"code": "assert one() == 1"}})
+        await until(lambda: served.service.shadows is not None and served.service.shadows.running == 0)
+        await asyncio.to_thread(traces.close)
+    server = receiver.named("POST /v1/completions")[0]
+    shadow, failed = receiver.named("shadow")
+    assert (shadow.trace_id != server.trace_id, shadow.parent_span_id) == (True, b"")
+    assert [(link.trace_id.hex(), link.span_id) for link in shadow.links] == [(TRACE, server.span_id)]
+    said = attributes(shadow)
+    assert (said["touchstone.shadow_of"], said["gen_ai.response.model"]) == (reply["id"], name_of(1))
+    below = {span.name for span in receiver.spans if span.parent_span_id == shadow.span_id}
+    assert below == {"generate", "execute", "rerank", "store"}
+    assert {span.trace_id for span in receiver.spans if span.parent_span_id == shadow.span_id} == {shadow.trace_id}
+    assert attributes(server)["gen_ai.response.model"] == name_of(0)
+    assert attributes(failed)["error.type"] == "EngineFailed"
+    models = {
+        attributes(point)["gen_ai.response.model"]
+        for metric in receiver.metrics
+        for point in metric.histogram.data_points
+    }
+    assert models == {name_of(0)}
 
 
 async def test_the_conventions_metrics(traced: Setup, receiver: Received) -> None:
