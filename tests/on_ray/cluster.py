@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.sandbox.hosts import Kind, as_host
+
 ROOT = Path(__file__).resolve().parents[2]
 _START_S = 90
 _STORE_BYTES = 100 * 2**20
@@ -50,25 +52,25 @@ class Node:
 class Cluster:
     """A head without CPUs, on which the tests' own process works, and nodes that have some."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ts-ray-"))  # short: sockets lie below it
-        port = free_port()
-        self.address = f"127.0.0.1:{port}"
+        self.port = port or free_port()
+        self.address = f"127.0.0.1:{self.port}"
         self.nodes: list[Node] = []
         self.head = self._start(
             "--head",
-            f"--port={port}",
+            f"--port={self.port}",
             "--num-cpus=0",
             f"--temp-dir={self.folder}",
             "--include-dashboard=false",
             f"--ray-client-server-port={free_port()}",
             "--node-ip-address=127.0.0.1",
         )
-        self._until_reachable(port)
+        self._until_reachable()
 
-    def add(self, cpus: int, environment: dict[str, str] | None = None) -> Node:
-        """A node more; it is there a few seconds later."""
-        started = self._start(f"--address={self.address}", f"--num-cpus={cpus}", environment=environment)
+    def add(self, cpus: int, kind: Kind = "root", sources: Path = ROOT) -> Node:
+        """A node more, on such a host and with these sources; it is there a few seconds later."""
+        started = self._start(f"--address={self.address}", f"--num-cpus={cpus}", kind=kind, sources=sources)
         self.nodes.append(started)
         return started
 
@@ -78,22 +80,22 @@ class Cluster:
             node.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, *flags: str, environment: dict[str, str] | None = None) -> Node:
-        own = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0", "PYTHONPATH": str(ROOT)}
+    def _start(self, *flags: str, kind: Kind = "root", sources: Path = ROOT) -> Node:
+        own = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0", "PYTHONPATH": str(sources)}
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         command += [f"--object-store-memory={_STORE_BYTES}", "--min-worker-port=0", "--max-worker-port=0", *flags]
         log = (self.folder / f"start-{len(self.nodes)}.log").open("wb")
         with log:
             process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **own, **(environment or {})}
+                as_host(kind, command), stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **own}, cwd=self.folder
             )
         return Node(process)
 
-    def _until_reachable(self, port: int) -> None:
+    def _until_reachable(self) -> None:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
             try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             except OSError:
                 time.sleep(0.2)
             else:
