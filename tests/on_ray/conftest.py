@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
+from bench.local_ray import Cluster
 from sandbox import RaySandbox, Staff
-from tests.on_ray.cluster import Cluster
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
+from bench.local_ray import Cluster
 from sandbox import Limits, Program, RaySandbox, Staff
 from tests.contracts.sandbox import CALLS, EXPECTED, RIGHT, RunnerContract, statuses
-from tests.on_ray.cluster import Cluster
 
 pytestmark = [pytest.mark.ray, pytest.mark.isolation, pytest.mark.asyncio(loop_scope="module")]
 

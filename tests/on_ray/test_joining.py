@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
+from bench.local_ray import Cluster
+from bench.process import free_port
 from sandbox import Limits, RaySandbox, SandboxUnavailable, Staff, Status
 from tests.contracts.sandbox import CALLS, RIGHT
-from tests.on_ray.cluster import Cluster, free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.isolation]
 

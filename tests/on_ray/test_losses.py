@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.local_ray import ROOT, Cluster
 from sandbox import LaunchFailed, Limits, Program, RaySandbox, SandboxBusy, SandboxUnavailable, Staff, Status
 from sandbox.on_ray.cluster import dismiss
 from tests.contracts.sandbox import CALLS, EXPECTED, HALF, RIGHT, statuses
-from tests.on_ray.cluster import ROOT, Cluster
-from tests.sandbox.hosts import why_not
+from tests.sandbox.hosts import as_host, why_not
 
 pytestmark = [pytest.mark.ray, pytest.mark.isolation, pytest.mark.asyncio(loop_scope="module")]
 SLOW = Program(completion="def f(x):\n    import time\n    time.sleep(0.3)\n    return x + 1\n", entry_point="f")
@@ -91,7 +91,7 @@ async def test_a_run_that_its_workers_die_of_is_given_up(cluster: Cluster) -> No
 async def test_a_node_that_cannot_isolate_gets_no_worker(cluster: Cluster) -> None:
     if reason := why_not("no-landlock"):
         pytest.skip(reason)
-    node = cluster.add(2, kind="no-landlock")
+    node = cluster.add(2, prefix=tuple(as_host("no-landlock", [])))
     try:
         async with RaySandbox(Staff(address=cluster.address, slots=2, start_s=60)) as sandbox:
             with pytest.raises(SandboxUnavailable, match="cannot isolate: tier A"):

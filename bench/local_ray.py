@@ -1,4 +1,4 @@
-"""A Ray cluster of the tests' own: `ray start` processes on this host, each a node, killed at will."""
+"""A Ray cluster of the benchmarks' and tests' own: `ray start` processes on this host, each a node, killed at will."""
 
 from __future__ import annotations
 
@@ -13,18 +13,11 @@ from pathlib import Path
 
 import psutil
 
-from tests.sandbox.hosts import Kind, as_host
+from bench.process import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 _START_S = 90
 _STORE_BYTES = 100 * 2**20
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 class Node:
@@ -53,6 +46,7 @@ class Cluster:
     """A head without CPUs, on which the tests' own process works, and nodes that have some."""
 
     def __init__(self, port: int | None = None) -> None:
+        """Start the head, at this port or any; returns once it answers. Blocks."""
         self.folder = Path(tempfile.mkdtemp(prefix="ts-ray-"))  # short: sockets lie below it
         self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
@@ -68,9 +62,9 @@ class Cluster:
         )
         self._until_reachable()
 
-    def add(self, cpus: int, kind: Kind = "root", sources: Path = ROOT) -> Node:
-        """A node more, on such a host and with these sources; it is there a few seconds later."""
-        started = self._start(f"--address={self.address}", f"--num-cpus={cpus}", kind=kind, sources=sources)
+    def add(self, cpus: int, prefix: tuple[str, ...] = (), sources: Path = ROOT) -> Node:
+        """A node more, its command behind this prefix, with these sources; it is there a few seconds later."""
+        started = self._start(f"--address={self.address}", f"--num-cpus={cpus}", prefix=prefix, sources=sources)
         self.nodes.append(started)
         return started
 
@@ -80,14 +74,14 @@ class Cluster:
             node.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, *flags: str, kind: Kind = "root", sources: Path = ROOT) -> Node:
+    def _start(self, *flags: str, prefix: tuple[str, ...] = (), sources: Path = ROOT) -> Node:
         own = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0", "PYTHONPATH": str(sources)}
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         command += [f"--object-store-memory={_STORE_BYTES}", "--min-worker-port=0", "--max-worker-port=0", *flags]
         log = (self.folder / f"start-{len(self.nodes)}.log").open("wb")
         with log:
             process = subprocess.Popen(
-                as_host(kind, command), stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **own}, cwd=self.folder
+                [*prefix, *command], stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **own}, cwd=self.folder
             )
         return Node(process)
 
