@@ -33,6 +33,7 @@ def join(address: str) -> bool:
     """
     # Else Ray ends a process that did not reach its cluster for a minute: here that would be the server.
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _FOREVER)
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # else any call would start a cluster where there is none
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray

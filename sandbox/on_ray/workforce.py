@@ -31,7 +31,7 @@ _PING_S = 10.0
 _CLOSE_S = 5.0
 _LEAVE_S = 60.0
 """Ray takes a quarter of a minute to leave a cluster that is no more."""
-_RETRY_S = 2.0
+_RETRY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +92,8 @@ class Workforce:
         """Why the last attempt came to nothing, where no node is known."""
         self._failure: SandboxUnavailable | None = None
         """Why no run can be had at present."""
+        self._away = False
+        """Whether the cluster's head does not answer."""
         self._gone: list[PoolStats] = []
         self._wake = asyncio.Event()
         self._looked = self._without_since = self._hire_from = 0.0
@@ -185,8 +187,10 @@ class Workforce:
         try:
             nodes = await cluster.patiently(partial(cluster.nodes, self._staff.slots), _AWAY_S)
         except Exception as error:  # noqa: BLE001 - whatever it is, the cluster did not answer
+            self._away = True
             await self._without_cluster(error)
             return
+        self._away = False
         for hand in [hand for hand in self.hands if hand.node not in nodes]:
             self.lose(hand, "its node left the cluster")
         self._unfit = {node: why for node, why in self._unfit.items() if node in nodes}
@@ -224,7 +228,7 @@ class Workforce:
         with contextlib.suppress(TimeoutError, SandboxUnavailable):
             await cluster.patiently(cluster.leave, _LEAVE_S)
             await self._join()
-            self._without_since, self._failure = time.monotonic(), None
+            self._without_since, self._failure, self._away = time.monotonic(), None, False
             _log.warning("the Ray cluster at %s was joined anew", self._staff.address)
 
     async def _join(self) -> bool:
@@ -236,7 +240,7 @@ class Workforce:
     def _staff_up(self) -> None:
         staff = self._staff
         wanted = min(max(-(-(self.busy + self.waiting) // staff.slots), staff.min_workers), staff.max_workers)
-        if self._failure is None and time.monotonic() >= self._hire_from:
+        if not self._away and time.monotonic() >= self._hire_from:
             for _ in range(wanted - len(self.hands) - len(self._hiring)):
                 task = asyncio.create_task(self._hire())
                 self._hiring.add(task)
