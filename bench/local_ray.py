@@ -15,7 +15,7 @@ import psutil
 
 from bench.process import free_port
 
-ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[1]
 _START_S = 90
 _STORE_BYTES = 100 * 2**20
 
@@ -62,9 +62,9 @@ class Cluster:
         )
         self._until_reachable()
 
-    def add(self, cpus: int, prefix: tuple[str, ...] = (), sources: Path = ROOT) -> Node:
-        """A node more, its command behind this prefix, with these sources; it is there a few seconds later."""
-        started = self._start(f"--address={self.address}", f"--num-cpus={cpus}", prefix=prefix, sources=sources)
+    def add(self, cpus: int, prefix: tuple[str, ...] = ()) -> Node:
+        """A node more, its command behind this prefix; it is there a few seconds later."""
+        started = self._start(f"--address={self.address}", f"--num-cpus={cpus}", prefix=prefix)
         self.nodes.append(started)
         return started
 
@@ -74,8 +74,8 @@ class Cluster:
             node.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, *flags: str, prefix: tuple[str, ...] = (), sources: Path = ROOT) -> Node:
-        own = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0", "PYTHONPATH": str(sources)}
+    def _start(self, *flags: str, prefix: tuple[str, ...] = ()) -> Node:
+        own = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0", "PYTHONPATH": str(_ROOT)}
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         command += [f"--object-store-memory={_STORE_BYTES}", "--min-worker-port=0", "--max-worker-port=0", *flags]
         log = (self.folder / f"start-{len(self.nodes)}.log").open("wb")
