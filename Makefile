@@ -12,7 +12,7 @@ DEV := .venv-dev/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak test-rounds test-postgres test-prometheus test-clients test-hostile test-image test-vllm env-vllm-cpu image-locks loop-demo check format bench docs clean
+.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak test-rounds test-postgres test-prometheus test-clients test-ray test-hostile test-image test-vllm env-vllm-cpu image-locks loop-demo check format bench docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,10 @@ test-postgres: .venv-dev/installed ## the log in a real PostgreSQL server (needs
 
 test-clients: .venv-dev/installed .clients/installed ## clients from their registries (needs npm) against a real server
 	$(DEV)/python -m pytest -m clients tests/acceptance tests/test_editors.py
+
+test-ray: .venv-dev/installed ## the sandbox and the service on a local Ray cluster of several nodes, some of them killed
+	$(DEV)/python $(PIP) -e '.[ray]'
+	$(DEV)/python -m pytest -m ray tests/on_ray
 
 test-prometheus: .venv-dev/installed ## rules by promtool; dashboard and alerts by a real Prometheus beside real servers
 	$(DEV)/python -m pytest -m prometheus tests/deploy

@@ -15,6 +15,7 @@ from sandbox.errors import (
 from sandbox.languages import check_language, found_languages, is_python, takes_calls
 from sandbox.literals import read_literal, write_literal
 from sandbox.local import LocalSandbox
+from sandbox.on_ray import RaySandbox, Staff
 from sandbox.outcome import OnTest, Outcome, ProgramClass, Status, TestOutcome, classify
 from sandbox.pool import PoolStats
 from sandbox.scripted import ScriptedSandbox
@@ -57,11 +58,13 @@ __all__ = [
     "PoolStats",
     "Program",
     "ProgramClass",
+    "RaySandbox",
     "Sandbox",
     "SandboxBusy",
     "SandboxError",
     "SandboxUnavailable",
     "ScriptedSandbox",
+    "Staff",
     "Status",
     "StdioCase",
     "StdioSuite",

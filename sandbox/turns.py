@@ -28,14 +28,16 @@ class Turns(Generic[T]):
         """How many wait."""
         return self._waiting
 
-    async def take(self, whose: Whose) -> T:
+    async def take(self, whose: Whose, *, again: bool = False) -> T:
         """A slot, in turn. Raises `SandboxBusy` when too many wait already, in all or of this key.
 
-        A key may have as many waiting as are left free to others, as in the engine's queue (`engine/places.py`).
+        A key may have as many waiting as are left free to others, as in the engine's queue (`engine/places.py`). Who is
+        here `again` had a slot that was lost: it was let in, and is not refused now.
         """
         if self._free:
             return self._free.pop()  # the one used last: its memory is warm
-        self._check(whose)
+        if not again:
+            self._check(whose)
         turn: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         keys = self._lines.setdefault(whose.priority, {})
         keys.setdefault(whose.key, {}).setdefault(whose.request, deque()).append(turn)
@@ -43,7 +45,7 @@ class Turns(Generic[T]):
         try:
             return await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it came in the same moment
+            if turn.done() and not turn.cancelled() and turn.exception() is None:  # it came in the same moment
                 self.give(turn.result())
             else:
                 self._forget(whose, turn)
@@ -57,6 +59,17 @@ class Turns(Generic[T]):
                 turn.set_result(slot)
                 return
         self._free.append(slot)
+
+    def refuse(self, error: Exception) -> None:
+        """Let nobody wait any longer: each of them raises this."""
+        while self._lines:
+            turn = self._next()
+            if not turn.done():
+                turn.set_exception(error)
+
+    def withdraw(self, slot: T) -> None:
+        """Lend a slot no more, wherever nobody has it."""
+        self._free = [free for free in self._free if free is not slot]
 
     def _check(self, whose: Whose) -> None:
         free = self._max_waiting - self._waiting

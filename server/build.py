@@ -25,8 +25,8 @@ from engine import (
     build_engine,
 )
 from feedback import RedactingStore, StoreFailed
-from sandbox import LocalSandbox, Sandbox, SandboxError, SandboxUnavailable, Tier
-from server.config import Config
+from sandbox import LocalSandbox, RaySandbox, Sandbox, SandboxError, SandboxUnavailable, Staff, Tier
+from server.config import Config, SandboxConfig
 from server.scorers import load_scorers
 from server.selfcheck import check
 from server.served import Served
@@ -181,10 +181,7 @@ async def build_sandbox(config: Config) -> tuple[Sandbox | None, Isolation]:
     """The sandbox of this host, or None with the reasons. A host that cannot isolate still serves."""
     if not config.sandbox.enabled:
         return None, Isolation(tier=None, reasons=("switched off by sandbox.enabled",))
-    wanted = config.sandbox
-    sandbox = LocalSandbox(
-        concurrency=wanted.slots, tiers=wanted.tiers, python=wanted.python, max_waiting=wanted.max_waiting
-    )
+    sandbox = sandbox_of(config.sandbox)
     try:
         found = await sandbox.probe()
     except SandboxError as error:
@@ -193,6 +190,26 @@ async def build_sandbox(config: Config) -> tuple[Sandbox | None, Isolation]:
         _log.warning("untrusted code cannot be isolated here, so nothing is tested: %s", error)
         return None, Isolation(tier=None, reasons=(str(error),), how_to_fix=fixes)
     return sandbox, isolation_of(found)
+
+
+def sandbox_of(wanted: SandboxConfig) -> LocalSandbox | RaySandbox:
+    """The sandbox of the configuration, not yet probed."""
+    if wanted.ray is None:
+        return LocalSandbox(
+            concurrency=wanted.slots, tiers=wanted.tiers, python=wanted.python, max_waiting=wanted.max_waiting
+        )
+    staff = Staff(
+        address=wanted.ray,
+        min_workers=wanted.ray_min_workers,
+        max_workers=wanted.ray_max_workers,
+        slots=wanted.slots or 1,
+        idle_s=wanted.ray_idle_s,
+        start_s=wanted.ray_start_s,
+        max_waiting=wanted.max_waiting,
+        tiers=wanted.tiers,
+        python=wanted.python,
+    )
+    return RaySandbox(staff)
 
 
 def isolation_of(found: Tier) -> Isolation:

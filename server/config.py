@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -148,7 +149,19 @@ class SandboxConfig(Section):
     """The candidates' interpreter, with the packages they may use: never the server's own environment. None: the
     server's interpreter with its standard library alone."""
     slots: Annotated[int, Field(ge=1)] | None = None
-    """Candidates that run at once; None: as many as there are cores."""
+    """Candidates that run at once; None: as many as there are cores. On Ray at each worker, which asks for as many
+    CPUs; None: 1."""
+    ray: str | None = None
+    """A Ray cluster on whose nodes candidates run (`docs/ray.md`): `host:port` of its head, or `auto`, the one that
+    this host belongs to. None: candidates run on this host."""
+    ray_min_workers: Annotated[int, Field(ge=1)] = 1
+    """Workers that are kept on Ray while there is nothing to run."""
+    ray_max_workers: Annotated[int, Field(ge=1)] = 8
+    """The most workers on Ray, however many candidates wait."""
+    ray_idle_s: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds after which a worker on Ray that had nothing to do is given back."""
+    ray_start_s: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds that candidates wait while there is no worker on Ray at all; then they are not tested."""
     max_waiting: Annotated[int, Field(ge=0)] = 10_000
     """Candidates that may wait for a slot; more are not tested, and their request says `degraded`."""
     cpu_s: Annotated[float, Field(gt=0)] = 10.0
@@ -171,6 +184,19 @@ class SandboxConfig(Section):
         if unknown or not tiers:
             raise ValueError(f"must name some of {', '.join(TIERS)}{f', not {unknown[0]!r}' if unknown else ''}")
         return tuple(tier for tier in TIERS if tier in tiers)  # the strongest first, whatever the order given
+
+    @field_validator("ray")
+    @classmethod
+    def _installed(cls, address: str | None) -> str | None:
+        if address is not None and find_spec("ray") is None:
+            raise ValueError("Ray is not installed: pip install 'touchstone[ray]'")
+        return address
+
+    @model_validator(mode="after")
+    def _some_workers(self) -> SandboxConfig:
+        if self.ray_min_workers > self.ray_max_workers:
+            raise ValueError("ray_min_workers is more than ray_max_workers")
+        return self
 
     @property
     def limits(self) -> Limits:

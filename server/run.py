@@ -8,29 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
-import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
 
-from engine import EngineError
-from feedback import FeedbackError
-from server.app import app_of
-from server.asgi import cancel
-from server.build import build, follow
+from server.build import build
 from server.config import Config
 from server.protocol import protocol_of
-from server.service import Parts, Service
-from server.upkeep import Upkeep
+from server.service import Parts
+from server.serving import Serving
 
-_log = logging.getLogger(__name__)
 _TRY = (
     'def total_of_even(numbers):\n    """Keep the even numbers and return their sum.\n\n'
     '    >>> total_of_even([1, 2, 4])\n    6\n    """\n'
@@ -51,19 +43,15 @@ class Process:
     """The process's server and what it was told by signals."""
 
     def __init__(self, config: Config, make: Callable[[Config], Awaitable[Parts]] = build) -> None:
+        serving = Serving(config, make, loaded=self._announce, failed=self._give_up)
         self._config = config
-        self._make = make
-        self._service = Service(config)
+        self._service = serving.service
         self._signals = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._judging: asyncio.Task[None] | None = None
-        self._following: asyncio.Task[None] | None = None
-        self._keeping: asyncio.Task[None] | None = None
         self._url = ""
-        app = app_of(self._service, self._lifespan)
         self._server = _Server(
             uvicorn.Config(
-                app,
+                serving.app,
                 http=protocol_of(config.server.receive_timeout_s),
                 access_log=False,
                 log_config=None,
@@ -91,45 +79,12 @@ class Process:
             loop.add_signal_handler(number, self._signalled, number)
         await self._server.serve(sockets=[listener])
 
-    @contextlib.asynccontextmanager
-    async def _lifespan(self, app: Any) -> AsyncIterator[None]:
-        loading = asyncio.create_task(self._load())
-        try:
-            yield
-        finally:
-            # A load that has begun is waited for: threads in the middle of it would outlive the interpreter.
-            await asyncio.wait([loading])
-            await cancel(*(task for task in (self._judging, self._keeping) if task is not None))
-            await self._service.aclose()
-            if self._following is not None:
-                await asyncio.wait([self._following])  # told to stop; what it had begun to load was waited for
-
-    async def _load(self) -> None:
-        try:
-            parts = await self._make(self._config)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the process says so and ends
-            _log.debug("loading failed", exc_info=error)
-            ours = isinstance(error, (EngineError, FeedbackError))
-            self._service.failure = str(error) if ours else f"{type(error).__name__}: {error}"
-            self._server.should_exit = True
-            return
-        self._service.begin(parts)
-        follow(self._service, parts)
-        gc.freeze()  # a full collection would look at all of it again and again, each time for 0.05 s without an answer
-        self._watch()
-        if self._service.lifecycle.phase == "ok":
-            self._announce(parts)
-
-    def _watch(self) -> None:
-        """Follow the champion, judge its challengers and keep the log to its days, until the process ends."""
-        service = self._service
-        self._keeping = asyncio.create_task(Upkeep(service.store, self._config.feedback.keep_days).watch())
-        if service.contest is not None:
-            self._judging = asyncio.create_task(service.contest.watch())
-        if service.switching is not None and self._config.server.champion_poll_s:
-            self._following = asyncio.create_task(service.switching.watch())
+    def _give_up(self) -> None:
+        self._server.should_exit = True
 
     def _announce(self, parts: Parts) -> None:
+        if self._service.lifecycle.phase != "ok":
+            return
         model, tier = parts.engine.info.model, parts.isolation.tier
         body = json.dumps({"model": model, "prompt": _TRY, "rerank": {"num_candidates": 16}})
         say(f"serving {model} on {self._url} (isolation: {tier or 'none, see ' + self._url + '/ready'})")

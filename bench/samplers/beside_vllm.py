@@ -9,7 +9,7 @@ import sys
 
 def main() -> None:
     """Arguments: hf folder, threads (which the environment binds)."""
-    from vllm import LLM, SamplingParams  # type: ignore[import-not-found]
+    from vllm import LLM, SamplingParams
 
     engine = LLM(
         sys.argv[1], dtype="bfloat16", max_model_len=2048, max_num_seqs=32, enable_prefix_caching=False,
