@@ -42,7 +42,7 @@ test-rounds: .venv-dev/installed ## what trains for minutes: whole tunings, roun
 	$(DEV)/python -m pytest -m long tests/trainer tests/acceptance
 
 test-postgres: .venv-dev/installed ## the log in a real PostgreSQL server (needs its programs; a throw-away cluster)
-	$(DEV)/python -m pytest -m postgres tests/feedback
+	$(DEV)/python -m pytest -m postgres tests/feedback tests/acceptance/test_replicas.py
 
 test-clients: .venv-dev/installed .clients/installed ## clients from their registries (needs npm) against a real server
 	$(DEV)/python -m pytest -m clients tests/acceptance tests/test_editors.py

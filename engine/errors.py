@@ -43,6 +43,11 @@ class UnsupportedField(EngineError):
 class ContextTooLong(EngineError):
     """The prompt and the tokens asked for do not fit the model's context."""
 
+    def __init__(self, reason: str, field: str = "prompt") -> None:
+        """`field`: which of the two is to be made less."""
+        super().__init__(reason)
+        self.field = field
+
 
 class Overloaded(EngineError):
     """The waiting queue has no place for the request, or would not come to it in time."""

@@ -11,6 +11,7 @@ from engine.errors import UnknownEngine
 
 ENGINES = {
     "ctranslate2": "engine.ct2:load",
+    "cpu": "engine.cpu:load",
     "transformers": "engine.hf:load",
     "vllm": "engine.vllm_engine:load",
     "openai": "engine.upstream:load",

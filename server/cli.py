@@ -18,7 +18,7 @@ def serve(
     state_dir: Annotated[Path | None, typer.Option(help="Folder of models, log and caches.")] = None,
     model: Annotated[str | None, typer.Option(help="Model to serve; the champion if not given.")] = None,
     engine: Annotated[
-        str | None, typer.Option(help="Engine: ctranslate2, vllm, transformers, openai, scripted.")
+        str | None, typer.Option(help="ctranslate2, cpu, vllm, transformers, openai or scripted.")
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="Type to compute in.")] = None,
 ) -> None:

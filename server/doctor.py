@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Say how this install stands.", pretty_exceptions_enable=False)
 
 _LIBRARIES = ("ctranslate2", "torch", "transformers", "vllm")
-_NEEDED = {"ctranslate2": ("ctranslate2",), "transformers": ("torch", "transformers"), "vllm": ("torch", "vllm")}
+_NEEDED = {
+    "ctranslate2": ("ctranslate2",),
+    "cpu": ("torch", "transformers"),
+    "transformers": ("torch", "transformers"),
+    "vllm": ("torch", "vllm"),
+}
 """What an engine cannot do without, by its type."""
 
 Data = dict[str, Any]
@@ -60,12 +65,12 @@ def doctor(
 
 def examine(config: Config) -> Data:
     """Look at everything. The keys are those of the JSON object; a `problem` is None where there is none."""
-    from engine import ModelStore
+    from engine import ModelStore, touchstone_version
     from sandbox import why_no_groups
     from server.doctor_store import look_at_log
 
     found: Data = {
-        "touchstone": installed("touchstone") or "0+unknown",
+        "touchstone": touchstone_version(),
         "python": {"version": platform.python_version(), "executable": sys.executable},
         "host": _host(),
         "sandbox": asyncio.run(_sandbox(config.sandbox)),

@@ -23,7 +23,7 @@ Data = dict[str, Any]
 _LEAST_BYTES = 256 * 2**20
 """With less, a busy server's log fills the disk within hours, and the next round's model has no place at all."""
 _TIMEOUT_S = 5.0
-_EXTRAS = {"transformers": "[transformers]", "vllm": "[vllm]"}
+_EXTRAS = {"cpu": "[transformers]", "transformers": "[transformers]", "vllm": "[vllm]"}
 
 
 def found(text: str, problem: str | None = None, fix: str | None = None) -> Data:

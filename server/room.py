@@ -18,7 +18,7 @@ docs/experiments.md, "Switching models"."""
 
 def needed_bytes(config: Config, model: Model) -> int:
     """About what loading this model takes; of several conversions that could be meant, the largest."""
-    if config.engine.type in ("transformers", "vllm"):
+    if config.engine.type in ("cpu", "transformers", "vllm"):
         size = 2 * _size(model.hf, "*.safetensors")  # kept in 16 bits, computed in 32 on CPUs
     else:
         sizes = {path.name.removeprefix("ct2-"): _size(path, "model.bin") for path in model.folder.glob("ct2-*")}

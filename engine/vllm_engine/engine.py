@@ -84,7 +84,7 @@ class VllmEngine:
         """How busy it is."""
         return EngineStats(
             requests_running=self._running,
-            requests_waiting=self.core.turns.waiting,
+            requests_waiting=self.core.turns.stats().requests_waiting,
             rows_running=self.core.sequences,
             sampled_tokens=self.core.sampled_tokens,
         )
@@ -103,7 +103,7 @@ class VllmEngine:
         ids = self._tokenizer.encode_prompt(request.prompt)
         request = fit_context(self._info, request, len(ids))
         params = self._params(request) if request.sampling.max_tokens else None
-        queue_s = await self.core.turns.enter(request, _sequences(request))
+        queue_s = await self.core.turns.enter(request, size=_sequences(request))
         held, stream = _sequences(request), None
         self._running += 1
         try:
@@ -117,7 +117,7 @@ class VllmEngine:
             while rows.left:
                 for event in await self._more(request, rows, stream):
                     yield event
-                self.core.turns.leave(held - min(held, rows.left))
+                self.core.turns.shrink(held - min(held, rows.left))
                 held = min(held, rows.left)
         finally:
             if stream is not None:
@@ -241,7 +241,7 @@ class VllmEngine:
         request = GenerationRequest(
             id=f"score-{next(_scores)}", prompt=TokenIds(tuple(whole)), sampling=Sampling(max_tokens=1)
         )
-        await self.core.turns.enter(request, 1)
+        await self.core.turns.enter(request)
         stream = None
         try:
             stream = await self.core.open(request, whole, params, self._adapter)
@@ -249,7 +249,7 @@ class VllmEngine:
         finally:
             if stream is not None:
                 stream.close()
-            self.core.turns.leave(1)
+            self.core.turns.leave()
         if output is None or output.prompt_logprobs is None:
             raise EngineFailed("the engine was closed")
         known = output.prompt_logprobs[len(before) :]

@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.calibration.host import free_memory_bytes
 from engine.errors import InvalidSetting, MissingExtra, ModelNotFound, UnsupportedDtype, UnsupportedModel
-from engine.hf.loading import end_ids
+from engine.hf.loading import end_ids_of
 from engine.tokens import Tokenizer
 from engine.types import EngineInfo
 from engine.vllm_engine.arguments import checked
@@ -65,7 +65,7 @@ async def load(
         seed_honoured=True,
         weights=weights,
     )
-    ends = frozenset(end_ids(folder, config.hf_config, tokenizer))
+    ends = frozenset(end_ids_of(folder, config.hf_config, tokenizer))
     core = Core(llm, max_waiting=max_waiting)
     return VllmEngine(core, info, tokenizer, ends, vocabulary=int(config.get_vocab_size()))
 

@@ -1,4 +1,6 @@
-"""Turns by themselves: weights, places kept for typing, pausing."""
+"""Turns of requests that have a size: who is let in when, and who first."""
+
+from __future__ import annotations
 
 import asyncio
 
@@ -6,83 +8,84 @@ from engine.turns import Turns
 from engine.types import GenerationRequest, Priority, Text
 
 
-def request(name: str, priority: Priority = Priority.INTERACTIVE) -> GenerationRequest:
-    return GenerationRequest(id=name, prompt=Text(""), priority=priority, fairness_key=name)
+def ask(priority: Priority = Priority.INTERACTIVE, key: str = "") -> GenerationRequest:
+    return GenerationRequest(id="r", prompt=Text("x"), priority=priority, fairness_key=key)
 
 
-class Door:
-    """Notes who was let in."""
-
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
-        self.entered: list[str] = []
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def ask(self, asked: GenerationRequest, weight: int = 1) -> None:
-        async def enter() -> None:
-            await self._turns.enter(asked, weight)
-            self.entered.append(asked.id)
-
-        self._tasks.append(asyncio.create_task(enter()))
-        await settled()
-
-
-async def settled() -> None:
+async def settle() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-async def test_weights_fill_the_room_and_the_last_may_go_beyond_it() -> None:
+async def test_the_next_is_let_in_as_soon_as_there_is_any_room() -> None:
     turns = Turns(max_running=4, max_waiting=9)
-    door = Door(turns)
-    await door.ask(request("a"), 3)
-    await door.ask(request("b"), 64)
-    await door.ask(request("c"), 1)
-    assert door.entered == ["a", "b"]
+    await turns.enter(ask(), size=3)
+    await turns.enter(ask(), size=8)
+    waiting = [asyncio.create_task(turns.enter(ask(key=key), size=2)) for key in ("a", "a", "b")]
+    await settle()
+    assert (turns.stats().requests_running, turns.stats().requests_waiting) == (2, 3)
+    turns.shrink(7)  # 4 are left: no room yet
+    await settle()
+    assert not any(task.done() for task in waiting)
+    turns.shrink(1)
+    await settle()
+    assert [task.done() for task in waiting] == [True, False, False]
+    turns.leave(0)
     turns.leave(3)
-    turns.leave(60)
-    await settled()
-    assert door.entered == ["a", "b"]
-    turns.leave(1)
-    await settled()
-    assert door.entered == ["a", "b", "c"]
+    await settle()
+    assert [task.done() for task in waiting] == [True, False, True]
+    assert turns.stats().requests_running == 2
 
 
-async def test_one_that_leaves_makes_room_for_several() -> None:
-    turns = Turns(max_running=2, max_waiting=9)
-    door = Door(turns)
-    for name, weight in (("a", 2), ("b", 1), ("c", 1), ("d", 1)):
-        await door.ask(request(name), weight)
-    turns.leave(2)
-    await settled()
-    assert door.entered == ["a", "b", "c"]
+async def test_turns_go_round_between_keys() -> None:
+    turns = Turns(max_running=1, max_waiting=9)
+    await turns.enter(ask())
+    waiting = [asyncio.create_task(turns.enter(ask(key=key))) for key in ("a", "a", "b")]
+    await settle()
+    for done in ([True, False, False], [True, False, True], [True, True, True]):
+        turns.leave()
+        await settle()
+        assert [task.done() for task in waiting] == done
 
 
-async def test_typing_has_room_of_its_own() -> None:
-    turns = Turns(max_running=2, reserved=1, max_waiting=9)
-    door = Door(turns)
-    await door.ask(request("batch", Priority.BATCH), 2)
-    await door.ask(request("waiting"))
-    turns.check_room(Priority.AS_YOU_TYPE, "typing")
-    await door.ask(request("typing", Priority.AS_YOU_TYPE))
-    await door.ask(request("more", Priority.AS_YOU_TYPE))
-    assert door.entered == ["batch", "typing"]
-    turns.leave(1)  # a candidate of the batch, or what was typed
-    await settled()
-    assert door.entered == ["batch", "typing", "more"]
+async def test_room_is_kept_for_as_you_type() -> None:
+    turns = Turns(max_running=2, max_waiting=9, reserved=1)
+    await turns.enter(ask(), size=2)
+    other = asyncio.create_task(turns.enter(ask()))
+    await settle()
+    assert await turns.enter(ask(Priority.AS_YOU_TYPE)) == 0.0
+    typed = asyncio.create_task(turns.enter(ask(Priority.AS_YOU_TYPE)))
+    await settle()
+    assert not typed.done()
+    turns.leave()
+    await settle()
+    assert (typed.done(), other.done()) == (True, False)
+
+
+async def test_another_turn_of_one_request_is_not_refused() -> None:
+    turns = Turns(max_running=1, max_waiting=1)
+    await turns.enter(ask())
+    tasks = [asyncio.create_task(turns.enter(ask(), again=again)) for again in (False, True)]
+    await settle()
+    assert turns.stats().requests_waiting == 2
+    turns.leave()
+    turns.leave()
+    await settle()
+    assert all(task.done() for task in tasks)
 
 
 async def test_pausing_waits_for_what_runs_and_keeps_newcomers() -> None:
     turns = Turns(max_running=2, max_waiting=9)
-    door = Door(turns)
-    await door.ask(request("a"))
+    await turns.enter(ask())
     pausing = asyncio.create_task(turns.pause())
-    await settled()
-    await door.ask(request("b"))
-    assert door.entered == ["a"]
-    assert not pausing.done()
+    await settle()
+    newcomer = asyncio.create_task(turns.enter(ask()))
+    await settle()
+    assert (pausing.done(), newcomer.done()) == (False, False)
     turns.leave()
     await pausing
+    await settle()
+    assert not newcomer.done()
     turns.resume()
-    await settled()
-    assert door.entered == ["a", "b"]
+    await settle()
+    assert newcomer.done()
