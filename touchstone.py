@@ -1,4 +1,4 @@
-"""The one console command: `touchstone serve | run | models | feedback | eval | rank | train | loop | keys | ...`.
+"""The one console command: `touchstone serve | run | models | feedback | eval | rank | bench | train | loop | ...`.
 
 Each sub-command belongs to its package and is imported only when it is called, so that help and a mistyped word cost
 nothing. Knows no options of theirs: everything after the sub-command's name is handed on.
@@ -84,6 +84,12 @@ def loop(context: typer.Context) -> None:
 
 
 @app.command(context_settings=_HAND_ON)
+def bench(context: typer.Context) -> None:
+    """Compare engines and types on this host, or put a server under load."""
+    _forward("bench.cli", "bench", context.args)
+
+
+@app.command(context_settings=_HAND_ON)
 def sandbox(context: typer.Context) -> None:
     """Say what isolation this host grants."""
     _forward_plain("sandbox.__main__", "touchstone sandbox", context.args)
@@ -98,13 +104,9 @@ def doctor(context: typer.Context) -> None:
 @app.command()
 def version() -> None:
     """Print the version."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
+    from engine import touchstone_version
 
-    try:
-        typer.echo(installed("touchstone"))
-    except PackageNotFoundError:
-        typer.echo("0+unknown")
+    typer.echo(touchstone_version())
 
 
 def main() -> None:

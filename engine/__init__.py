@@ -9,6 +9,7 @@ from engine.classify.load import FEATURES_NAME, find_verifier, load_classifier, 
 from engine.classify.manifest import VerifierManifest, read_verifier, seal_verifier
 from engine.classify.scripted import ScriptedClassifier
 from engine.config import EngineConfig, UpstreamConfig
+from engine.convert import DTYPES as CONVERSIONS
 from engine.convert import check_convertible, convert_folder, convert_model
 from engine.ct2.model import available_cores
 from engine.errors import (
@@ -18,6 +19,7 @@ from engine.errors import (
     EngineFailed,
     HubFailed,
     InvalidModel,
+    InvalidSetting,
     MissingExtra,
     ModelExists,
     ModelNotConverted,
@@ -50,6 +52,7 @@ from engine.models import (
 from engine.passed_on import PASSED_ON
 from engine.registry import engine_names, load_engine
 from engine.scripted import Scripted, ScriptedEngine
+from engine.settings_file import SECTIONS, SETTINGS_PREFIX, read_settings
 from engine.settings_table import docstrings, settings_table
 from engine.tokens import Tokenizer
 from engine.types import (
@@ -73,10 +76,14 @@ from engine.types import (
     TokenIds,
     TokenLogprob,
 )
+from engine.version import touchstone_version
 
 __all__ = [
+    "CONVERSIONS",
     "FEATURES_NAME",
     "PASSED_ON",
+    "SECTIONS",
+    "SETTINGS_PREFIX",
     "Challenger",
     "ChampionMoved",
     "Chat",
@@ -100,6 +107,7 @@ __all__ = [
     "GivenEngine",
     "HubFailed",
     "InvalidModel",
+    "InvalidSetting",
     "Manifest",
     "Message",
     "MissingExtra",
@@ -150,6 +158,7 @@ __all__ = [
     "load_classifier",
     "load_engine",
     "read_manifest",
+    "read_settings",
     "read_verifier",
     "render_size",
     "seal",
@@ -158,6 +167,7 @@ __all__ = [
     "tokens_of_layout",
     "told_dtype",
     "total_memory_bytes",
+    "touchstone_version",
     "verifiers_in",
     "write_json",
 ]

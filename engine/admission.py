@@ -62,5 +62,6 @@ def refuse_too_long(info: EngineInfo, prompt_tokens: int, max_tokens: int) -> No
     if prompt_tokens + max_tokens > info.context_length:
         raise ContextTooLong(
             f"{prompt_tokens} prompt tokens and {max_tokens} to sample: the context is {info.context_length} tokens; "
-            "shorten the prompt or lower max_tokens"
+            "shorten the prompt or lower max_tokens",
+            "prompt" if prompt_tokens >= info.context_length else "max_tokens",
         )

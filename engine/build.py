@@ -22,6 +22,14 @@ _BEST_FIRST = ("int8", "int8_bfloat16", "int8_float16", "bfloat16", "float16", "
 _BEST_FIRST_CUDA = ("bfloat16", "float16", "int8_bfloat16", "int8_float16", "int8", "float32")
 
 
+TOLD_AUTO = {
+    "cpu": "bfloat16 where the weights are stored in 16 bits and the CPU is fast in it, else float32",
+    "transformers": "float32 on CPUs, bfloat16 on GPUs",
+    "vllm": "what vLLM takes for the checkpoint",
+}
+"""What `dtype` "auto" comes to, by engine that loads `hf` folders."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Folder:
     """What to load, and what to call it in a given type."""
@@ -61,6 +69,8 @@ async def build_engine(config: EngineConfig, store: ModelStore, *, like: EngineI
             options = await asyncio.to_thread(_ct2_options, config, model, dtype, store.calibrations, like)
         else:
             options = await asyncio.to_thread(_hf_options, config, model, dtype)
+            if config.type == "vllm":
+                options["arguments"] = config.vllm
         options |= {"device": config.device, "max_waiting": config.max_waiting}
     return await load_engine(config.type, **options)
 
@@ -82,8 +92,8 @@ def find_model(config: EngineConfig, store: ModelStore) -> tuple[Model | Path, s
 def told_dtype(config: EngineConfig, store: ModelStore) -> str:
     """What `dtype` comes to here, and why; nothing is loaded or measured. Raises the `EngineError`s of finding it."""
     model, dtype = find_model(config, store)
-    if config.type == "transformers":
-        return "auto: float32 on CPUs, bfloat16 on GPUs" if dtype == "auto" else f"{dtype}, as set"
+    if config.type in TOLD_AUTO:
+        return f"auto: {TOLD_AUTO[config.type]}" if dtype == "auto" else f"{dtype}, as set"
     if dtype != "auto" or isinstance(model, Path):
         return "as stored" if dtype == "auto" else f"{dtype}, as set"
     stored = _converted(config, model, dtype).path.name.removeprefix("ct2-")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -38,13 +38,17 @@ class EngineConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: str = "ctranslate2"
-    """ctranslate2, transformers (the reference), openai (an upstream server) or scripted (a file of answers)."""
+    """ctranslate2, cpu (fast at many candidates of one prompt), vllm, transformers (the reference), openai (an upstream
+    server) or scripted (a file of answers)."""
     model: str | None = None
     """Id, name or path of a model folder; None: the champion."""
     dtype: str = "auto"
     """auto: for ctranslate2 on CPUs what costs least of the conversions that are there, as stored or in float32,
-    measured at the first start (`touchstone models calibrate`), on GPUs the best conversion as stored; for transformers
-    float32 on CPUs, bfloat16 on GPUs. Others name the conversion and compute in its type."""
+    measured at the first start (`touchstone models calibrate`), on GPUs the best conversion as stored; for cpu bfloat16
+    where the weights are stored in 16 bits and the CPU is fast in it, else float32, and int8 only where it is named and
+    the model stays as good in it; for transformers float32 on CPUs, bfloat16 on GPUs; for vllm what vLLM takes for the
+    checkpoint. Others name the conversion and
+    compute in its type."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda)$")] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     """Cores to compute with; None: as many as this process may use."""
@@ -52,6 +56,9 @@ class EngineConfig(BaseModel):
     """Requests in the waiting queue before others are told to come again. A key may have as many of a class there as
     are left free to others, so at most half."""
     upstream: UpstreamConfig = UpstreamConfig()
+    vllm: dict[str, Any] = {}
+    """For `vllm`: vLLM's own engine arguments, `gpu_memory_utilization = 0.8` for example (docs/vllm.md). Unknown ones
+    are refused by name."""
     script: Path | None = None
     """For `scripted`: a JSON file from prompt to completions."""
 

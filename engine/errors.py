@@ -14,6 +14,7 @@ EngineError
 ├── ChampionMoved         somebody else moved the champion pointer first
 ├── HubFailed             a model hub could not deliver; names the repository
 ├── MissingExtra          an optional package is not installed; carries the command that installs it
+├── InvalidSetting        a setting of `[engine]` cannot be honoured; names it
 ├── UnknownEngine         no engine has that name; lists those there are
 └── UnsupportedDtype      the host cannot compute in the type asked for; lists those it can
 """
@@ -41,6 +42,11 @@ class UnsupportedField(EngineError):
 
 class ContextTooLong(EngineError):
     """The prompt and the tokens asked for do not fit the model's context."""
+
+    def __init__(self, reason: str, field: str = "prompt") -> None:
+        """`field`: which of the two is to be made less."""
+        super().__init__(reason)
+        self.field = field
 
 
 class Overloaded(EngineError):
@@ -97,6 +103,18 @@ class HubFailed(EngineError):
 
 class MissingExtra(EngineError):
     """An optional package is not installed."""
+
+
+class InvalidSetting(EngineError):
+    """A setting of `[engine]` is unknown, or cannot be honoured here."""
+
+    def __init__(self, setting: str, reason: str) -> None:
+        super().__init__(setting, reason)
+        self.setting = setting
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"engine.{self.setting}: {self.reason}"
 
 
 class UnknownEngine(EngineError):

@@ -11,7 +11,9 @@ from engine.errors import UnknownEngine
 
 ENGINES = {
     "ctranslate2": "engine.ct2:load",
+    "cpu": "engine.cpu:load",
     "transformers": "engine.hf:load",
+    "vllm": "engine.vllm_engine:load",
     "openai": "engine.upstream:load",
     "scripted": "engine.scripted:load",
 }

@@ -19,16 +19,14 @@ from pathlib import Path
 from engine.admission import fit_context, refuse_prompt, refuse_unsupported
 from engine.errors import UnsupportedField
 from engine.transcript import Transcript
-from engine.turns import Turns
+from engine.turns import TakesTurns, Turns
 from engine.types import (
     Chat,
     EngineInfo,
-    EngineStats,
     Event,
     Fim,
     FinishReason,
     GenerationRequest,
-    Priority,
     Prompt,
     Sampling,
     ScoredCompletion,
@@ -58,7 +56,7 @@ Completions = Sequence[str | Scripted]
 Script = Mapping[str, Completions] | Callable[[str], Completions]
 
 
-class ScriptedEngine:
+class ScriptedEngine(TakesTurns):
     """Answers a prompt's text from a table or a function; texts the table lacks get `otherwise`."""
 
     def __init__(
@@ -90,14 +88,6 @@ class ScriptedEngine:
     def info(self) -> EngineInfo:
         """What this engine is; constant."""
         return self._info
-
-    def stats(self) -> EngineStats:
-        """How busy it is."""
-        return self._turns.stats()
-
-    def check_room(self, priority: Priority, key: str, deadline: float | None = None) -> None:
-        """See `Queueing`."""
-        self._turns.check_room(priority, key, deadline)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""

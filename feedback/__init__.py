@@ -50,8 +50,11 @@ from feedback.types import (
     StoredCandidate,
     TestCounts,
 )
+from feedback.words import Word, last_word
 
 if TYPE_CHECKING:
+    from feedback.sql.answered import AnsweredRequests
+    from feedback.sql.channel import Channel
     from feedback.sql.outbox import OutboxStore
     from feedback.sql.peek import peek
     from feedback.sql.store import SqlStore
@@ -62,6 +65,8 @@ __all__ = [
     "RECORD_VERSION",
     "Answer",
     "AnswerLog",
+    "AnsweredRequests",
+    "Channel",
     "ContestLog",
     "Exchange",
     "FeedbackError",
@@ -91,11 +96,13 @@ __all__ = [
     "UnknownChoice",
     "UnknownExchange",
     "Verdict",
+    "Word",
     "canary_differences",
     "candidates_of",
     "dumps",
     "exchange_from",
     "judge_contest",
+    "last_word",
     "loads",
     "logged_from",
     "may_hold",
@@ -123,7 +130,13 @@ __all__ = [
 ]
 
 
-_LAZY = {"OutboxStore": "feedback.sql.outbox", "SqlStore": "feedback.sql.store", "peek": "feedback.sql.peek"}
+_LAZY = {
+    "AnsweredRequests": "feedback.sql.answered",
+    "Channel": "feedback.sql.channel",
+    "OutboxStore": "feedback.sql.outbox",
+    "SqlStore": "feedback.sql.store",
+    "peek": "feedback.sql.peek",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,8 @@ Its *preference* format is `{"prompt", "chosen", "rejected"}`, its *unpaired pre
 "completion", "label"}`; of chats each is a list of messages, else a text (TRL, "Dataset formats and types").
 
 A candidate is good or bad by what users said of it last (`accept`, `reject`); where nobody did, by its suite: `pass` or
-any other class. What users wrote instead (`edit`, `demonstration`) is good, and the choice that they changed bad. Of a
+any other class. What users wrote instead (`edit`, `demonstration`) is good, and the choice that they changed bad; an
+edit that changed nothing accepts. Of a
 candidate that nobody and nothing judged there is no record. The trainer's own groups (`touchstone train groups`) say
 more: they rank, run what was not run and mind who said it.
 """
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 from feedback.redact import redact, redact_all
 from feedback.types import Exchange, Logged, Signal, StoredCandidate
+from feedback.words import Word, last_word
 
 Record = dict[str, Any]
 Form = Literal["preference", "unpaired"]
@@ -68,20 +70,18 @@ async def records(
 
 def _judged(exchange: Exchange, signals: tuple[Signal, ...]) -> dict[str, bool]:
     """Answers and whether they are good: what users wrote first, then candidates by rank; of equal texts the first."""
-    said: dict[int, bool] = {}
+    shown = {each.choice: _text(exchange, each) for each in exchange.candidates if each.choice is not None}
+    said: dict[int, Word | None] = {}
     written: dict[str, bool] = {}
     for signal in signals:
-        match signal.type:
-            case "accept" | "reject" if signal.value is not False:
-                said[signal.choice] = signal.type == "accept"
-            case "accept" | "reject":
-                said.pop(signal.choice, None)
-            case "edit" | "demonstration":
-                said[signal.choice] = False
-                written[redact(signal.value)] = True
+        word = last_word(said.get(signal.choice), signal, shown.get(signal.choice, ""))
+        said[signal.choice] = word
+        if word == "edit" and signal.type in ("edit", "demonstration"):
+            written[redact(signal.value)] = True
     found = dict(written)
     for candidate in sorted(exchange.candidates, key=lambda each: each.rank):
-        good = said.get(candidate.choice) if candidate.choice is not None else None
+        word = None if candidate.choice is None else said.get(candidate.choice)
+        good = None if word is None else word == "accept"
         if good is None and candidate.program_class is not None:
             good = candidate.program_class == "pass"
         text = _text(exchange, candidate)

@@ -79,10 +79,17 @@ def _program(args: argparse.Namespace) -> Program:
             raise BadInput(f"--in-process: tests in the program's own process need Python, not {language}")
         if args.python:
             raise BadInput(f"--python: not for a program in {language}")
-    files = tuple((_inner(path, args.file.parent), path.read_text("utf-8")) for path in args.files)
-    completion = args.file.read_text("utf-8")
+    files = tuple((_inner(path, args.file.parent), _text(path)) for path in args.files)
+    completion = _text(args.file)
     program = Program(completion=completion, entry_point=args.entry_point, language=language, files=files)
     return replace(program, module=args.file.stem) if args.file.stem.isidentifier() else program
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: {error}") from error
 
 
 def _inner(path: Path, home: Path) -> str:
@@ -99,13 +106,13 @@ def _suite(args: argparse.Namespace) -> Suite:
     if args.tests is not None:
         if args.stdin:
             raise BadInput("--stdin goes with --expect, not with --tests")
-        return AssertSuite(args.tests.read_text("utf-8"), in_process=args.in_process)
+        return AssertSuite(_text(args.tests), in_process=args.in_process)
     if args.in_process:
         raise BadInput("--in-process goes with --tests")
     if args.stdin and len(args.stdin) != len(args.expect):
         raise BadInput(f"{len(args.stdin)} --stdin for {len(args.expect)} --expect: give one for each, or none at all")
-    inputs = [path.read_text("utf-8") for path in args.stdin] or [""] * len(args.expect)
-    outputs = [path.read_text("utf-8") for path in args.expect]
+    inputs = [_text(path) for path in args.stdin] or [""] * len(args.expect)
+    outputs = [_text(path) for path in args.expect]
     return StdioSuite(tuple(StdioCase(stdin, expected) for stdin, expected in zip(inputs, outputs, strict=True)))
 
 

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from engine import touchstone_version
 from server.gateway import Gateway
 from server.idempotency import Idempotent
 from server.openapi import document
@@ -24,7 +25,7 @@ from server.routes.dev_data import DevData
 from server.routes.feedback import Feedback
 from server.routes.fim import Infill, Props, fim
 from server.routes.generation import chat, completions
-from server.routes.health import Health, MetricsPage, Ready, Version, touchstone_version
+from server.routes.health import Health, MetricsPage, Ready, Version
 from server.routes.models import Models
 from server.routes.requests import Cancel, Record
 from server.routes.suites import Suites
@@ -42,7 +43,9 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
     """The app over a service whose parts may still be loading."""
-    once = partial(Idempotent, lifecycle=service.lifecycle, config=service.config.server)
+    once = partial(
+        Idempotent, lifecycle=service.lifecycle, config=service.config.server, shared=lambda: service.shared_answers
+    )
     routes: list[BaseRoute] = [
         Route("/v1/completions", once(completions(service)), methods=["POST"]),
         Route("/v1/chat/completions", once(chat(service)), methods=["POST"]),

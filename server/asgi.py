@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from server.config import ServerConfig
 from server.errors import BodyTooLarge, ClientGone, RequestTimeout
 
-T = TypeVar("T")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _UNFIT = re.compile(r"[^\x20-\x7e]")
 HeaderList = Iterable[tuple[str, str]]
@@ -84,19 +83,6 @@ async def gone(receive: Receive) -> None:
     """Return when the client has closed the connection; the body must have been read."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work, but cancel it and raise `ClientGone` when the client goes away first."""
-    task = asyncio.ensure_future(work)
-    watcher = asyncio.ensure_future(gone(receive))
-    try:
-        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone
-        return task.result()
-    finally:
-        await cancel(task, watcher)
 
 
 async def cancel(*tasks: asyncio.Future[Any]) -> None:

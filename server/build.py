@@ -24,7 +24,7 @@ from engine import (
     Text,
     build_engine,
 )
-from feedback import RedactingStore
+from feedback import RedactingStore, StoreFailed
 from sandbox import LocalSandbox, RaySandbox, Sandbox, SandboxError, SandboxUnavailable, Staff, Tier
 from server.config import Config, SandboxConfig
 from server.scorers import load_scorers
@@ -54,7 +54,10 @@ async def build(config: Config, make_engine: MakeEngine | None = None) -> Parts:
 
     What was built before a failure is closed again. `make_engine` stands in for the configuration's own engine.
     """
-    config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # it will hold prompts, in clear
+    try:
+        config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # it will hold prompts, in clear
+    except OSError as error:
+        raise StoreFailed(f"state_dir: cannot make {config.state_dir}: {error.strerror}") from error
     sandbox, isolation = await build_sandbox(config)
     # The log and the model do not know of each other, so they are opened side by side.
     opening = asyncio.ensure_future(opened_store(config))
@@ -110,7 +113,7 @@ def open_store(config: Config) -> Log:
 
 def serves_champion(config: Config) -> bool:
     """Whether this server serves the champion, whichever it is, and not a model that was named."""
-    return config.engine.model is None and config.engine.type in ("ctranslate2", "transformers")
+    return config.engine.model is None and config.engine.type in ("ctranslate2", "cpu", "transformers", "vllm")
 
 
 async def first_model(config: Config) -> First:

@@ -17,7 +17,9 @@ def serve(
     config: Annotated[Path | None, typer.Option(help="Configuration file; ./touchstone.toml if it is there.")] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of models, log and caches.")] = None,
     model: Annotated[str | None, typer.Option(help="Model to serve; the champion if not given.")] = None,
-    engine: Annotated[str | None, typer.Option(help="Engine: ctranslate2, transformers, openai, scripted.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="ctranslate2, cpu, vllm, transformers, openai or scripted.")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="Type to compute in.")] = None,
 ) -> None:
     """Serve a model behind the OpenAI API until SIGTERM or Ctrl-C."""

@@ -1,16 +1,14 @@
 """The server's configuration: defaults < `touchstone.toml` < environment < flags. Unknown keys are errors.
 
-This is the only reader of the file, of `TOUCHSTONE_<SECTION>__<KEY>` and of the flags. Sections of other commands
-in the same file are left to them. Refuses to listen beyond loopback while there are no keys, unless told to.
+Sections of other commands in the same file are left to them. Refuses to listen beyond loopback while there are no
+keys, unless told to.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +17,7 @@ from platformdirs import user_data_dir
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from engine import EngineConfig
+from engine import SETTINGS_PREFIX, EngineConfig, read_settings
 from reranker import LEARNED, METHODS
 from sandbox import TIERS, Limits
 from server.keys.file import KeysUnreadable, read_keys
@@ -27,11 +25,8 @@ from server.keys.limits import KeyLimits
 from server.loopback import is_loopback
 from server.profiles import Profile, check_profiles
 
-DEFAULT_PATH = Path("touchstone.toml")
-_PREFIX = "TOUCHSTONE_"
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.\[\]:_-]+")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]")
-_FOREIGN_SECTIONS = ("trainer", "bench", "deploy")
 
 
 class ConfigError(Exception):
@@ -60,6 +55,9 @@ class ServerConfig(Section):
     hosts: tuple[str, ...] = ()
     """Further names (`Host`, without a port) under which a server without keys may be asked; on loopback it is asked as
     `localhost`, `127.0.0.1`, `[::1]` and `host` alone."""
+    replicas: Annotated[int, Field(ge=1)] = 1
+    """The most servers that share this log at once. More than one need PostgreSQL, and through it cancel each other's
+    requests, count a key's use together and know each other's answers by `Idempotency-Key` (`docs/deploy.md`)."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
     """Seconds that running requests may take to finish after SIGTERM."""
     default_method: str = "auto"
@@ -245,7 +243,7 @@ class Config(BaseSettings):
     model_config = SettingsConfigDict(
         extra="forbid",
         frozen=True,
-        env_prefix=_PREFIX,
+        env_prefix=SETTINGS_PREFIX,
         env_nested_delimiter="__",
     )
 
@@ -277,6 +275,15 @@ class Config(BaseSettings):
             raise ValueError(
                 f"server.host: there are no keys yet, so {self.server.host!r} would be open to everyone; "
                 "make one (touchstone keys create), use a loopback address or set server.allow_open = true"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _shared_by_a_server(self) -> Config:
+        if self.server.replicas > 1 and self.is_database_local:
+            raise ValueError(
+                f"server.replicas: {self.server.replicas} servers cannot share a SQLite file; "
+                "name a PostgreSQL database in feedback.database_url"
             )
         return self
 
@@ -335,22 +342,11 @@ def load(path: Path | None = None, flags: dict[str, Any] | None = None) -> Confi
     `path` None reads `./touchstone.toml` if it is there. `flags` is a nested dict in which None means: not given.
     Raises `ConfigError`, naming the key.
     """
-    _check_environment()
     try:
-        return Config(_file=_read(path), **_given(flags or {}))  # type: ignore[call-arg]
+        file = {name: value for name, value in read_settings(path).items() if name in Config.model_fields}
+        return Config(_file=file, **_given(flags or {}))  # type: ignore[call-arg]
     except ValueError as error:  # pydantic's ValidationError and SettingsError both are
         raise ConfigError(_explain(error)) from error
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    if path is None and not DEFAULT_PATH.exists():
-        return {}
-    path = path or DEFAULT_PATH
-    try:
-        body = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return {key: value for key, value in body.items() if key not in _FOREIGN_SECTIONS}
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
@@ -360,15 +356,6 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
         if value not in (None, {}):
             kept[key] = value
     return kept
-
-
-def _check_environment() -> None:
-    """A misspelt section in the environment is as much an error as in the file."""
-    sections = {*Config.model_fields, *_FOREIGN_SECTIONS}
-    for name in os.environ:
-        section, nested, _ = name.removeprefix(_PREFIX).partition("__")
-        if name.startswith(_PREFIX) and nested and section.lower() not in sections:
-            raise ConfigError(f"{name}: there is no section {section.lower()!r}; known: {', '.join(sorted(sections))}")
 
 
 def _explain(error: ValueError) -> str:

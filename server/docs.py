@@ -21,8 +21,9 @@ from server.wire.base import RerankFields
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 _HEAD = """# Settings
 
-Defaults < `touchstone.toml` (`--config`, or `./touchstone.toml` if it is there) < environment < flags. Unknown keys are
-errors. In the environment `server.port` is `TOUCHSTONE_SERVER__PORT`. Written by `make docs`; do not edit.
+Defaults < `touchstone.toml` (`--config`, or `./touchstone.toml` if it is there) < environment < flags. Unknown keys
+and sections are errors, whichever command reads the file. In the environment `server.port` is
+`TOUCHSTONE_SERVER__PORT`. Written by `make docs`; do not edit.
 """
 
 

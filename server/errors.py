@@ -193,12 +193,18 @@ def _field(error: Any) -> ApiError:
     return BadRequest(error.field, error.reason, code="unsupported_value")
 
 
+def _store_failed(message: str) -> ApiError:
+    """Whoever runs the server must learn of it, not its clients alone; the message holds nothing of a request."""
+    _log.error("%s", message)
+    return ApiError(503, message, code="store_failed", retry_after_s=1)
+
+
 _TABLE: dict[type, Callable[[Any], ApiError]] = {
     ValidationError: _validation,
     HTTPException: _http,
     UnsupportedField: _field,
     InvalidRequest: _field,
-    ContextTooLong: lambda e: ApiError(400, str(e), param="prompt", code="context_length_exceeded"),
+    ContextTooLong: lambda e: ApiError(400, str(e), param=e.field, code="context_length_exceeded"),
     Overloaded: lambda e: ApiError(429, str(e), code="overloaded", retry_after_s=e.retry_after_s),
     EngineFailed: lambda e: ApiError(500, f"the engine failed: {e}", code="engine_failed"),
     ModelNotFound: lambda e: NotFound(str(e), param="id", code="model_not_found"),
@@ -211,11 +217,11 @@ _TABLE: dict[type, Callable[[Any], ApiError]] = {
     SandboxError: lambda e: ApiError(503, f"the sandbox failed: {e}", code="judge_failed", retry_after_s=1),
     JudgeFailed: lambda e: ApiError(503, f"the judge failed: {e}", code="judge_failed", retry_after_s=1),
     NoCandidates: lambda e: ApiError(504, str(e), code="no_candidates"),
-    UnknownExchange: lambda e: NotFound(str(e), param="id", code="unknown_id"),
+    UnknownExchange: lambda e: NotFound(f"there is no exchange {e}", param="id", code="unknown_id"),
     UnknownChoice: lambda e: BadRequest("choice", str(e), code="unknown_choice"),
     ForeignExchange: lambda e: ApiError(409, str(e), param="id", code="foreign_id"),
     TooManySuites: lambda e: ApiError(409, str(e), code="too_many_suites"),
     InvalidSignal: lambda e: BadRequest("value", str(e), code="invalid_value"),
-    StoreFailed: lambda e: ApiError(503, f"the log cannot be written: {e}", code="store_failed", retry_after_s=1),
-    FeedbackError: lambda e: ApiError(503, f"the log failed: {e}", code="store_failed", retry_after_s=1),
+    StoreFailed: lambda e: _store_failed(f"the log cannot be written: {e}"),
+    FeedbackError: lambda e: _store_failed(f"the log failed: {e}"),
 }

@@ -15,11 +15,14 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.asgi import headers_of, read_body, unless_gone
+from server.asgi import headers_of, read_body
 from server.config import ServerConfig
 from server.errors import ApiError, BadRequest, drained
+from server.keys.caller import caller_of
 from server.lifecycle import Lifecycle
+from server.live import unless_gone
 from server.served import ANSWERED, Answered
+from server.shared_answers import Reused, SharedAnswers
 
 GRACE_S = 10.0
 """For which a run whose clients have all gone is worked on: the longest that the official clients wait between two
@@ -87,8 +90,10 @@ class Idempotent:
         lifecycle: Lifecycle,
         config: ServerConfig,
         now: Callable[[], float] = time.monotonic,
+        shared: Callable[[], SharedAnswers | None] = lambda: None,
     ) -> None:
         self._endpoint, self._lifecycle, self._config, self._now = endpoint, lifecycle, config, now
+        self._shared = shared
         self._runs: OrderedDict[Name, _Run] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,11 +112,16 @@ class Idempotent:
             run = None  # it is just ending, with nothing to tell
         again = run is not None
         if run is None:
+            shared = self._shared()
+            if shared is not None and not caller_of(scope).keeps_text:
+                shared = None  # what the others are told is kept in the database
+            if shared is not None and (told := await unless_gone(receive, self._claim(shared, name, body))) is not None:
+                await _retell(*told, send, scope[ANSWERED])
+                return
             run = self._runs[name] = _Run(body, scope[ANSWERED].request_id)
-            run.task = asyncio.create_task(self._work(name, run, scope, body))
+            run.task = asyncio.create_task(self._work(name, run, scope, body, shared))
         elif run.body_hash != hashlib.blake2b(body, digest_size=16).digest():
-            message = "Idempotency-Key: another request was sent with it"
-            raise ApiError(422, message, param="Idempotency-Key", code="idempotency_key_reused")
+            raise _reused()
         run.clients += 1
         if run.last_left is not None:
             run.last_left.cancel()
@@ -122,7 +132,13 @@ class Idempotent:
             if not run.clients and run.ended_at is None:
                 run.last_left = asyncio.get_running_loop().call_later(GRACE_S, run.abandoned.set)
 
-    async def _work(self, name: Name, run: _Run, scope: Scope, body: bytes) -> None:
+    async def _claim(self, shared: SharedAnswers, name: Name, body: bytes) -> tuple[int | None, list[Message]] | None:
+        try:
+            return await shared.claim(name, body)
+        except Reused:
+            raise _reused() from None
+
+    async def _work(self, name: Name, run: _Run, scope: Scope, body: bytes, shared: SharedAnswers | None) -> None:
         unread = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive() -> Message:
@@ -148,6 +164,8 @@ class Idempotent:
                 else:
                     del self._runs[name]
             run.tell()
+            if shared is not None:
+                await shared.end(name, run.answered.round, run.messages if kept else None)
 
     def _forget(self) -> None:
         """Let go of what is too old, and of the oldest where all is too much."""
@@ -159,6 +177,20 @@ class Idempotent:
                 return
             size -= run.size
             del self._runs[name]
+
+
+async def _retell(round: int | None, messages: list[Message], send: Send, answered: Answered) -> None:  # noqa: A002
+    """What another server answered."""
+    answered.round = round
+    for message in messages:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], _REPLAYED]}
+        await send(message)
+
+
+def _reused() -> ApiError:
+    message = "Idempotency-Key: another request was sent with it"
+    return ApiError(422, message, param="Idempotency-Key", code="idempotency_key_reused")
 
 
 def _owner(headers: dict[str, str], scope: Scope) -> bytes:

@@ -102,6 +102,11 @@ class Live:
             self._on_stopped(time.perf_counter() - self._stopped_s)
 
 
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Do work that nothing else may stop: it ends, and this raises `ClientGone`, when the client goes away first."""
+    return await Live("", "", None, lambda _: None).run(work, receive)
+
+
 class LiveRequests:
     """All of this process."""
 
@@ -141,6 +146,14 @@ class LiveRequests:
     def find(self, name: str, owner: str | None) -> list[Live]:
         """The owner's requests with this reply id or this `X-Request-Id`; clients may give several the same."""
         return [live for live in self._all.values() if name in (live.id, live.request_id) and live.owner == owner]
+
+    async def cancel(self, name: str, owner: str | None, why: Stopped) -> list[str]:
+        """Stop those that `find` finds; once nothing of them is left, the ids of those that had not ended before."""
+        found = self.find(name, owner)
+        for live in found:
+            live.stop(why)
+        await asyncio.gather(*(live.over() for live in found))
+        return [live.id for live in found if live.why is not None]
 
 
 def superseded() -> Stopped:

@@ -18,7 +18,7 @@ docs/experiments.md, "Switching models"."""
 
 def needed_bytes(config: Config, model: Model) -> int:
     """About what loading this model takes; of several conversions that could be meant, the largest."""
-    if config.engine.type == "transformers":
+    if config.engine.type in ("cpu", "transformers", "vllm"):
         size = 2 * _size(model.hf, "*.safetensors")  # kept in 16 bits, computed in 32 on CPUs
     else:
         sizes = {path.name.removeprefix("ct2-"): _size(path, "model.bin") for path in model.folder.glob("ct2-*")}
@@ -31,7 +31,10 @@ def has_room(config: Config, model: Model) -> bool:
     needed = needed_bytes(config, model)
     free = [free_memory_bytes()]
     if config.engine.device != "cpu":
-        free.append(MemoryCollector().free_gpu_bytes())
+        gpu = MemoryCollector().free_gpu_bytes()
+        if config.engine.type == "vllm" and gpu is not None:
+            return False  # vLLM takes its share of the GPU when it starts, and would miss it
+        free.append(gpu)
     return all(known is None or needed <= known for known in free)
 
 

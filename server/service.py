@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from engine import Engine
@@ -16,9 +17,11 @@ from server.keys.ring import Ring
 from server.lifecycle import Lifecycle
 from server.live import LiveRequests
 from server.metrics import Metrics
+from server.replicas import Replicas
 from server.roster import Roster
 from server.served import Served
 from server.shadow import Shadows
+from server.shared_answers import SharedAnswers
 from server.switching import Failure, Switching
 
 if TYPE_CHECKING:
@@ -75,6 +78,8 @@ class Service:
         """None where the served model is fixed."""
         self.shadows: Shadows | None = None
         self.contest: Contest | None = None
+        self.replicas: Replicas | None = None
+        """None where no other server shares the log."""
         self.failure: str | None = None
         """Why loading ended without a model."""
         self.sandbox: Sandbox | None = None
@@ -93,6 +98,12 @@ class Service:
         self.roster.enthrone(served)
         self.metrics.models([("champion", served.info)])
         self.metrics.isolation(parts.isolation.tier)
+        if self.config.server.replicas > 1:
+            from feedback import Channel
+
+            keep_s = self.config.server.idempotency_s
+            self.replicas = Replicas(partial(Channel, self.config.database_url), self.live, self.keys, keep_s)
+            self.replicas.start()
         if self.lifecycle.phase == "loading":
             self.lifecycle.phase = "ok"
 
@@ -116,6 +127,11 @@ class Service:
         return self._store is not None
 
     @property
+    def shared_answers(self) -> SharedAnswers | None:
+        """Answers to keyed requests that other servers know, too; None where there are no others."""
+        return None if self.replicas is None else self.replicas.answers
+
+    @property
     def store(self) -> Log:
         """The log. Raises `Unavailable` (503) while the parts are being built."""
         if self._store is None:
@@ -133,6 +149,8 @@ class Service:
                 await served.aclose()
         if self.sandbox is not None:
             await self.sandbox.aclose()
+        if self.replicas is not None:
+            await self.replicas.aclose()
         if self._store is not None:
             await self._store.aclose()
         if self.traces is not None:

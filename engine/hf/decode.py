@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engine.hf.row import Row
 from engine.hf.sampling import Sampler
-from engine.tokens import Detokeniser, Tokenizer
-from engine.transcript import Transcript
-from engine.types import Event, Finished, FinishReason, GenerationRequest, TokenLogprob
+from engine.tokens import Tokenizer
+from engine.types import Event, FinishReason, GenerationRequest, TokenLogprob
 
 if TYPE_CHECKING:
     import torch
@@ -26,13 +25,10 @@ class Loaded:
     dtype: str
     context_length: int
 
-
-@dataclass(slots=True)
-class _Row:
-    transcript: Transcript
-    detokeniser: Detokeniser
-    candidate: int
-    ids: list[int] = field(default_factory=list)
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that the model has, those without a text among them."""
+        return int(self.model.config.vocab_size)
 
 
 class Decode:
@@ -43,12 +39,9 @@ class Decode:
         self._loaded = loaded
         self._request = request
         self._prompt = prompt
-        self._rows = [
-            _Row(Transcript(number, sampling), Detokeniser(loaded.tokenizer), number) for number in range(request.n)
-        ]
-        seed = sampling.seed if sampling.seed is not None else int.from_bytes(os.urandom(8), "little")
+        self._rows = [Row(loaded.tokenizer, loaded.end_ids, sampling, number) for number in range(request.n)]
         known = len(loaded.tokenizer.bytes_of)
-        self._sampler = Sampler(sampling, prompt, request.n, end_ids=loaded.end_ids, known_ids=known, seed=seed)
+        self._sampler = Sampler(sampling, prompt, range(request.n), end_ids=loaded.end_ids, known_ids=known)
         self._cache: Any = None
         self._logits: torch.Tensor | None = None
         self._prefill_s = 0.0
@@ -101,13 +94,8 @@ class Decode:
         self._forward(kept)
         return events
 
-    def _push(self, row: _Row, token_id: int, logprobs: torch.Tensor) -> FinishReason | None:
-        row.ids.append(token_id)
-        if token_id in self._loaded.end_ids:
-            row.transcript.end_of_text()
-            return "stop"
-        token = describe(self._loaded.tokenizer, token_id, logprobs, self._request.sampling.logprobs or 0)
-        return row.transcript.push(token, row.detokeniser.push(token_id))
+    def _push(self, row: Row, token_id: int, logprobs: torch.Tensor) -> FinishReason | None:
+        return row.push(describe(self._loaded.tokenizer, token_id, logprobs, self._request.sampling.logprobs or 0))
 
     def _prefill(self) -> None:
         import torch
@@ -142,13 +130,11 @@ class Decode:
         output = model(last, past_key_values=self._cache, use_cache=True)
         self._logits = output.logits[:, -1].float().cpu()
 
-    def _end(self, row: _Row, reason: FinishReason) -> list[Event]:
-        piece = row.transcript.finish()
+    def _end(self, row: Row, reason: FinishReason) -> list[Event]:
         decode_s = time.monotonic() - self._began - self._prefill_s if self._began else 0.0
-        end: Finished = row.transcript.finished(reason, prefill_s=self._prefill_s, decode_s=decode_s)
-        return [end] if piece is None else [piece, end]
+        return row.end(reason, self._prefill_s, decode_s)
 
-    def _take_all(self) -> list[_Row]:
+    def _take_all(self) -> list[Row]:
         rows, self._rows = self._rows, []
         return rows
 

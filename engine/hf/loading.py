@@ -39,7 +39,7 @@ def load_model(folder: Path, dtype: str, threads: int | None, device: str) -> Lo
         raise UnsupportedModel(f"transformers cannot load {folder}: {error}") from error
     model = model.to(device).eval()
     return Loaded(
-        model, tokenizer, _end_ids(folder, model.config, tokenizer), chosen, _context(model.config, tokenizer)
+        model, tokenizer, end_ids_of(folder, model.config, tokenizer), chosen, context_of(model.config, tokenizer)
     )
 
 
@@ -56,14 +56,14 @@ def choose_dtype(dtype: str, device: str) -> str:
     return chosen
 
 
-def _end_ids(folder: Path, config: Any, tokenizer: Tokenizer) -> tuple[int, ...]:
+def end_ids_of(folder: Path, config: Any, tokenizer: Tokenizer) -> tuple[int, ...]:
     """Every token that ends a text: of the generation settings, else of the model, and of the tokenizer."""
     path = folder / "generation_config.json"
     generation = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return tuple(sorted(tokenizer.end_ids(generation.get("eos_token_id", getattr(config, "eos_token_id", None)))))
 
 
-def _context(config: Any, tokenizer: Tokenizer) -> int:
+def context_of(config: Any, tokenizer: Tokenizer) -> int:
     length = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
     if length is None:
         raise UnsupportedModel("max_position_embeddings: config.json does not state the context length")

@@ -18,14 +18,12 @@ import httpx
 from engine.admission import refuse_over, refuse_prompt, refuse_unsupported
 from engine.errors import EngineFailed, UnsupportedField
 from engine.passed_on import PASSED_ON
-from engine.turns import Turns
+from engine.turns import TakesTurns, Turns
 from engine.types import (
     EngineInfo,
-    EngineStats,
     Event,
     FinishReason,
     GenerationRequest,
-    Priority,
     Prompt,
     ScoredCompletion,
     Started,
@@ -49,7 +47,7 @@ _HONOURS = frozenset({"frequency_penalty", "logit_bias", "logprobs", "presence_p
 _BEYOND_OPENAI = frozenset({"top_k", "min_tokens", "repetition_penalty"})
 
 
-class UpstreamEngine:
+class UpstreamEngine(TakesTurns):
     """See `Engine`. Make it with `load`."""
 
     def __init__(self, client: httpx.AsyncClient, info: EngineInfo, *, max_running: int, max_waiting: int) -> None:
@@ -62,14 +60,6 @@ class UpstreamEngine:
     def info(self) -> EngineInfo:
         """What this engine is; constant."""
         return self._info
-
-    def stats(self) -> EngineStats:
-        """How busy it is."""
-        return self._turns.stats()
-
-    def check_room(self, priority: Priority, key: str, deadline: float | None = None) -> None:
-        """See `Queueing`."""
-        self._turns.check_room(priority, key, deadline)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`. `prompt_tokens` is an estimate where the first chunk does not say it."""

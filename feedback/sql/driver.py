@@ -1,7 +1,7 @@
 """The driver beneath SQLAlchemy, for the one write that every request waits for: an exchange with its candidates.
 
 The statements and the conversions of their values are SQLAlchemy's, put together once; what it does each time around
-them (0.16 ms of CPU a transaction, 0.08 an insert) is left out: the database's own part is 0.05 ms of all that.
+them (0.16 ms of CPU a transaction, 0.08 an insert) is left out: SQLite's own part is 0.1 ms for all of it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Inserting:
 @contextmanager
 def inserting(engine: Engine) -> Iterator[Inserting]:
     """A transaction of its own, committed at the end of the block. Raises SQLAlchemy's errors."""
-    connection = engine.raw_connection()
+    with _as_sqlalchemys(engine.dialect):  # to connect may fail as well
+        connection = engine.raw_connection()
     try:
         with _as_sqlalchemys(engine.dialect):
             cursor = connection.cursor()
@@ -61,6 +62,10 @@ def inserting(engine: Engine) -> Iterator[Inserting]:
         yield Inserting(cursor, engine.dialect)
         with _as_sqlalchemys(engine.dialect):
             connection.commit()
+    except DBAPIError as error:
+        if engine.dialect.is_disconnect(error.orig, connection.dbapi_connection, None):  # type: ignore[arg-type]
+            connection.invalidate(error)  # there is nothing left to roll back
+        raise
     finally:
         connection.close()  # back to the pool, which rolls back what was not committed
 

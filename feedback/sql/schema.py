@@ -15,7 +15,7 @@ from feedback.sql import postgres
 from feedback.sql.tables import VERSION_TABLE
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
-NEWEST = "0004"
+NEWEST = "0005"
 """The newest revision in `migrations/versions`."""
 
 

@@ -60,7 +60,7 @@ class SqlStore:
         if file is not None and not file.exists():
             if not create:
                 raise StoreFailed(f"there is no database at {file}")
-            _make_folder(file.parent)
+            _make_file(file)
         writing, reading = _engine(url, 1, writes=True), _engine(url, READERS, writes=False)
         try:
             with translated(), writing.begin() as connection:
@@ -256,9 +256,10 @@ def _engine(url: URL, connections: int, *, writes: bool) -> Engine:
     return engine
 
 
-def _make_folder(folder: Path) -> None:
-    """For the owner only: the log holds people's code."""
+def _make_file(file: Path) -> None:
+    """For the owner only, whoever may look into the folder: the log holds people's code."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.touch(mode=0o600)  # what SQLite puts beside it has the same mode
     except OSError as error:
-        raise StoreFailed(f"cannot make {folder}: {error}") from error
+        raise StoreFailed(f"cannot make {file}: {error.strerror}") from error

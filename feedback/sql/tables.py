@@ -162,3 +162,15 @@ signals = Table(
     Index("ix_signals_exchange_id", "exchange_id"),
     Index("ix_signals_created_at", "created_at"),
 )
+
+answered = Table(
+    "answered",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _text("body_hash"),
+    _text("holder"),
+    Column("alive_at", UtcTime, nullable=False),
+    Column("answer", Text, nullable=True),
+    Index("ix_answered_alive_at", "alive_at"),
+)
+"""What servers that share the log work on or have answered; see `feedback/sql/answered.py`, which needs PostgreSQL."""

@@ -19,7 +19,7 @@ from reranker.evaluation.errors import (
     UnreadableFile,
     UnsupportedProblem,
 )
-from reranker.evaluation.files import Header, RunFile, read_report, report_data, write_json
+from reranker.evaluation.files import Header, RunFile, check_writable, read_report, report_data, write_json
 from reranker.evaluation.judging import check_supported, judge, task_of
 from reranker.evaluation.measures import Estimate, best_of_k, difference, estimate, pass_at_k
 from reranker.evaluation.page import fill, write_page
@@ -76,6 +76,7 @@ __all__ = [
     "canonical",
     "check_same_run",
     "check_supported",
+    "check_writable",
     "compare",
     "default_ks",
     "difference",

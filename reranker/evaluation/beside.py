@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from engine import touchstone_version
 from reranker.evaluation.errors import DifferentRun, UnreadableFile
 from reranker.evaluation.files import translated, write_json
 
@@ -27,7 +27,7 @@ def check_same_run(path: Path, identity: Mapping[str, Any], *, kind: str, begun:
     """
     beside = run_file(path)
     if not begun:
-        made = {"created_at": datetime.now(UTC).isoformat(timespec="seconds"), "touchstone": _version()}
+        made = {"created_at": datetime.now(UTC).isoformat(timespec="seconds"), "touchstone": touchstone_version()}
         with translated(beside):
             write_json(beside, {"kind": kind, "schema_version": SCHEMA_VERSION, **made, **identity})
         return
@@ -68,10 +68,3 @@ def whole_lines(path: Path) -> list[bytes]:
 def begun(path: Path) -> bool:
     """Whether there is anything in the file."""
     return path.exists() and path.stat().st_size > 0
-
-
-def _version() -> str:
-    try:
-        return version("touchstone")
-    except PackageNotFoundError:
-        return "0+unknown"

@@ -77,9 +77,23 @@ async def open_server(
     headers = {"X-Purpose": "eval"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
     try:
         client = httpx.AsyncClient(base_url=url.rstrip("/") + "/", headers=headers, timeout=_TIMEOUT)
-        listed = _json(await client.get("models"))["data"]
-        served = listed[0]
-        info = SourceInfo(
+    except httpx.InvalidURL as error:
+        raise ServerFailed(f"{url} cannot be reached: {error!r}") from error
+    try:
+        return ServerSource(client, await _served(client, url, model), model, first_pause_s)
+    except BaseException:
+        await client.aclose()
+        raise
+
+
+async def _served(client: httpx.AsyncClient, url: str, model: str | None) -> SourceInfo:
+    """What the server says that it serves."""
+    try:
+        response = await client.get("models")
+        if response.status_code == 404:
+            raise ServerFailed(f"{url} has no list of models (HTTP 404); an address ends in /v1: http://host:port/v1")
+        served = _json(response)["data"][0]
+        return SourceInfo(
             kind="server",
             engine=str(served["engine"]),
             model=str(model or served["id"]),
@@ -91,7 +105,6 @@ async def open_server(
         raise ServerFailed(f"{url} cannot be reached: {error!r}") from error
     except (LookupError, TypeError) as error:
         raise ServerFailed(f"{url} is no Touchstone server: {error!r} in its list of models") from error
-    return ServerSource(client, info, model, first_pause_s)
 
 
 def _rerank(problem: Problem, settings: Settings) -> dict[str, Any]:

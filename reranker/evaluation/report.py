@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 
-from engine import available_cores
+from engine import available_cores, touchstone_version
 from reranker.evaluation.measures import Estimate, difference, estimate
 from reranker.evaluation.problem import Tag
 from reranker.evaluation.record import GREEDY, ORACLE, RANDOM, Record, miscounted
@@ -188,15 +187,8 @@ def this_host() -> Host:
         cores=available_cores(),
         system=platform.platform(terse=True),
         python=platform.python_version(),
-        touchstone=_version(),
+        touchstone=touchstone_version(),
     )
-
-
-def _version() -> str:
-    try:
-        return version("touchstone")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
 
 
 def _cpu() -> str:

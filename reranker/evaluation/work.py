@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any
 from platformdirs import user_data_dir
 from pydantic import ValidationError
 
-from engine import EngineConfig, ModelStore, build_engine
+from engine import EngineConfig, ModelStore, build_engine, read_settings
 from reranker.evaluation.errors import InvalidSetting
 from reranker.evaluation.files import Header, RunFile
 from reranker.evaluation.kept import KeepingSource
@@ -27,7 +26,6 @@ from reranker.evaluation.sources import EngineSource, GivenSource, Source, canon
 from reranker.evaluation.suite import ProblemSuite, load_suite
 from sandbox import LocalSandbox, Sandbox
 
-DEFAULT_CONFIG = Path("touchstone.toml")
 OnStart = Callable[[int, int], None]
 """Called once with the number of problems, and of those that are done already."""
 
@@ -172,17 +170,16 @@ def read_config(asked: Asked) -> tuple[EngineConfig, Path]:
 
     Of the file, `[engine]` and `state_dir` count; the rest is other commands'. Raises `InvalidSetting`, naming the key.
     """
-    path = asked.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
     try:
-        file = {} if path is None else tomllib.loads(path.read_text("utf-8"))
+        file = read_settings(asked.config)
         flags = {name: value for name, value in asked.engine.items() if value is not None}
         config = EngineConfig.model_validate({**file.get("engine", {}), **flags})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(("engine", *(str(part) for part in first["loc"])))
         raise InvalidSetting(key, first["msg"].removeprefix("Value error, ")) from error
-    except (OSError, ValueError, TypeError) as error:
-        raise InvalidSetting("config", f"{path}: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise InvalidSetting("config", str(error)) from error
     named = asked.state_dir or os.environ.get("TOUCHSTONE_STATE_DIR") or file.get("state_dir")
     return config, Path(named or user_data_dir("touchstone", appauthor=False))
 

@@ -9,10 +9,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from engine import touchstone_version
 from reranker.evaluation.errors import UnreadableFile
 from sandbox import NOBODYS, Limits, OnTest, Outcome, Program, Sandbox, Status, Suite, TestOutcome, Whose, suite_hash
 
@@ -122,12 +122,5 @@ def _test(values: list[Any]) -> TestOutcome:
     return TestOutcome(**given)
 
 
-def _version() -> str:
-    try:
-        return version("touchstone")
-    except PackageNotFoundError:
-        return "0+unknown"
-
-
-_FORMAT = [_version(), _OUTCOME, _TEST]
+_FORMAT = [touchstone_version(), _OUTCOME, _TEST]
 """Another version's sandbox may judge otherwise, and its records may hold other fields."""

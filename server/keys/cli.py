@@ -88,7 +88,8 @@ def create(
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = "".join(f"{part}: " for part in (".".join(map(str, first["loc"])),) if part)
-        _end(where + first["msg"].removeprefix("Value error, "))
+        unknown = first["type"] == "extra_forbidden"
+        _end(where + ("there is no such limit" if unknown else first["msg"].removeprefix("Value error, ")))
     except KeysUnreadable as error:
         _end(str(error))
     typer.echo(f"{key.id}, {', '.join(key.scopes)}. Its secret is not shown again:", err=True)

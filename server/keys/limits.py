@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +16,8 @@ from server.errors import ApiError
 
 Most = Annotated[int, Field(ge=1)] | None
 _MINUTE_S = 60.0
+FORGOTTEN_S = 3.0
+"""After which a server that says nothing more of what runs there has ended."""
 
 
 class KeyLimits(BaseModel):
@@ -72,13 +75,25 @@ class Bucket:
         return max(0.0, amount - self.level(now_s)) * _MINUTE_S / self.per_minute
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a server admitted of one key: since it was last told, and how many run at the moment."""
+
+    requests: int
+    tokens: int
+    running: int
+
+
 class Meter:
-    """What one key has used. For one event loop."""
+    """What one key has used. For one event loop; what other servers admitted comes by `others`."""
 
     def __init__(self, limits: KeyLimits, now_s: float) -> None:
         self.limits = limits
         self._running = 0
         self._buckets = _buckets(limits, now_s)
+        self._untold = Use(0, 0, 0)
+        self._told, self._told_at_s = 0, now_s
+        self._elsewhere: dict[str, tuple[int, float]] = {}
 
     def change(self, limits: KeyLimits, now_s: float) -> None:
         """Go by other limits from now on; what runs goes on to count."""
@@ -89,13 +104,14 @@ class Meter:
     def admitted(self, now_s: float) -> Iterator[None]:
         """Count a request as under way. Raises `ApiError` (429) with the time to wait, and then nothing is counted."""
         most = self.limits.concurrency
-        if most is not None and self._running >= most:
+        if most is not None and self._running + self._running_elsewhere(now_s) >= most:
             raise _refused(f"this key may have {most} requests under way at once", "concurrency_limit_exceeded", 1.0)
         for name, bucket in self._buckets.items():
             if (wait_s := bucket.wait_s(1.0, now_s)) > 0:
                 raise _refused(f"this key may use {bucket.per_minute} {name} a minute", "rate_limit_exceeded", wait_s)
         if "requests" in self._buckets:
             self._buckets["requests"].take(1.0, now_s)
+            self._untold = replace(self._untold, requests=self._untold.requests + 1)
         self._running += 1
         try:
             yield
@@ -106,6 +122,27 @@ class Meter:
         """A request took so many tokens."""
         if "tokens" in self._buckets:
             self._buckets["tokens"].take(tokens, now_s)
+            self._untold = replace(self._untold, tokens=self._untold.tokens + tokens)
+
+    def untold(self, now_s: float) -> Use | None:
+        """What other servers should be told now; None: nothing, or nothing that they would count."""
+        running = 0 if self.limits.concurrency is None else self._running
+        lapses = running and now_s - self._told_at_s > FORGOTTEN_S / 3
+        use = replace(self._untold, running=running)
+        if use == Use(0, 0, self._told) and not lapses:
+            return None
+        self._told, self._told_at_s, self._untold = running, now_s, Use(0, 0, 0)
+        return use
+
+    def others(self, server: str, use: Use, now_s: float) -> None:
+        """Another server admitted so much."""
+        for name, amount in (("requests", use.requests), ("tokens", use.tokens)):
+            if name in self._buckets:
+                self._buckets[name].take(amount, now_s)
+        self._elsewhere[server] = (use.running, now_s)
+
+    def _running_elsewhere(self, now_s: float) -> int:
+        return sum(running for running, at_s in self._elsewhere.values() if now_s - at_s < FORGOTTEN_S)
 
     def headers(self, now_s: float) -> list[tuple[bytes, bytes]]:
         """How each rate stands, as OpenAI names it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from server.errors import ApiError
 from server.keys.caller import Caller
 from server.keys.file import KeysUnreadable, read_keys
-from server.keys.limits import KeyLimits, Meter
+from server.keys.limits import KeyLimits, Meter, Use
 from server.keys.types import Key, digest_of
 
 _log = logging.getLogger(__name__)
@@ -57,6 +57,18 @@ class Ring:
         if (reason := key.why_not(datetime.now(UTC))) is not None:
             raise _refused(f"the key {key.id} {reason}", "invalid_api_key")
         return self._caller(key)
+
+    def untold(self) -> dict[str, Use]:
+        """What other servers should be told of each key's use; nobody's key is the empty string."""
+        now_s = time.monotonic()
+        found = {key_id or "": meter.untold(now_s) for key_id, meter in self._meters.items()}
+        return {key_id: use for key_id, use in found.items() if use is not None}
+
+    def others(self, server: str, key_id: str, use: Use) -> None:
+        """Another server admitted so much of a key's; a key that is not known here is not used here."""
+        key = next((key for key in self._by_digest.values() if key.id == key_id), None)
+        if key is not None or not key_id:
+            self._caller(key).meter.others(server, use, time.monotonic())
 
     def _caller(self, key: Key | None) -> Caller:
         key_id = None if key is None else key.id

@@ -6,12 +6,12 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from engine import touchstone_version
 from reranker import NoCandidates, Ranking
 from server import sse
 from server.asgi import send_bytes, send_json
 from server.live import Live
 from server.routes.generation import Generation, notes
-from server.routes.health import touchstone_version
 from server.service import Service
 from server.streaming import Stream
 from server.translate.evidence import headers as evidence_headers

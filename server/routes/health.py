@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
-from engine import Engine, EngineStats
+from engine import Engine, EngineStats, touchstone_version
 from sandbox import PoolStats, Sandbox
 from server.asgi import headers_of, send_bytes, send_json
 from server.metrics import CONTENT_TYPE, OPEN_METRICS
 from server.service import Log, Service
-
-
-def touchstone_version() -> str:
-    """The installed version; `0+unknown` where the sources run without having been installed."""
-    try:
-        return version("touchstone")
-    except PackageNotFoundError:
-        return "0+unknown"
 
 
 class Health:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.types import Receive, Scope, Send
 
 from feedback import ForeignExchange, to_line
@@ -22,14 +20,13 @@ class Cancel:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        name = scope["path_params"]["id"]
-        found = self._service.live.find(name, caller_of(scope).id)
-        if not found:
+        name, owner = scope["path_params"]["id"], caller_of(scope).id
+        known = bool(self._service.live.find(name, owner))
+        ended = await self._service.live.cancel(name, owner, by_request())
+        if self._service.replicas is not None:
+            ended += await self._service.replicas.cancel(name, owner)
+        if not known and not ended:
             raise NotFound(f"no request {name!r} is under way", param="id", code="unknown_id")
-        for live in found:
-            live.stop(by_request())
-        await asyncio.gather(*(live.over() for live in found))
-        ended = [live.id for live in found if live.why is not None]
         await send_json(send, 200, {"id": name, "object": "request.cancelled", "cancelled": ended})
 
 

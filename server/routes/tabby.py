@@ -9,9 +9,9 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from engine import touchstone_version
 from server.asgi import headers_of, read_body, send_bytes, send_json
 from server.keys.caller import caller_of
-from server.routes.health import touchstone_version
 from server.service import Service
 from server.signals import keep
 from server.translate.feedback import signal_of

@@ -96,6 +96,8 @@ async def test_the_method_asked_for_decides(small: Served) -> None:
     settings = Settings(n=4, ks=(4,), method="likelihood", greedy=False)
     suite = ProblemSuite(name="shown", problems=(SHOWN,), source="memory")
     sandbox = LocalSandbox()
+    with pytest.raises(ServerFailed, match=r"ends in /v1"):
+        await open_server(small.url)
     source = await open_server(f"{small.url}/v1")
     report = await evaluate(suite, source, settings, sandbox=sandbox)
     await source.aclose()

@@ -83,6 +83,13 @@ class Images:
             *(*options, name),
         ]
 
+    def close(self) -> None:
+        """Let go of what buildah and podman leave mounted below the folder, so that it can be deleted."""
+        mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for path in reversed(mounted):  # the inner ones first
+            if Path(path).is_relative_to(self._folder):
+                subprocess.run(["umount", path], check=True)
+
     def podman(self, *arguments: str) -> str:
         """What a command of podman's prints. Raises `CalledProcessError`."""
         return _output(["podman", *self._where, "--cgroup-manager=cgroupfs", *arguments])

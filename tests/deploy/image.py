@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,16 @@ def main() -> int:
 def run(folder: Path, stages: list[str]) -> int:
     """All of it, with images kept in a folder; the exit code."""
     images = Images(folder)
+    try:
+        return attempt(images, folder, stages)
+    finally:
+        images.close()
+
+
+def attempt(images: Images, folder: Path, stages: list[str]) -> int:
+    """Build, measure and try; the exit code."""
     timed("base image", images.make_base)
-    built = {stage: timed(f"stage {stage}", lambda stage=stage: images.build(stage)) for stage in ["serve", *stages]}
+    built = {stage: timed(f"stage {stage}", partial(images.build, stage)) for stage in ["serve", *stages]}
     for stage, name in built.items():
         print(f"{stage:24}{images.inspect(name)['Size'] / 1e6:8.0f} MB of layers")
     print(f"{'of which the base':24}{images.inspect(base_name())['Size'] / 1e6:8.0f} MB")

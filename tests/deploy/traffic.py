@@ -38,8 +38,11 @@ async def complete(client: httpx.AsyncClient, body: dict[str, Any], **headers: s
 
 
 async def judged(client: httpx.AsyncClient, number: int) -> None:
-    """A completion that its prompt's example decides; the user takes it, or does not, or says nothing."""
-    page = await complete(client, PLAIN[number % len(PLAIN)])
+    """A completion that its prompt's example decides; the user takes it, or does not, or says nothing.
+
+    Each is a session of its own: a canary is given to sessions.
+    """
+    page = await complete(client, PLAIN[number % len(PLAIN)], **{"X-Session-Id": f"editor-{number}"})
     if "id" in page and number % 3:
         said = {"id": page["id"], "choice": 0, "type": "accept" if number % 3 == 1 else "reject"}
         await client.post("/v1/feedback", json=said)
@@ -48,7 +51,7 @@ async def judged(client: httpx.AsyncClient, number: int) -> None:
 async def told(client: httpx.AsyncClient, _: int) -> None:
     """Many things said of one answer."""
     page = await complete(client, PLAIN[0] | {"rerank": {"method": "off"}})
-    for stars in range(40):
+    for stars in range(40 if "id" in page else 0):
         said = {"id": page["id"], "choice": 0, "type": "rating", "value": 1 + stars % 5}
         await client.post("/v1/feedback", json=said)
 
@@ -104,9 +107,10 @@ async def editing(client: httpx.AsyncClient, number: int) -> None:
     """Continue's events: of an answer that was given, and of two that this server never gave."""
     gap = TYPED[number % len(TYPED)]
     page = await complete(client, gap | {"max_tokens": 24})
-    shown = page["choices"][0]["text"]
+    if "choices" not in page:
+        return  # it was refused: the server is busy
     events = [
-        event(f"{number}", gap["prompt"], gap["suffix"], shown),
+        event(f"{number}", str(gap["prompt"]), str(gap["suffix"]), page["choices"][0]["text"]),
         *(event(f"{number}-{other}", f"def other_{number}_{other}(", ")", "nobody wrote this") for other in range(2)),
     ]
     await client.post("/v1/dev-data", json=events)

@@ -111,11 +111,30 @@ async def test_top_k_one_and_a_tiny_top_p_are_greedy(engine: TransformersEngine)
 )
 def test_draws_follow_the_distribution(sampling: Sampling, expected: list[float]) -> None:
     draws = 4000
-    sampler = Sampler(sampling, [0], draws, end_ids=[], known_ids=4, seed=5)
+    sampler = Sampler(replace(sampling, seed=5), [0], range(draws), end_ids=[], known_ids=4)
     logits = torch.tensor([0.5, 0.25, 0.15, 0.1, 9.0]).log().repeat(draws, 1)
     drawn = sampler.draw(logits, [(candidate, []) for candidate in range(draws)])
     for token, share in enumerate(expected):
         assert drawn.count(token) / draws == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / draws) + 1e-9)
+
+
+@pytest.mark.parametrize(("top_p", "flat"), [(1.0, 0.0), (0.9, 0.0), (0.9, 3.0), (0.3, 0.0)])
+def test_draws_from_a_large_vocabulary_are_those_of_its_nucleus(top_p: float, flat: float) -> None:
+    """With many tokens in the nucleus and with few: both ways give its distribution, and nothing beyond it."""
+    draws, tokens = 2000, 700
+    logits = torch.randn(tokens, generator=torch.Generator().manual_seed(1)) * flat
+    sampler = Sampler(Sampling(top_p=top_p, seed=3), [0], range(draws), end_ids=[], known_ids=tokens)
+    ordered, order = logits.softmax(-1).sort(descending=True)
+    likelier = torch.tensor([float(ordered[ordered > value].sum()) for value in ordered])
+    kept = ordered * (likelier < top_p)
+    drawn = torch.tensor(sampler.draw(logits.repeat(draws, 1), [(candidate, []) for candidate in range(draws)]))
+    assert set(drawn.tolist()) <= set(order[kept > 0].tolist())
+    place = torch.empty(tokens, dtype=torch.long).scatter_(0, order, torch.arange(tokens))[drawn]
+    expected = kept / kept.sum()
+    for part in torch.arange(tokens).chunk(5):
+        share = float(expected[part].sum())
+        found = float(torch.isin(place, part).float().mean())
+        assert found == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / draws) + 1e-9)
 
 
 async def test_bias_bans_and_forces_tokens(engine: TransformersEngine) -> None:

@@ -71,6 +71,8 @@ def test_pairs_and_single_answers() -> None:
     assert pair["chosen"][0]["content"] != chat.candidates[0].raw_text, "the user's last word is against it"
     taken_back = (signal(judged, "reject"), signal(judged, "reject", False))
     assert next(unpaired(judged, taken_back))["label"] is True
+    unchanged = (signal(spoken, "reject"), signal(spoken, "edit", "old\0 "))
+    assert [(each["completion"], each["label"]) for each in unpaired(spoken, unchanged)] == [("old\0", True)]
 
 
 def test_what_may_not_be_trained_on_is_left_out_with_the_reason() -> None:

@@ -193,6 +193,16 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
         SqlStore.open(path)
 
 
+def test_a_new_file_is_its_owners_alone_wherever_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with asyncio.Runner() as runner:
+        store = SqlStore.open(tmp_path / "log.db")
+        runner.run(store.record(exchange(1)))
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+        assert modes == dict.fromkeys(("log.db", "log.db-wal", "log.db-shm"), 0o600)
+        runner.run(store.aclose())
+
+
 async def test_opening_makes_the_folder_for_its_owner_only(tmp_path: Path) -> None:
     file = tmp_path / "100% état?" / "log.db"
     with pytest.raises(StoreFailed, match="no database"):

@@ -116,7 +116,7 @@ async def test_text_after_the_function_is_cut_before_it_is_judged_and_counted() 
 
 
 async def test_records_stand_in_the_order_of_the_suite_whatever_finishes_first() -> None:
-    slow = {**SCRIPT, SHOWN.prompt: [Scripted(RIGHT, delay_s=0.02)]}
+    slow = {**SCRIPT, SHOWN.prompt: [Scripted(RIGHT, delay_s=0.2)]}
     finished: list[str] = []
     async with confined() as sandbox:
         source = EngineSource(ScriptedEngine(slow), sandbox)

@@ -152,8 +152,11 @@ def test_says_what_is_wrong_with_the_tests(files: tuple[Path, Path]) -> None:
 
 def test_says_what_is_wrong_with_the_input(files: tuple[Path, Path]) -> None:
     program, tests = files
+    binary = program.with_name("binary.py")
+    binary.write_bytes(b"\xff\xfe")
     for arguments, words in (
         (("--tests", "absent.py"), "absent.py"),
+        (("--tests", binary), "binary.py: 'utf-8' codec"),
         ((), "--tests or --expect"),
         (("--tests", tests, "--expect", tests), "--tests or --expect"),
         (("--tests", tests, "--stdin", tests), "--expect"),

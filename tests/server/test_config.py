@@ -1,10 +1,12 @@
 """Configuration: defaults < file < environment < flags; what is wrong is named."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine import SECTIONS
 from server.config import Config, ConfigError, load
 
 
@@ -38,7 +40,9 @@ def test_a_file_elsewhere_is_read_when_named() -> None:
     ("text", "named"),
     [
         ("[server]\nprot = 1\n", "server.prot: unknown key"),
-        ("[srever]\nport = 1\n", "srever: unknown key"),
+        ("[srever]\nport = 1\n", "srever: unknown section; did you mean server?"),
+        ("[bench]\nrounds = 1\n", "bench: unknown section; known: state_dir, server,"),
+        ("port = 1\n", "port: unknown section"),
         ("[server]\nport = 'x'\n", "server.port"),
         ("[server]\nport = 70000\n", "server.port"),
         ("[sandbox]\ncpu = 1\n", "sandbox.cpu: unknown key"),
@@ -51,15 +55,19 @@ def test_a_file_elsewhere_is_read_when_named() -> None:
     ],
 )
 def test_what_is_wrong_in_the_file_is_named(text: str, named: str) -> None:
-    with pytest.raises(ConfigError, match=named):
+    with pytest.raises(ConfigError, match=re.escape(named)):
         load(written(text))
 
 
 @pytest.mark.parametrize("name", ["TOUCHSTONE_SREVER__PORT", "TOUCHSTONE_SERVER__PROT"])
 def test_what_is_wrong_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "1")
-    with pytest.raises(ConfigError, match=r"srever|server\.prot"):
+    with pytest.raises(ConfigError, match=r"SREVER__PORT: unknown section; did you mean server|server\.prot"):
         load()
+
+
+def test_every_section_is_somebodys() -> None:
+    assert set(SECTIONS) == {*Config.model_fields, "trainer"}
 
 
 def test_other_commands_sections_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,3 +97,10 @@ def test_secrets_are_masked_and_the_hash_is_of_what_is_printed() -> None:
 
 def test_the_log_is_in_the_state_folder_by_default() -> None:
     assert Config(state_dir=Path("/s")).database_url == "sqlite:////s/touchstone.db"
+
+
+def test_several_servers_need_a_database_that_they_can_share() -> None:
+    with pytest.raises(ConfigError, match=r"server\.replicas: 2 servers cannot share a SQLite file"):
+        load(written("[server]\nreplicas = 2\n"))
+    shared = written('[server]\nreplicas = 2\n[feedback]\ndatabase_url = "postgresql://log"\n')
+    assert load(shared).server.replicas == 2

@@ -52,7 +52,7 @@ def test_says_how_the_install_stands(tmp_path: Path) -> None:
         "problem": None,
         "fix": "touchstone keys create NAME",
     }
-    assert set(found["engines"]) == {"ctranslate2", "transformers", "openai", "scripted"}
+    assert set(found["engines"]) == {"ctranslate2", "cpu", "transformers", "openai", "scripted"}
     assert "GiB free" in found["disk"]["text"]
     assert found["upstream"] is None
     page = doctor(tmp_path)

@@ -1,13 +1,16 @@
 """Errors: OpenAI's JSON for everything, the field named, no 5xx for bad input."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from engine import Engine, EngineInfo, Overloaded, ScriptedEngine
-from feedback import InMemoryStore
+from feedback import Exchange, InMemoryStore, StoreFailed
+from server import Config
+from server.build import build
 
 from .conftest import Serve, Setup
 
@@ -34,6 +37,7 @@ def error_of(reply: httpx.Response) -> dict[str, Any]:
         ({"prompt": "x", "temperature": 3}, "temperature"),
         ({"prompt": "x", "top_p": 0}, "top_p"),
         ({"prompt": "x", "max_tokens": 0}, "max_tokens"),
+        ({"prompt": "x", "max_tokens": 10**30}, "max_tokens"),
         ({"prompt": "x", "stop": ""}, "stop"),
         ({"prompt": "x", "stop": ["a", ""]}, "stop"),
         ({"prompt": "x", "stream": "yes"}, "stream"),
@@ -162,3 +166,21 @@ def without_fim() -> Engine:
             return replace(super().info, fim=None)
 
     return WithoutFim({})
+
+
+async def test_a_log_that_cannot_be_written_is_told_the_client_and_the_operator(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full(InMemoryStore):
+        async def record(self, exchange: Exchange) -> None:
+            raise StoreFailed("the database failed: database or disk is full")
+
+    async with serve(store=Full()) as server:
+        reply = await server.complete("hello")
+    assert (reply.status_code, error_of(reply)["code"], reply.headers["retry-after"]) == (503, "store_failed", "1")
+    assert "the log cannot be written: the database failed: database or disk is full" in caplog.text
+
+
+async def test_a_state_folder_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(StoreFailed, match="state_dir: cannot make /proc/nowhere: No such file"):
+        await build(Config(state_dir=Path("/proc/nowhere")))

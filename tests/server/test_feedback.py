@@ -38,6 +38,7 @@ async def test_a_batch_is_stored_whole_or_not_at_all(server: Setup) -> None:
     headers = {"Idempotency-Key": "b1"}
     bad = await server.post("/v1/feedback", events=[*events, {"id": "cmpl-unknown", "type": "accept"}])
     assert (bad.status_code, error_of(bad)["code"]) == (404, "unknown_id")
+    assert error_of(bad)["message"] == "there is no exchange cmpl-unknown"
     assert (await server.parts.store.get(key))[1] == ()
     reply = await server.post("/v1/feedback", headers, events=events)
     assert reply.status_code == 202

@@ -201,7 +201,8 @@ def test_the_command_makes_lists_and_revokes(tmp_path: Path) -> None:
     assert keys("revoke", key.id)[0] == 0
     assert "was revoked" in keys("list")[1]
     assert keys("revoke", "key-0")[0] == 2
-    for wrong in (("--scope", "everything"), ("--rerank", "luck8"), ("--rerank", "tests8"), ("--expires", "soon")):
+    wrongs = [("--scope", "everything"), ("--rerank", "luck8"), ("--rerank", "tests8"), ("--expires", "soon")]
+    for wrong in (*wrongs, ("--limit", "speed=1")):
         assert keys("create", "bob", *wrong)[0] == 2
     assert len(read_keys(tmp_path / "keys.json")) == 1
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from feedback import Signal
+from feedback import Signal, Word, last_word
 from trainer.groups.ladder import SAID, of_counts, of_rating
-from trainer.groups.types import Word
 
 
 @dataclass(slots=True)
@@ -16,7 +15,6 @@ class Said:
     """Of one choice. The last word of a kind counts."""
 
     word: Word | None = None
-    """`edit` also where it was demonstrated what should have stood there."""
     tests: float | None = None
     """What the client's own tests are worth."""
     rating: float | None = None
@@ -36,24 +34,18 @@ def heard(
 ) -> tuple[dict[int, Said], int]:
     """What was said of each choice, by its number; and how many signals say nothing here.
 
-    `shown` holds the choices' texts. `accept: false` and `reject: false` take the word back. An edit that changed
-    nothing accepts. Comments say nothing here, nor do ratings without a `scale`.
+    `shown` holds the choices' texts. Comments say nothing here, nor do ratings without a `scale`.
     """
     said: dict[int, Said] = {}
     unheard = 0
     for signal in signals:
         of = said.setdefault(signal.choice, Said())
+        of.word = last_word(of.word, signal, shown.get(signal.choice, ""))
         match signal.type:
             case "accept" | "reject":
-                if signal.value is not False:
-                    of.word = signal.type
-                elif of.word == signal.type:
-                    of.word = None
+                pass
             case "edit" | "demonstration":
-                if signal.value.strip() == shown.get(signal.choice, "").strip():
-                    of.word = "accept"
-                else:
-                    of.word = "edit"
+                if of.word == "edit":
                     of.texts[signal.value] = (signal.type, signal.source)
             case "tests":
                 of.tests = of_counts(signal.value)

@@ -8,19 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_dir
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from engine import EngineConfig
+from engine import EngineConfig, read_settings
 from trainer.errors import BadPlan, BadSetting
 from trainer.groups import HELD_OUT_SHARE, Settings
 from trainer.tuning import BY_TRL, Recipe
 
-DEFAULT_PATH = Path("touchstone.toml")
 _PREFIX = "TOUCHSTONE_TRAINER__"
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -184,7 +182,10 @@ def load(path: Path | None = None, flags: dict[str, Any] | None = None) -> Confi
     `flags` is nested as the file is: `{"state_dir": ..., "trainer": {...}}`; None means: not given.
     Raises `BadSetting`, naming the key.
     """
-    file = _read(path)
+    try:
+        file = read_settings(path)
+    except ValueError as error:
+        raise BadSetting(str(error)) from error
     flags = flags or {}
     state_dir = _first(flags.get("state_dir"), os.environ.get("TOUCHSTONE_STATE_DIR"), file.get("state_dir"))
     folder = Path(state_dir or user_data_dir("touchstone", appauthor=False))
@@ -197,16 +198,6 @@ def load(path: Path | None = None, flags: dict[str, Any] | None = None) -> Confi
     except BadPlan as error:
         raise BadSetting(f"trainer.{error}") from error
     return Config(state_dir=folder, database_url=url or f"sqlite:///{folder / 'touchstone.db'}", trainer=trainer)
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    if path is None and not DEFAULT_PATH.exists():
-        return {}
-    path = path or DEFAULT_PATH
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadSetting(f"{path}: {error}") from error
 
 
 def _table(file: dict[str, Any], name: str) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from engine import EngineError, Model, ModelNotFound, ModelStore
+from engine import EngineError, Model, ModelNotFound, ModelStore, touchstone_version
 from feedback import FeedbackError
 from reranker import RerankError
 from reranker.evaluation import EvaluationError
@@ -139,7 +138,7 @@ def _facts(config: Config, rounds: Rounds, store: ModelStore, parent: Model) -> 
         created_at=_now(),
         config=config.trainer.model_dump(mode="json"),
         config_hash=config.digest(),
-        touchstone=_version(),
+        touchstone=touchstone_version(),
     )
 
 
@@ -154,10 +153,3 @@ def _end(work: Work, rounds: Rounds) -> Result:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _version() -> str:
-    try:
-        return version("touchstone")
-    except PackageNotFoundError:
-        return "0+unknown"

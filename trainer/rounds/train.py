@@ -16,7 +16,7 @@ from engine import convert_folder, seal
 from trainer.errors import TrainerError
 from trainer.rounds.collect import FILE
 from trainer.rounds.work import Work
-from trainer.tuning import Plan, plan_to_json, read_metrics
+from trainer.tuning import MetricsReader, Plan, plan_to_json
 
 _LOOK_EVERY_S = 2.0
 _LAST_LINES = 12
@@ -77,12 +77,16 @@ async def _run(work: Work, file: Path, plan: Plan) -> None:
 
 async def _look(work: Work, plan: Plan) -> None:
     """Tell how far it is, from the metrics it writes."""
+    reader, last, total = MetricsReader(plan.metrics), 0, None
     while True:
         await asyncio.sleep(_LOOK_EVERY_S)
-        lines = read_metrics(plan.metrics)
-        steps = [line["step"] for line in lines if line["kind"] == "step"]
-        if steps and "steps" in lines[0]:  # TRL does not say beforehand how many there will be
-            work.told.progress(int(steps[-1]), int(lines[0]["steps"]), "steps")
+        lines, first = reader.new()
+        if first:
+            last, total = 0, None
+        total = next((line["steps"] for line in lines if "steps" in line), total)
+        last = max([int(line["step"]) for line in lines if line["kind"] == "step"], default=last)
+        if last and total is not None:  # TRL does not say beforehand how many there will be
+            work.told.progress(last, int(total), "steps")
 
 
 async def merge(work: Work, folder: Path) -> None:

@@ -40,6 +40,29 @@ class Metrics:
         self._file.close()
 
 
+class MetricsReader:
+    """Reads a file that is being written, each line once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+        self._read_bytes = 0
+
+    def new(self) -> tuple[list[dict[str, Any]], bool]:
+        """The whole lines since the last time, and whether they are a file's first: it was opened anew (`Metrics`)."""
+        try:
+            with self._path.open("rb") as file:
+                found = os.fstat(file.fileno()).st_ino
+                first = found != self._file
+                file.seek(0 if first else self._read_bytes)
+                text = file.read()
+        except FileNotFoundError:
+            return [], False
+        whole = text[: text.rfind(b"\n") + 1]
+        self._file, self._read_bytes = found, (0 if first else self._read_bytes) + len(whole)
+        return [json.loads(line) for line in whole.splitlines()], first
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a file; none where there is no file. A last line without its end is left out."""
     if not path.is_file():

