@@ -75,9 +75,14 @@ def hire(worker: type, slots: int, avoid: Sequence[str], *args: object) -> Any:
 
 
 def nodes(slots: int) -> dict[str, str]:
-    """The living nodes of at least so many CPUs: id and host's name. Blocks."""
+    """The living nodes of at least so many CPUs: id and host's name. Blocks. Raises whatever it is where none answers.
+
+    The head is knocked at first: a question that is open when another cluster starts at the same address ends the
+    process ("WrongClusterID", a failed check of Ray's own).
+    """
     import ray
 
+    _reach(ray.get_runtime_context().gcs_address)
     return {
         node["NodeID"]: node["NodeManagerHostname"]
         for node in ray.nodes()
