@@ -201,6 +201,7 @@ def test_metrics_are_read_once_while_they_are_written(tmp_path: Path) -> None:
     first = Metrics(path, 0)
     for step in range(3):
         first.write("step", step=step)
+    first.close()
     lines, anew = reader.new()
     assert ([line["step"] for line in lines], anew) == ([0, 1, 2], True)
     assert reader.new() == ([], False)
@@ -212,6 +213,7 @@ def test_metrics_are_read_once_while_they_are_written(tmp_path: Path) -> None:
     assert reader.new() == ([{"kind": "step", "step": 3}], False)
     again = Metrics(path, 1)
     again.write("step", step=2)
+    again.close()
     lines, anew = reader.new()
     assert ([line["step"] for line in lines], anew) == ([0, 1, 2], True)
 
