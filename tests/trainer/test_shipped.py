@@ -16,6 +16,7 @@ BUNDLED = Path(str(files("engine"))) / "bundled"
 MOST_BYTES = 10_000_000
 
 
+@pytest.mark.long  # the generator runs through
 def test_the_held_out_suites_are_those_the_generator_makes() -> None:
     assert list(load_suite("bundled").problems) == held_out(200, 1)
     assert list(load_suite("bundled-fim").problems) == gaps(200, 1)
@@ -57,6 +58,7 @@ def test_the_card_and_the_manifest_tell_the_same_scores(tmp_path: Path) -> None:
             assert f"| {100 * measures[name]:.1f} [" in card, name
 
 
+@pytest.mark.long  # the generator runs through
 def test_the_problems_apart_share_none_with_the_suites() -> None:
     shipped = {problem.prompt for suite in ("bundled", "bundled-fim") for problem in load_suite(suite).problems}
     problems = apart(150, 1)  # the suites' own seed
