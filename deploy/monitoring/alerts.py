@@ -29,7 +29,7 @@ SERVING = Group(
             expr="max by (job) (touchstone_ready) == 0 or absent(touchstone_ready)",
             hold="2m",
             severity="critical",
-            summary="no server of {{ $labels.job }} takes requests",
+            summary="no server{{ with $labels.job }} of {{ . }}{{ end }} takes requests",
         ),
         Alert(
             name="TouchstoneErrorsFast",

@@ -138,17 +138,16 @@ class Prometheus:
         return page["data"]
 
     def wait(self, seconds: float = 30.0) -> None:
-        """Until it answers."""
+        """Until it answers: once it listens it says 503 for a moment. Raises `RuntimeError`."""
         until_s = time.monotonic() + seconds
-        while True:
+        while time.monotonic() < until_s:
             try:
-                self._get("/query", query="1")
+                if self._client.get("/query", params={"query": "1"}).status_code == 200:
+                    return
             except httpx.TransportError:
-                if time.monotonic() > until_s:
-                    raise
-                time.sleep(0.1)
-            else:
-                return
+                pass
+            time.sleep(0.1)
+        raise RuntimeError(f"Prometheus did not answer in {seconds:.0f} s")
 
     def query(self, expr: str) -> list[float]:
         """The values of an expression now, of those that are numbers."""

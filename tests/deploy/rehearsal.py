@@ -36,7 +36,9 @@ from tests.server.otlp_receiver import receiving
 SCALE = 1 / 60
 BASELINE_S = 70
 """How long tokens are brisk: the rule looks an hour back, here a minute."""
-LIMIT_S = 150
+STALE_S = 95
+"""How long the old champion stays: that it is old must hold for an hour, and a hundred signals take their time."""
+LIMIT_S = 180
 SCRIPTED = '[engine]\ntype = "scripted"\nscript = "{}"\n'
 AWAY = "postgresql://touchstone@127.0.0.1:9/touchstone"
 """A database where nobody listens."""
@@ -57,7 +59,7 @@ MADE = {
     "TouchstoneErrorsFast": "PostgreSQL away: feedback on unknown answers is answered 503",
     "TouchstoneErrorsSlow": "the same",
     "TouchstoneSlowTokens": "an engine of 5 ms a token (scripted), then of 50",
-    "TouchstoneFirstTokenSlow": "an engine whose first token takes 3 s (scripted)",
+    "TouchstoneFirstTokenSlow": "100 clients of an engine that takes 64 at once, 3 s each (scripted)",
     "TouchstoneQueueSaturated": "the bundled model, engine.max_waiting = 1, 12 clients",
     "TouchstoneRateLimited": "limits.requests_per_minute = 5",
     "TouchstoneSandboxFailing": "sandbox.slots = 1, sandbox.max_waiting = 0, 16 candidates a request",
@@ -104,7 +106,7 @@ def look(prometheus: Prometheus, found: Found, seconds: float) -> None:
             if all(values):
                 found.panels[panel.title] = [f"{len(each)}: {each[0]:.4g}" for each in values]
     for alert in prometheus.firing():
-        if alert.name not in found.alerts:
+        if alert.name not in found.alerts and alert.job:  # without one: that nothing was scraped yet
             found.alerts[alert.name] = (seconds, alert.job, alert.value, alert.summary)
             print(f"{seconds:4.0f} s  {alert.name}: {alert.summary}", flush=True)
     if not found.exemplars:
@@ -121,6 +123,7 @@ def start(servers: Fleet, traces: str) -> None:
     crowded = '[engine]\ndtype = "int8"\nmax_waiting = 1\n[sandbox]\nslots = 1\nmax_waiting = 0\n'
     servers.start("crowded", crowded)
     servers.start("slow", "", SLOW)
+    servers.start("late", "", SLOW)
     servers.start("draining", "[server]\ndrain_s = 300\n", SLOW)
     servers.start("broken", answers + f'[feedback]\ndatabase_url = "{AWAY}"\n')
     servers.start("limited", answers + "[limits]\nrequests_per_minute = 5\n[sandbox]\nenabled = false\n")
@@ -147,7 +150,7 @@ class Troubles:
         for act, pause_s in USUAL.items():
             self.go("main", act, pause_s)
         brisk = self.go("slow", traffic.scripted("brisk"), 0.2, 4)
-        self.go("slow", traffic.scripted("late"), 0.1, 2)
+        self.go("late", traffic.scripted("late"), 0.0, 100)
         self.go("broken", traffic.unlogged, 0.2)
         self.go("limited", traffic.scripted("hello"), 0.2)
         self.go("draining", traffic.scripted("endless"), 60.0)
@@ -158,10 +161,14 @@ class Troubles:
         crowd.cancel()
         for model, mode in ((SHADOW, "shadow"), (CANARY, "canary")):
             await self.contest(model, mode)
-        await asyncio.to_thread(damage, self._servers["main"].folder / "state")
-        await asyncio.sleep(max(0.0, BASELINE_S - (time.monotonic() - self._began)))
+        await self._until(BASELINE_S)
         brisk.cancel()
         self.go("slow", traffic.scripted("slow"), 0.0, 24)
+        await self._until(STALE_S)
+        await asyncio.to_thread(damage, self._servers["main"].folder / "state")
+
+    async def _until(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, self._began + seconds - time.monotonic()))
 
     async def contest(self, model: str, mode: str) -> None:
         """A challenger, until it is decided. Raises `RuntimeError` where it is refused as such, or never decided."""
