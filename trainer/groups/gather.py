@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heapreplace
+from operator import attrgetter
 from typing import Any
 
 from reranker import Task, extract, off_loop, program_key
@@ -25,6 +26,8 @@ MAX_TEXTS = 256
 """Distinct texts of a class held of one prompt and suite, drawn by hash: a prompt asked a million times must not fill
 memory, nor must its one right answer be lost among the others."""
 _SOURCES = ("user", "student", "teacher")
+_FIELDS = tuple(Response.__dataclass_fields__)
+_values_of = attrgetter(*_FIELDS)
 
 Stratum = tuple[Source, ProgramClass | None]
 Origin = tuple[str, int]
@@ -100,14 +103,10 @@ class Kept:
 
     def scored(self, score: float | None) -> Response:
         """The response with all that is known of it."""
-        return replace(
-            self.response,
-            program_class=self.program_class,
-            fraction=self.fraction,
-            score=score,
-            count=self.count,
-            said=self.word,
-        )
+        known = dict(zip(_FIELDS, _values_of(self.response), strict=True))  # `replace` takes three times as long
+        known["program_class"], known["fraction"], known["score"] = self.program_class, self.fraction, score
+        known["count"], known["said"] = self.count, self.word
+        return Response(**known)
 
 
 def provenance(response: Response) -> tuple[Any, ...]:
