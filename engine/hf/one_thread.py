@@ -104,16 +104,23 @@ class OneThreadEngine(TakesTurns, Generic[Model]):
 
     def _admitted(self, request: GenerationRequest) -> tuple[GenerationRequest, list[int]]:
         """The request as it will be sampled, and its prompt's tokens. Raises what `Engine.generate` does."""
-        refuse_unsupported(self._info, request)
-        if any(not 0 <= token < self._vocabulary for token, _ in request.sampling.logit_bias):
-            raise UnsupportedField("logit_bias", f"token ids go from 0 to {self._vocabulary - 1}")
-        ids = self._tokenizer.encode_prompt(request.prompt)
-        return fit_context(self._info, request, len(ids)), ids
+        return admitted(self._info, self._tokenizer, self._vocabulary, request)
 
     def _model(self) -> Model:
         if self._loaded is None:
             raise EngineFailed("the engine is closed")
         return self._loaded
+
+
+def admitted(
+    info: EngineInfo, tokenizer: Tokenizer, vocabulary: int, request: GenerationRequest
+) -> tuple[GenerationRequest, list[int]]:
+    """The request as it will be sampled, and its prompt's tokens. Raises what `Engine.generate` does."""
+    refuse_unsupported(info, request)
+    if any(not 0 <= token < vocabulary for token, _ in request.sampling.logit_bias):
+        raise UnsupportedField("logit_bias", f"token ids go from 0 to {vocabulary - 1}")
+    ids = tokenizer.encode_prompt(request.prompt)
+    return fit_context(info, request, len(ids)), ids
 
 
 async def loaded_in_worker(kind: str, load: Callable[[], Model]) -> tuple[Model, ThreadPoolExecutor]:

@@ -14,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.admission import fit_context, refuse_prompt, refuse_too_long, refuse_unsupported
+from engine.admission import refuse_prompt, refuse_too_long
 from engine.errors import EngineFailed, InvalidSetting, UnsupportedField
+from engine.hf.one_thread import HONOURS, admitted
 from engine.tokens import Tokenizer
 from engine.types import (
     EngineInfo,
@@ -35,10 +36,6 @@ from engine.vllm_engine.rows import Rows
 from engine.vllm_engine.seam import translated
 from engine.weights import weights_of
 
-HONOURS = frozenset(
-    {"frequency_penalty", "logit_bias", "logprobs", "min_tokens", "presence_penalty", "repetition_penalty", "seed"}
-    | {"top_k"}
-)
 _scores = itertools.count()
 
 
@@ -97,11 +94,7 @@ class VllmEngine:
         """See `Engine.generate`."""
         if self.closed:
             raise EngineFailed("the engine is closed")
-        refuse_unsupported(self._info, request)
-        if any(not 0 <= token < self._vocabulary for token, _ in request.sampling.logit_bias):
-            raise UnsupportedField("logit_bias", f"token ids go from 0 to {self._vocabulary - 1}")
-        ids = self._tokenizer.encode_prompt(request.prompt)
-        request = fit_context(self._info, request, len(ids))
+        request, ids = admitted(self._info, self._tokenizer, self._vocabulary, request)
         params = self._params(request) if request.sampling.max_tokens else None
         queue_s = await self.core.turns.enter(request, size=_sequences(request))
         held, stream = _sequences(request), None

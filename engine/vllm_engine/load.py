@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -13,15 +13,15 @@ from typing import Any
 from engine.calibration.host import free_memory_bytes
 from engine.errors import InvalidSetting, MissingExtra, ModelNotFound, UnsupportedDtype, UnsupportedModel
 from engine.hf.loading import end_ids_of
+from engine.hf.one_thread import HONOURS, MAX_LOGPROBS, Name, name_of
 from engine.tokens import Tokenizer
 from engine.types import EngineInfo
 from engine.vllm_engine.arguments import checked
 from engine.vllm_engine.core import Core
-from engine.vllm_engine.engine import HONOURS, VllmEngine
+from engine.vllm_engine.engine import VllmEngine
 from engine.vllm_engine.seam import translated
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
-MAX_LOGPROBS = 20
 _ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
 """Of vLLM and its processes, where nobody set them: nothing is told to anybody, and no process is forked from one with
 threads."""
@@ -35,7 +35,7 @@ async def load(
     dtype: str = "auto",
     threads: int | None = None,
     max_waiting: int = 256,
-    model_name: Callable[[str], str] | str | None = None,
+    model_name: Name = None,
     device: str = "auto",
     weights: str = "",
     arguments: Mapping[str, Any] | None = None,
@@ -55,7 +55,7 @@ async def load(
     computed = _told_dtype(config)
     info = EngineInfo(
         engine="vllm",
-        model=model_name(computed) if callable(model_name) else model_name or folder.parent.name,
+        model=name_of(model_name, computed, folder),
         dtype=computed,
         context_length=int(config.max_model_len),
         fim=tokenizer.fim,

@@ -50,7 +50,7 @@ def measure(
     api_key: Annotated[str | None, typer.Option(help="For --url; or set TOUCHSTONE_API_KEY.")] = None,
     method: Annotated[str | None, typer.Option(help="For --url: how the server chooses.", show_default="auto")] = None,
     model: Annotated[str | None, typer.Option(help="Model to measure; the champion if not given.")] = None,
-    engine: Annotated[str | None, typer.Option(help="ctranslate2, cpu, transformers, openai or scripted.")] = None,
+    engine: Annotated[str | None, typer.Option(help="ctranslate2, cpu, vllm, transformers, openai, scripted.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Type to compute in.")] = None,
     threads: Annotated[int | None, typer.Option(help="Cores to compute with.")] = None,
     config: Annotated[Path | None, typer.Option(help="Its section engine counts; ./touchstone.toml if there.")] = None,

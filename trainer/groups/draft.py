@@ -29,7 +29,7 @@ from reranker import Candidate, Task, extract
 from sandbox import ProgramClass
 from trainer.groups.ladder import DEMONSTRATED
 from trainer.groups.settings import Settings
-from trainer.groups.types import Response
+from trainer.groups.types import RESPONSE_FIELDS, Response, values_of
 from trainer.groups.words import Said, heard
 
 
@@ -246,18 +246,17 @@ def _written(
         )
 
 
-_RESPONSE = tuple(Response.__dataclass_fields__)
 _DRAFT = tuple(name for name in Draft.__dataclass_fields__ if name != "responses")
-_row_of_response, _row_of_draft = attrgetter(*_RESPONSE), attrgetter(*_DRAFT)
+_row_of_draft = attrgetter(*_DRAFT)
 
 
 def to_bytes(draft: Draft) -> bytes:
     """A draft for a temporary file of this process."""
-    return pickle.dumps((_row_of_draft(draft), [_row_of_response(response) for response in draft.responses]), 5)
+    return pickle.dumps((_row_of_draft(draft), [values_of(response) for response in draft.responses]), 5)
 
 
 def from_bytes(data: bytes) -> Draft:
     """What `to_bytes` was given."""
     mine, theirs = pickle.loads(data)  # noqa: S301 - from a file without a name, which only this process has
-    responses = tuple(Response(**dict(zip(_RESPONSE, row, strict=True))) for row in theirs)
+    responses = tuple(Response(**dict(zip(RESPONSE_FIELDS, row, strict=True))) for row in theirs)
     return Draft(**dict(zip(_DRAFT, mine, strict=True)), responses=responses)

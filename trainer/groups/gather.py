@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heapreplace
-from operator import attrgetter
 from typing import Any
 
 from reranker import Task, extract, off_loop, program_key
@@ -20,14 +19,12 @@ from sandbox import ProgramClass
 from trainer.groups.draft import Draft
 from trainer.groups.ladder import score_of
 from trainer.groups.split import draw
-from trainer.groups.types import Response, Source, Word
+from trainer.groups.types import RESPONSE_FIELDS, Response, Source, Word, values_of
 
 MAX_TEXTS = 256
 """Distinct texts of a class held of one prompt and suite, drawn by hash: a prompt asked a million times must not fill
 memory, nor must its one right answer be lost among the others."""
 _SOURCES = ("user", "student", "teacher")
-_FIELDS = tuple(Response.__dataclass_fields__)
-_values_of = attrgetter(*_FIELDS)
 
 Stratum = tuple[Source, ProgramClass | None]
 Origin = tuple[str, int]
@@ -103,7 +100,7 @@ class Kept:
 
     def scored(self, score: float | None) -> Response:
         """The response with all that is known of it."""
-        known = dict(zip(_FIELDS, _values_of(self.response), strict=True))  # `replace` takes three times as long
+        known = dict(zip(RESPONSE_FIELDS, values_of(self.response), strict=True))  # `replace` takes three times as long
         known["program_class"], known["fraction"], known["score"] = self.program_class, self.fraction, score
         known["count"], known["said"] = self.count, self.word
         return Response(**known)

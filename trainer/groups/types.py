@@ -6,6 +6,7 @@ Frozen records, on their way from the log, from files and from fresh samples to 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal
 
 from sandbox import ProgramClass
@@ -45,6 +46,11 @@ class Response:
     """Samples that were this program, by abstract syntax tree."""
     said: Word | None = None
     """What a user did with it."""
+
+
+RESPONSE_FIELDS = tuple(Response.__dataclass_fields__)
+values_of = attrgetter(*RESPONSE_FIELDS)
+"""The values of a response, in the order of `RESPONSE_FIELDS`: at once, as logs are long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
