@@ -1,7 +1,7 @@
 """Engines: sample completions of a prompt, score given ones. This is the door; heavy libraries load on use."""
 
-from engine.base import Engine, Queueing
-from engine.build import build_engine, find_model, told_dtype
+from engine.base import Engine, Queueing, Sleeps
+from engine.build import build_engine, find_model, shared_weights, told_dtype
 from engine.calibration.host import free_memory_bytes, total_memory_bytes
 from engine.classify.base import Classifier, ClassifierInfo
 from engine.classify.convert import convert_classifier, is_convertible
@@ -128,6 +128,7 @@ __all__ = [
     "Scripted",
     "ScriptedClassifier",
     "ScriptedEngine",
+    "Sleeps",
     "Started",
     "Text",
     "TextPiece",
@@ -164,6 +165,7 @@ __all__ = [
     "seal",
     "seal_verifier",
     "settings_table",
+    "shared_weights",
     "tokens_of_layout",
     "told_dtype",
     "total_memory_bytes",

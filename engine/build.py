@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.base import Engine
+from engine.base import Engine, TakesRounds
 from engine.config import EngineConfig
 from engine.convert import check_convertible, conversion_of
 from engine.ct2.model import available_cores, choose_threads, library
@@ -46,11 +48,12 @@ class _Folder:
         return {"folder": self.path, "model_name": model_name, "weights": weights_of(self.path, self.model)}
 
 
-async def build_engine(config: EngineConfig, store: ModelStore, *, like: EngineInfo | None = None) -> Engine:
+async def build_engine(config: EngineConfig, store: ModelStore, *, beside: Sequence[Engine] = ()) -> Engine:
     """Load the engine that `config` asks for; files are read and models loaded off the event loop.
 
-    `like`: an engine that is at work in this process. For `dtype` "auto" its conversion and type are taken where the
-    model has them, and nothing is measured: figures taken beside its work would be wrong, and kept.
+    `beside`: engines that are at work in this process. For `dtype` "auto" the first one's conversion and type are taken
+    where the model has them, and nothing is measured: figures taken beside its work would be wrong, and kept. What one
+    of them has in memory is shared with it (`shared_weights`).
 
     Raises `EngineError`s: of the store, of the engine, `UnsupportedModel` naming another engine, `ModelNotConverted`
     with the command to run.
@@ -65,6 +68,12 @@ async def build_engine(config: EngineConfig, store: ModelStore, *, like: EngineI
         options = {"script": config.script, "max_waiting": config.max_waiting}
     else:
         model, dtype = await asyncio.to_thread(find_model, config, store)
+        like = beside[0].info if beside else None
+        shared = shared_weights(model, store, beside) if isinstance(model, Model) else None
+        if shared is not None and isinstance(model, Model):
+            base, adapter = shared
+            name = str(model.manifest.name(base.info.dtype))
+            return await base.with_round(adapter, model_name=name, weights=weights_of(adapter or model.hf, model))
         if config.type == "ctranslate2":
             options = await asyncio.to_thread(_ct2_options, config, model, dtype, store.calibrations, like)
         else:
@@ -73,6 +82,26 @@ async def build_engine(config: EngineConfig, store: ModelStore, *, like: EngineI
                 options["arguments"] = config.vllm
         options |= {"device": config.device, "max_waiting": config.max_waiting}
     return await load_engine(config.type, **options)
+
+
+def shared_weights(
+    model: Model, store: ModelStore, engines: Sequence[Engine]
+) -> tuple[TakesRounds, Path | None] | None:
+    """The engine that has this model's weights in memory, and the adapter to put on them, or None where the model is
+    those weights; None: the model is to be loaded whole.
+
+    A round's adapter applies to the model it was trained from, its parent, and to no other.
+    """
+    able = [engine for engine in engines if isinstance(engine, TakesRounds)]
+    if not able:
+        return None
+    ways: list[tuple[str, Path | None]] = [(weights_of(model.hf, model), None)]
+    if model.manifest.parent is not None and model.adapter.is_dir():
+        with suppress(ModelNotFound):
+            parent = store.get(model.manifest.parent)
+            ways.append((weights_of(parent.hf, parent), model.adapter))
+    found = ((engine, adapter) for base, adapter in ways for engine in able if engine.takes_round(base, adapter))
+    return next(found, None)
 
 
 def find_model(config: EngineConfig, store: ModelStore) -> tuple[Model | Path, str]:

@@ -50,13 +50,12 @@ async def load(
     if dtype not in DTYPES:
         raise UnsupportedDtype(f"dtype: {dtype!r} is not one the vllm engine computes in: {', '.join(DTYPES)}")
     tokenizer = await asyncio.to_thread(Tokenizer.load, folder)
-    llm = await asyncio.to_thread(_started, folder, dtype, threads, device, dict(arguments or {}))
+    llm = await asyncio.to_thread(_started, folder, dtype, threads, device, model_name, dict(arguments or {}))
     config = llm.vllm_config.model_config
-    computed = _told_dtype(config)
     info = EngineInfo(
         engine="vllm",
-        model=name_of(model_name, computed, folder),
-        dtype=computed,
+        model=config.served_model_name,
+        dtype=_told_dtype(config),
         context_length=int(config.max_model_len),
         fim=tokenizer.fim,
         honours=HONOURS,
@@ -66,11 +65,13 @@ async def load(
         weights=weights,
     )
     ends = frozenset(end_ids_of(folder, config.hf_config, tokenizer))
-    core = Core(llm, max_waiting=max_waiting)
+    core = Core(llm, weights=weights, max_waiting=max_waiting)
     return VllmEngine(core, info, tokenizer, ends, vocabulary=int(config.get_vocab_size()))
 
 
-def _started(folder: Path, dtype: str, threads: int | None, device: str, given: dict[str, Any]) -> Any:
+def _started(
+    folder: Path, dtype: str, threads: int | None, device: str, model_name: Name, given: dict[str, Any]
+) -> Any:
     """An `AsyncLLM`, its processes started and the model in memory; blocks for many seconds."""
     with _environment():
         try:
@@ -93,13 +94,15 @@ def _started(folder: Path, dtype: str, threads: int | None, device: str, given: 
         try:
             config = AsyncEngineArgs(
                 model=str(folder), tokenizer=str(folder), skip_tokenizer_init=True, dtype=dtype,
-                scheduling_policy="priority", logprobs_mode="raw_logprobs", max_logprobs=MAX_LOGPROBS,
-                disable_log_stats=True, **arguments,
+                scheduling_policy="priority", logprobs_mode="raw_logprobs", max_logprobs=MAX_LOGPROBS, **arguments,
             ).create_engine_config()  # fmt: skip
         except (ValueError, TypeError, NotImplementedError, OSError) as error:
             raise UnsupportedModel(f"vLLM cannot load {folder}: {error}") from error
+        # What vLLM's own metrics are labelled by; known only now, since it tells the type computed in.
+        model = config.model_config
+        model.served_model_name = name_of(model_name, _told_dtype(model), folder)
         with translated():
-            return AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+            return AsyncLLM.from_vllm_config(config, disable_log_stats=arguments.get("disable_log_stats", False))
 
 
 def _fitted_to_cpu(arguments: dict[str, Any], threads: int | None) -> None:
