@@ -22,6 +22,7 @@ import psutil
 
 PATIENCE_S = 60.0
 """How long a server may take to be ready."""
+_QUICK_S = 5.0
 _TOLD = 4000
 """Characters of its output that an error has."""
 
@@ -124,7 +125,8 @@ def spawn(
                     return Served(process, url, time.perf_counter() - began)
             except httpx.TransportError:
                 pass
-            time.sleep(0.01)
+            # Asking costs CPU that a slow start needs.
+            time.sleep(0.01 if time.perf_counter() - began < _QUICK_S else 0.5)
         process.kill()
         raise RuntimeError(f"{' '.join(command)} was not ready within {patience_s:g} s:\n{_said(output)}")
 

@@ -16,13 +16,14 @@ import shutil
 import sys
 import tempfile
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from bench.best_of.asked import Asked, Side
 from bench.best_of.optillm import Optillm
 from bench.best_of.ours import Ours
 from bench.best_of.separate import Separate
-from bench.best_of.servers import Server, Start, held
+from bench.best_of.servers import Server, Start, all_held
 from bench.best_of.together import Together
 from bench.best_of.work import Rounds, lines, measure
 from bench.made import SHAPES, make
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=128, help="the most a candidate may have")
     parser.add_argument("--dtype", default="float32", help="what vLLM computes in, on both sides")
     parser.add_argument("--in-turn", action="store_true", help="also n requests one after another")
+    parser.add_argument("--wait", action="store_true", help="with the servers up, for a line on standard input")
     args = parser.parse_args()
     problems = load_suite("bundled").problems[: args.problems]
     with tempfile.TemporaryDirectory() as folder:
@@ -75,18 +77,21 @@ async def compare(args: argparse.Namespace, folder: Path, model: Model, problems
     asked = Asked(n=args.n, tokens=args.tokens, timeout_s=5.0)
     async with AsyncExitStack() as stack:
         sides: dict[Side, tuple[Server, ...]] = {}
-        for engine in args.engine or ("ctranslate2", "vllm"):
-            server = await stack.enter_async_context(held(start.touchstone(engine)))
+        engines = args.engine or ("ctranslate2", "vllm")
+        starts = [start.vllm, *(partial(start.touchstone, engine) for engine in engines)]
+        vllm, *touchstones = await all_held(stack, starts)
+        for engine, server in zip(engines, touchstones, strict=True):
             sides[Ours(engine, server.client)] = (server,)
         ours = list(sides)
-        served = start.vllm()
-        vllm = await stack.enter_async_context(held(served))
         for at_once in (True, False) if args.in_turn else (True,):
             sides[Separate(model.id, vllm.client, at_once)] = (vllm,)
         sides[Together(model.id, vllm.client)] = (vllm,)
         if args.optillm_python is not None:
-            proxy = await stack.enter_async_context(held(start.optillm(args.optillm_python, served, args.n)))
+            [proxy] = await all_held(stack, [partial(start.optillm, args.optillm_python, vllm.served, args.n)])
             sides[Optillm(model.id, proxy.client)] = (vllm, proxy)
+        if args.wait:
+            sys.stderr.write("ready\n")
+            await asyncio.to_thread(sys.stdin.readline)
         found: dict[Side, Rounds] = await measure(sides, problems, asked, args.rounds)
     host = this_host()
     sys.stdout.write(

@@ -6,10 +6,11 @@ is not in turn is stopped (SIGSTOP), whoever it is.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,16 @@ async def held(served: Served) -> AsyncIterator[Server]:
             served.process.wait(_END_S)
 
 
+async def all_held(stack: AsyncExitStack, starts: Sequence[Callable[[], Served]]) -> list[Server]:
+    """Servers that are started side by side, each `held` until the stack ends. Raises one's `RuntimeError`."""
+    found = await asyncio.gather(*(asyncio.to_thread(each) for each in starts), return_exceptions=True)
+    servers = [await stack.enter_async_context(held(each)) for each in found if isinstance(each, Served)]
+    for each in found:
+        if isinstance(each, BaseException):
+            raise each
+    return servers
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """How servers are started: what all of them share."""
@@ -80,9 +91,9 @@ class Start:
         return start(self.state, *command, environment=_environment(), patience_s=PATIENCE_S, **python)
 
     def vllm(self) -> Served:
-        """`vllm serve`."""
+        """`vllm serve`, by its module: of the package for CPUs the command itself dies, looking for one called vllm."""
         url = f"http://127.0.0.1:{free_port()}"
-        command = [self.vllm_python, "-m", "vllm.entrypoints.cli.main", "serve", str(self.hf)]
+        command = [self.vllm_python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(self.hf)]
         command += ["--port", url.rsplit(":", 1)[1], "--served-model-name", self.model, "--dtype", self.dtype]
         for name, value in self.arguments.items():
             command += [f"--{name.replace('_', '-')}", str(value)]

@@ -26,8 +26,11 @@ _RESERVED = 8
 class Core:
     """See the module. For one event loop."""
 
-    def __init__(self, llm: Any, *, weights: str, max_waiting: int) -> None:
+    def __init__(self, llm: Any, *, weights: str, max_waiting: int, most_adapters: int | None = None) -> None:
+        """`most_adapters`: how many may be there at once; None: any number, vLLM exchanges them."""
         self.llm = llm
+        self._most_adapters = most_adapters
+        self._num_adapters = 0
         self.weights = weights
         """What it computes with where no adapter is put on, as `EngineInfo.weights` has it."""
         self._output = llm.output_processor
@@ -73,7 +76,13 @@ class Core:
     def takes(self, folder: Path) -> bool:
         """Whether rounds are loaded as adapters here, and one of this size."""
         settings, file = self.llm.vllm_config.lora_config, folder / "adapter_config.json"
-        return settings is not None and file.is_file() and _rank(file) <= settings.max_lora_rank
+        if settings is None or not self._has_place or not file.is_file():
+            return False
+        return int(json.loads(file.read_text("utf-8"))["r"]) <= int(settings.max_lora_rank)
+
+    @property
+    def _has_place(self) -> bool:
+        return self._most_adapters is None or self._num_adapters < self._most_adapters
 
     async def adapt(self, folder: Path, weights: str) -> Any:
         """Load a LoRA adapter beside the others, under a name that no other ever had: vLLM keeps the keys and values of
@@ -85,13 +94,19 @@ class Core:
 
         if self.llm.vllm_config.lora_config is None:
             raise InvalidSetting("vllm.enable_lora", "must be true for rounds that are adapters")
+        if not self._has_place:
+            raise InvalidSetting(
+                "vllm.max_loras", f"{self._most_adapters} rounds are loaded, more are not taken on CPUs"
+            )
         if not (folder / "adapter_config.json").is_file():
             raise ModelNotFound(f"no adapter_config.json in {folder}")
+        self._num_adapters += 1
         number = next(self._adapters)
         adapter = LoRARequest(lora_name=f"{weights} #{number}", lora_int_id=number, lora_path=str(folder))
         try:
             await self.llm.add_lora(adapter)
         except Exception as error:
+            self._num_adapters -= 1
             raise UnsupportedModel(f"vLLM cannot load the adapter {folder}: {error}") from error
         return adapter
 
@@ -106,6 +121,7 @@ class Core:
                 stream.end()
         if adapter is not None:
             await self.llm.remove_lora(adapter.lora_int_id)
+            self._num_adapters -= 1
 
     async def sleep(self) -> None:
         """Let nobody in, wait for what runs, move the weights to the host's memory. Raises `InvalidSetting`."""
@@ -157,10 +173,6 @@ class Core:
     def _drop(self, adding: asyncio.Future[Any]) -> None:
         if not adding.cancelled() and adding.exception() is None:
             self.abort([adding.result().request_id])
-
-
-def _rank(file: Path) -> int:
-    return int(json.loads(file.read_text("utf-8"))["r"])
 
 
 class Stream:
