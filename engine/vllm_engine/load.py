@@ -137,13 +137,14 @@ def _fitted_to_cpu(arguments: dict[str, Any], threads: int | None, folder: Path)
 
 
 def _layers_in(folder: Path) -> list[str]:
-    """The names of a checkpoint's layers, each once, but for embeddings and the output layer: `q_proj`, `c_fc`, ..."""
+    """The names of a checkpoint's linear layers, each once, but for the output layer: `q_proj`, `c_fc`, ..."""
     from safetensors import safe_open
 
     names: set[str] = set()
     for path in folder.glob("*.safetensors"):
         with safe_open(str(path), "np") as file:
-            names |= {name.split(".")[-2] for name in file.keys() if name.endswith(".weight")}  # noqa: SIM118
+            weights = [name for name in file.keys() if name.endswith(".weight")]  # noqa: SIM118 - no mapping
+            names |= {name.split(".")[-2] for name in weights if len(file.get_slice(name).get_shape()) == 2}
     return sorted(names - {"lm_head", "embed_tokens", "wte", "wpe"})
 
 
