@@ -41,6 +41,7 @@ kv_cache_memory_bytes = 268435456
 max_num_seqs = 16
 enable_lora = true
 max_lora_rank = 8
+max_loras = 2
 """
 
 
