@@ -25,7 +25,7 @@ from bench.best_of.ours import Ours
 from bench.best_of.separate import Separate
 from bench.best_of.servers import Server, Start, all_held
 from bench.best_of.together import Together
-from bench.best_of.work import Rounds, lines, measure
+from bench.best_of.work import lines, measure
 from bench.made import SHAPES, make
 from engine import Model, ModelStore, convert_folder
 from reranker.evaluation import Problem, load_suite, this_host
@@ -74,6 +74,7 @@ async def compare(args: argparse.Namespace, folder: Path, model: Model, problems
     if "chat_template" not in (hf / "tokenizer_config.json").read_text("utf-8"):
         (hf / "chat_template.jinja").write_text("{{ messages[-1].content }}")  # vLLM chats with no model without one
     start = Start(folder, model.id, hf, args.vllm_python, args.dtype, arguments)
+    host = this_host()
     asked = Asked(n=args.n, tokens=args.tokens, timeout_s=5.0)
     async with AsyncExitStack() as stack:
         sides: dict[Side, tuple[Server, ...]] = {}
@@ -92,12 +93,13 @@ async def compare(args: argparse.Namespace, folder: Path, model: Model, problems
         if args.wait:
             sys.stderr.write("ready\n")
             await asyncio.to_thread(sys.stdin.readline)
-        found: dict[Side, Rounds] = await measure(sides, problems, asked, args.rounds)
-    host = this_host()
-    sys.stdout.write(
-        f"{model.id}, n = {args.n}, at most {args.tokens} tokens, {len(problems)} problems, {args.rounds} rounds; "
-        f"vLLM in {args.dtype}; {host.cores} cores of {host.cpu}\n" + "\n".join(lines(found, ours)) + "\n"
-    )
+        async for found in measure(sides, problems, asked, args.rounds):
+            sys.stdout.write(
+                f"{model.id}, n = {args.n}, at most {args.tokens} tokens, {len(problems)} problems, "
+                f"rounds: {len(found[ours[0]])}; vLLM in {args.dtype}; {host.cores} cores of {host.cpu}\n"
+            )
+            sys.stdout.write("\n".join(lines(found, ours)) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.best_of.asked import Answer, Asked, Side
@@ -28,8 +28,8 @@ Rounds = list[list[Timed]]
 
 async def measure(
     sides: Mapping[Side, Sequence[Server]], problems: Sequence[Problem], asked: Asked, rounds: int
-) -> dict[Side, Rounds]:
-    """Every side's answers: in each round each problem by each side in turn, in an order that changes.
+) -> AsyncIterator[dict[Side, Rounds]]:
+    """Every side's answers so far, after each round: each problem by each side in turn, in an order that changes.
 
     `sides` says which servers a side asks. A first answer of each is not counted.
     """
@@ -48,9 +48,10 @@ async def measure(
                 for side in (*order[first:], *order[:first]):
                     progress.say("measuring:", f"round {number + 1} of {rounds}, problem {at + 1}, {side.name}")
                     found[side][-1].append(await _timed(side, sides[side], problem, asked))
+            progress.end()
+            yield found
     finally:
         progress.end()
-    return found
 
 
 async def _timed(side: Side, servers: Sequence[Server], problem: Problem, asked: Asked) -> Timed:

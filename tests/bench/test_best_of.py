@@ -47,7 +47,7 @@ class Fixed:
 
 async def test_sides_take_turns_and_are_compared_round_by_round() -> None:
     fast, slow = Fixed("fast", 0.01), Fixed("slow", 0.04)
-    found = await measure({fast: (), slow: ()}, [PROBLEM, PROBLEM], ASKED, rounds=2)
+    [*_, found] = [each async for each in measure({fast: (), slow: ()}, [PROBLEM, PROBLEM], ASKED, rounds=2)]
     assert [[len(one) for one in rounds] for rounds in found.values()] == [[2, 2], [2, 2]]
     told = lines(found, [fast])
     assert "4/4" in told[1]
