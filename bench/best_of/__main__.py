@@ -15,6 +15,7 @@ import asyncio
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from bench.best_of.servers import Server, Start, all_held
 from bench.best_of.together import Together
 from bench.best_of.work import lines, measure
 from bench.made import SHAPES, make
+from bench.process import Served
 from engine import Model, ModelStore, convert_folder
 from reranker.evaluation import Problem, load_suite, this_host
 
@@ -79,7 +81,7 @@ async def compare(args: argparse.Namespace, folder: Path, model: Model, problems
     async with AsyncExitStack() as stack:
         sides: dict[Side, tuple[Server, ...]] = {}
         engines = args.engine or ("ctranslate2", "vllm")
-        starts = [start.vllm, *(partial(start.touchstone, engine) for engine in engines)]
+        starts: list[Callable[[], Served]] = [start.vllm, *(partial(start.touchstone, engine) for engine in engines)]
         vllm, *touchstones = await all_held(stack, starts)
         for engine, server in zip(engines, touchstones, strict=True):
             sides[Ours(engine, server.client)] = (server,)

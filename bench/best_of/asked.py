@@ -32,8 +32,8 @@ class Answer:
     verified: bool
     tokens: int
     """Sampled, as the server counts them."""
-    runs: int
-    """Programs run on the tests."""
+    runs: int | None = None
+    """Programs run on the tests; None where the side does not say."""
 
 
 class Side(Protocol):

@@ -33,5 +33,4 @@ class Ours:
         return Answer(
             verified=choice["rerank"]["class"] == "pass",
             tokens=reply["usage"]["completion_tokens"],
-            runs=reply["rerank"]["num_unique"],
         )

@@ -76,10 +76,11 @@ def lines(found: Mapping[Side, Rounds], ours: Sequence[Side]) -> list[str]:
         walls = [timed.wall_s for timed in all_of_it]
         verified = f"{sum(timed.answer.verified for timed in all_of_it)}/{len(all_of_it)}"
         tokens = statistics.mean(timed.answer.tokens for timed in all_of_it)
-        runs = statistics.mean(timed.answer.runs for timed in all_of_it)
+        counts = [timed.answer.runs for timed in all_of_it if timed.answer.runs is not None]
+        runs = f"{statistics.mean(counts):.1f}" if counts else ""
         told.append(
             f"{side.name:{width}}{statistics.mean(walls):9.2f}{statistics.median(walls):9.2f}{verified:>10}"
-            f"{tokens:8.0f}{runs:6.1f}"
+            f"{tokens:8.0f}{runs:>6}"
         )
     for our in ours:
         for side in found:
