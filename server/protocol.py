@@ -1,16 +1,21 @@
 """uvicorn's HTTP protocol, with an end to what it waits for: a request's head comes in time, and is not endless.
 
 Without it every connection that sends a byte a minute is kept for ever, and a header of a gigabyte is held in memory.
+And what the head alone has refused is answered at once, without the task that uvicorn makes for a request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from server.errors import ApiError, RequestTimeout
+from server.gateway import Refusal
 
 HEAD_BYTES = 64 * 1024
 """Of request line and headers; clients send one or two thousand."""
@@ -20,9 +25,12 @@ class Protocol(HttpToolsProtocol):
     """One connection."""
 
     timeout_s = 30.0
-    """For the head of a request: of the first from the connection's beginning, of others from their first byte."""
-    _timer: asyncio.TimerHandle | None = None
+    """For the head of a request: of the first from the connection's beginning, of others from their first bytes."""
+    refusal: Callable[[Scope], Refusal | None]
+    """What to answer to a request of which there is no more than its head; None: it is the app's."""
+    _in_head = True
     _head_bytes = 0
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
@@ -37,8 +45,10 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Some bytes; where the head is still not complete behind them they belong to it."""
         super().data_received(data)
-        if self._timer is None:
+        if not self._in_head:
             return
+        if self._timer is None:
+            self._begin()
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES:
             self._refuse(ApiError(431, f"the request's head is larger than {HEAD_BYTES} bytes", code="head_too_large"))
@@ -46,13 +56,29 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The parser saw the beginning of a request."""
         super().on_message_begin()
-        if self._timer is None:
-            self._begin()
+        self._in_head = True
 
     def on_headers_complete(self) -> None:
         """The parser saw the end of a head."""
+        self._in_head = False
         self._end()
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Serve a request, unless its head was enough; its body, as of every answered request, is read and dropped."""
+        refusal = self.refusal(cycle.scope)
+        if refusal is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        fields = [*self.server_state.default_headers, *refusal.headers]
+        if not cycle.keep_alive:
+            fields.append((b"connection", b"close"))
+        head = b"".join(b"%b: %b\r\n" % field for field in fields)
+        self.transport.write(STATUS_LINE[refusal.status] + head + b"\r\n" + refusal.body)
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def _begin(self) -> None:
         self._head_bytes = 0
@@ -74,6 +100,6 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def protocol_of(timeout_s: float) -> type[Protocol]:
+def protocol_of(timeout_s: float, refusal: Callable[[Scope], Refusal | None]) -> type[Protocol]:
     """The class that uvicorn makes for each connection."""
-    return type("Protocol", (Protocol,), {"timeout_s": timeout_s})
+    return type("Protocol", (Protocol,), {"timeout_s": timeout_s, "refusal": staticmethod(refusal)})
