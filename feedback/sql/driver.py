@@ -95,7 +95,7 @@ def _prepared(table: Table, dialect: Dialect) -> tuple[str, Callable[[Row], Any]
 
 
 def _conversion(column: Column[Any], dialect: Dialect) -> Convert | None:
-    """What SQLAlchemy makes of a column's values; None: nothing. Of text, which most are, it is `escape` in wrappers."""
+    """What SQLAlchemy makes of a column's values; None: nothing. Of text that is `escape`, which needs no wrappers."""
     if isinstance(column.type, SafeText):
         return escape
     return column.type.dialect_impl(dialect).bind_processor(dialect)
