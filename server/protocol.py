@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -66,7 +66,7 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Serve a request, unless its head was enough; its body, as of every answered request, is read and dropped."""
-        refusal = self.refusal(cycle.scope)
+        refusal = self.refusal(cast("Scope", cycle.scope))
         if refusal is None:
             super()._start_asgi_task(cycle, app)
             return

@@ -159,7 +159,8 @@ async def listening(setup: Setup) -> AsyncIterator[tuple[str, list[str]]]:
 
     config = uvicorn.Config(noting, http=protocol_of(30.0, app.refusal), log_config=None)
     config.load()
-    make: Any = partial(config.http_protocol_class, config=config, server_state=ServerState(), app_state={})
+    protocol: Any = config.http_protocol_class
+    make = partial(protocol, config=config, server_state=ServerState(), app_state={})
     async with await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0) as listener:
         host, port = listener.sockets[0].getsockname()
         yield f"http://{host}:{port}", handed
