@@ -129,6 +129,10 @@ class Gateway:
             return None
         return stack.enter_context(self._service.traces.request(scope, route, request_id))
 
+    def overloaded(self) -> bool:
+        """Whether a request was refused for want of a place lately."""
+        return time.perf_counter() < self._overload_until_s
+
     def refusal(self, scope: Scope) -> Refusal | None:
         """The answer to a request whose head alone says that the queue has no place for it; None: serve it.
 
@@ -136,7 +140,7 @@ class Gateway:
         so that all other requests are looked at once. A refusal for another reason goes first; that is `__call__`'s.
         """
         began, most_urgent = time.perf_counter(), self._most_urgent.get(scope["path"])
-        if most_urgent is None or began > self._overload_until_s or scope["method"] != "POST":
+        if most_urgent is None or not self.overloaded() or scope["method"] != "POST":
             return None
         headers, service = headers_of(scope), self._service
         if "idempotency-key" in headers or service.lifecycle.phase != "ok" or service.traces is not None:

@@ -157,7 +157,7 @@ async def listening(setup: Setup) -> AsyncIterator[tuple[str, list[str]]]:
         handed.append(scope["path"])
         await app(scope, receive, send)
 
-    config = uvicorn.Config(noting, http=protocol_of(30.0, app.refusal), log_config=None)
+    config = uvicorn.Config(noting, http=protocol_of(30.0, app), log_config=None)
     config.load()
     protocol: Any = config.http_protocol_class
     make = partial(protocol, config=config, server_state=ServerState(), app_state={})
@@ -208,7 +208,9 @@ async def test_what_is_refused_early_leaves_its_connection_in_order(serve: Serve
         post = b"POST /infill HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n%b\r\n%b"
         body = b'{"input_prefix": "hello", "input_suffix": ""}'
         writer.write(post % (len(body), b"", body) * 2)  # the second one before the first is answered
-        for _ in range(2):
+        large = b"x" * 2**21
+        writer.write(post % (len(large), b"", large))
+        for _ in range(3):
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 429 ")
             await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
