@@ -252,8 +252,8 @@ def loop_s(served: Served) -> float:
 
 
 def measured(served: Served, seconds: float, clients: Apart) -> tuple[Told, float, float]:
-    """What clients are told, tokens of it for each CPU second of the server, and milliseconds of CPU that its event loop
-    takes a second; the beginning left out of all.
+    """What clients are told, tokens of it for each CPU second of the server, and milliseconds of CPU that its event
+    loop takes a second; the beginning left out of all.
     """
     time.sleep(seconds * SKIPPED)
     before_s, loop_before_s = cpu_s(served), loop_s(served)

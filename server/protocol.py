@@ -23,8 +23,6 @@ HEAD_BYTES = 64 * 1024
 GATHER_S = 0.05
 """Between engines that use all of the caches a request alone takes the event loop 2 ms to refuse, the next ones of the
 same moment 0.2 each (docs/experiments.md, "Refusals, again"). Requests that are let in wait longer in the queue."""
-
-
 _MOST_PARTS = 4
 """Of a connection that sends much, so many reads are held at most."""
 
