@@ -21,8 +21,8 @@ from server.gateway import Gateway, Refusal
 HEAD_BYTES = 64 * 1024
 """Of request line and headers; clients send one or two thousand."""
 GATHER_S = 0.05
-"""Between engines that use all of the caches a request alone takes the event loop 2 ms to refuse, the next ones of the
-same moment 0.2 each (docs/experiments.md, "Refusals, again"). Requests that are let in wait longer in the queue."""
+"""Beside an engine at work a refusal by itself takes the event loop 1.5 ms and more, the next ones of the same moment
+0.2 each (docs/experiments.md, "Refusals, again"). Requests that are let in wait longer in the queue."""
 _MOST_PARTS = 4
 """Of a connection that sends much, so many reads are held at most."""
 
