@@ -248,7 +248,7 @@ def cpu_s(served: Served) -> float:
 def loop_s(served: Served) -> float:
     """CPU seconds of the server's event loop, which is its first thread."""
     threads = psutil.Process(served.process.pid).threads()
-    return sum(each.user_time + each.system_time for each in threads if each.id == served.process.pid)
+    return sum(float(each.user_time + each.system_time) for each in threads if each.id == served.process.pid)
 
 
 def measured(served: Served, seconds: float, clients: Apart) -> tuple[Told, float, float]:
