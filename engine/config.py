@@ -67,8 +67,9 @@ class EngineConfig(BaseModel):
     @field_validator("type")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in (AUTO, *engine_names()):
-            raise ValueError(f"no engine is called {name!r}; there are {', '.join((AUTO, *engine_names()))}")
+        known = (*engine_names(), AUTO)
+        if name not in known:
+            raise ValueError(f"no engine is called {name!r}; there are {', '.join(known)}")
         return name
 
     @model_validator(mode="after")

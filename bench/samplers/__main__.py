@@ -8,7 +8,7 @@ Each sampler is a process that keeps its model and waits; in a round each in tur
 work on the host falls on all of them; figures are medians of the rounds, and ratios medians of the rounds' ratios. A
 step is the time from the first token to the last over the tokens between, so prompts do not count. Ours include
 sampling (temperature 0.8, top-k 50, top-p 0.95) and the way through the engine; llama.cpp computes logits and samples
-nothing. A process that fails is left out, and its error printed.
+nothing. A process that fails is left out, and its error printed. On a busy host `--cpu --threads 1` counts CPU time.
 
 Every figure is a line of `--file`: the same command goes on where the last one ended, `--stop-after` so many seconds at
 the latest between two shapes, so that a quiet quarter of an hour can be had in pieces; `--rounds 0` prints the table.
@@ -51,14 +51,29 @@ class Sampler:
         )  # fmt: skip
         self._read()
 
-    def measure(self, shape: Shape) -> tuple[float, float]:
-        """Milliseconds a step, and seconds for the prompt."""
+    def measure(self, shape: Shape, *, of_cpu: bool) -> tuple[float, float]:
+        """Milliseconds a step, and seconds for the prompt; of CPU time, from a request less one for a single token."""
         prompt, n, tokens = shape
+        if of_cpu:
+            before_s, first_s, whole_s = [self._cpu_s(), *(self._after(prompt, n, count) for count in (1, tokens))]
+            return 1e3 * (whole_s - 2 * first_s + before_s) / (tokens - 1), first_s - before_s
+        told = self._ask(prompt, n, tokens)
+        return 1e3 * told["decode_s"] / (tokens - 1), told["prefill_s"]
+
+    def _after(self, prompt: int, n: int, tokens: int) -> float:
+        self._ask(prompt, n, tokens)
+        return self._cpu_s()
+
+    def _cpu_s(self) -> float:
+        root = psutil.Process(self._process.pid)
+        times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
+        return float(sum(each.user + each.system for each in times))
+
+    def _ask(self, prompt: int, n: int, tokens: int) -> dict[str, Any]:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"prompt": prompt, "n": n, "tokens": tokens}) + "\n")
         self._process.stdin.flush()
-        told = self._read()
-        return 1e3 * told["decode_s"] / (tokens - 1), told["prefill_s"]
+        return self._read()
 
     @property
     def memory_mib(self) -> float:
@@ -101,7 +116,14 @@ def commands(hf: Path, threads: int, llama_python: str | None, vllm_python: str 
 
 
 def run(
-    samplers: dict[str, Sampler], shapes: Sequence[Shape], rounds: int, file: Path, stop_s: float, console: Console
+    samplers: dict[str, Sampler],
+    shapes: Sequence[Shape],
+    rounds: int,
+    file: Path,
+    console: Console,
+    *,
+    stop_s: float,
+    of_cpu: bool,
 ) -> None:
     """Every shape once a round with every sampler, as far as it is not in the file; the order turns from round to
     round.
@@ -115,7 +137,7 @@ def run(
                 return
             for name in names if number % 2 == 0 else names[::-1]:
                 try:
-                    step_ms, prefill_s = samplers[name].measure(shape)
+                    step_ms, prefill_s = samplers[name].measure(shape, of_cpu=of_cpu)
                 except (RuntimeError, OSError) as error:
                     console.print(f"{name} is left out from here on: {error}")
                     del samplers[name]
@@ -173,6 +195,7 @@ def main(
     tokens: Annotated[int, typer.Option(min=2, help="Sampled a candidate.")] = 32,
     rounds: Annotated[int, typer.Option(min=0)] = 3,
     threads: Annotated[int, typer.Option(min=1)] = 2,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Count CPU time, for a file of its own.")] = False,
     only: Annotated[str, typer.Option(help="Samplers whose names contain one of these words.")] = "",
     ours: Annotated[str, typer.Option(help="The sampler that others are compared with.")] = "cpu float32",
     llama_python: Annotated[str | None, typer.Option(help="Python with llama-cpp-python and gguf.")] = None,
@@ -193,7 +216,7 @@ def main(
                     continue
                 stack.callback(samplers[name].close)
                 console.print(f"{name} is ready: {samplers[name].memory_mib:.0f} MiB")
-        run(samplers, shapes, rounds, file, stop_s, console)
+        run(samplers, shapes, rounds, file, console, stop_s=stop_s, of_cpu=cpu)
     print_table(file, ours)
 
 
