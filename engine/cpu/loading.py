@@ -107,7 +107,8 @@ def _largest_weight(model: Any) -> Tensor:
 
 def _network(model: Any, dtype: torch.dtype, make: MakeLinear) -> Network:
     """A model of transformers' as ours, which it is used up for. `dtype`: of all that is not quantised."""
-    config, embedding, head = model.config, model.get_input_embeddings().weight.detach(), model.get_output_embeddings()
+    config, head = model.config, model.get_output_embeddings()
+    embedding = model.get_input_embeddings().weight.clone()  # else the whole file stays mapped
     sizes = (config.num_hidden_layers, config.num_attention_heads, config.num_key_value_heads)
     norm, linear = partial(_norm, dtype), partial(_linear, make, dtype)
     if config.architectures[0] not in _LLAMAS:
