@@ -71,7 +71,7 @@ def test_what_ray_does_itself_is_gone_and_the_rest_is_the_bases() -> None:
     base, ray = (
         {(each["kind"], each["metadata"]["name"]) for each in rendered(root)} for root in (BASE, OBJECTS["ray"])
     )
-    gone = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "PodMonitor"}
+    gone = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
     assert {kind for kind, _ in base - ray} == gone
     assert {kind for kind, _ in ray - base} == {"RayService", "NetworkPolicy"}
 
@@ -112,6 +112,14 @@ def test_the_numbers_agree() -> None:
     [mounted] = [mount for mount in container["volumeMounts"] if mount["name"] == "config"]
     assert args["config"] == mounted["mountPath"]
     assert pod(servers)["terminationGracePeriodSeconds"] >= server.drain_s + 10
+
+
+def test_one_pod_is_asked_for_the_metrics_of_all() -> None:
+    monitor = one(rendered(OBJECTS["ray"]), "PodMonitor")["spec"]
+    head = groups()["head"]["template"]
+    assert monitor["selector"]["matchLabels"] == head["metadata"]["labels"]
+    [endpoint] = monitor["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in head["spec"]["containers"][0]["ports"]}
 
 
 def test_the_policies_part_the_pods() -> None:
