@@ -107,11 +107,14 @@ def test_nothing_acknowledged_is_lost_by_kill_9(start_server: Start, tmp_path: P
 
 def test_what_it_cannot_serve_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     state = ("--state-dir", str(tmp_path))
+    shared = tmp_path / "shared.toml"
+    shared.write_text("[server]\nreplicas = 2\n")
     for args, words in (
         (("--host", "0.0.0.0"), "server.allow_open"),
         (("--engine", "nothing"), "nothing"),
         (("--model", "no-such-model:1b-int8", "--port", "0"), "no-such-model"),
         (("--config", "missing.toml"), "missing.toml"),
+        (("--config", str(shared)), "server.replicas: 2 servers cannot share a SQLite file"),
     ):
         ended = subprocess.run(
             command(*state, *args), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
