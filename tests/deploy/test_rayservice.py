@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from server.config import SandboxConfig, ServerConfig
-from tests.deploy.manifests import BASE, OVERLAYS, asks_for_no_rights, check, one, rendered
+from tests.deploy.manifests import BASE, KUBERNETES, OVERLAYS, asks_for_no_rights, check, one, rendered
 
 # ray.io/v1 as KubeRay 1.4 has it (ray-operator/apis/ray/v1: RayServiceSpec, RayClusterSpec and what they hold).
 SERVICE = {"serveConfigV2", "rayClusterConfig", "excludeHeadPodFromServeSvc", "upgradeStrategy", "serveService"}
@@ -91,6 +91,11 @@ def test_replicas_and_candidates_have_pods_of_their_own() -> None:
     [container] = pod(sandbox)["containers"]
     assert not {"env", "envFrom"} & set(container)  # no password, and below no key and no model
     assert [volume["name"] for volume in pod(sandbox)["volumes"]] == ["tmp"]
+
+
+def test_its_version_of_ray_is_the_images() -> None:
+    lock = (KUBERNETES.parent / "image" / "ray.txt").read_text()
+    assert f"\nray=={spec()['rayClusterConfig']['rayVersion']} " in lock
 
 
 def test_the_numbers_agree() -> None:
