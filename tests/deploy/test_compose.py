@@ -17,7 +17,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 def test_it_is_what_the_specification_of_compose_files_allows() -> None:
     checker = Path(sys.executable).with_name("check-jsonschema")
-    command = [checker, "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yml"]
+    command = [str(checker), "--builtin-schema", "vendor.compose-spec", str(DEPLOY / "compose.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from server.config import SETTINGS_PREFIX, Config
+from engine import SETTINGS_PREFIX
+from server.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [
