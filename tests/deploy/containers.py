@@ -46,9 +46,8 @@ class Images:
             return
         archive = self._folder / "base.tar"
         suite = base_name().partition(":")[2].split("-")[0]
-        options = ["force-unsafe-io", *(f"path-exclude={path}" for path in _SLIM)]  # nobody misses half a base
-        dpkg = [f"--dpkgopt={option}" for option in options]
-        command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *dpkg, suite, str(archive)]
+        left_out = [f"--dpkgopt=path-exclude={path}" for path in _SLIM]
+        command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *left_out, suite, str(archive)]
         subprocess.run(command, check=True)
         container = self._buildah("from", "scratch").strip()
         self._buildah("add", container, str(archive), "/")
