@@ -15,6 +15,8 @@ from functools import partial
 from typing import Any
 
 from engine import (
+    AUTO,
+    HOLD_MODELS,
     Engine,
     EngineInfo,
     GenerationRequest,
@@ -113,7 +115,7 @@ def open_store(config: Config) -> Log:
 
 def serves_champion(config: Config) -> bool:
     """Whether this server serves the champion, whichever it is, and not a model that was named."""
-    return config.engine.model is None and config.engine.type in ("ctranslate2", "cpu", "transformers", "vllm")
+    return config.engine.model is None and config.engine.type in (AUTO, *HOLD_MODELS)
 
 
 async def first_model(config: Config) -> First:
@@ -157,7 +159,7 @@ async def build_warm_engine(
 ) -> Engine:
     """The engine of the configuration, or the same with another model, warm."""
     wanted = config.engine if model_id is None else config.engine.model_copy(update={"model": model_id})
-    engine = await build_engine(wanted, store, like=like)
+    engine = await build_engine(wanted, store, n=config.server.default_candidates, like=like)
     try:
         await warm(engine)
     except BaseException:
