@@ -59,6 +59,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to put them (default: a temporary folder)")
     parser.add_argument("--fill", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.folder is not None:
+        args.folder.mkdir(parents=True, exist_ok=True)
     if args.fill is not None:
         asyncio.run(fill(args.folder / "touchstone.db", args.fill))
         return

@@ -47,6 +47,8 @@ def main() -> None:
     parser.add_argument("--cluster", action="store_true", help="start a PostgreSQL server for this run")
     parser.add_argument("--folder", type=Path, help="where to put the files (default: a temporary folder)")
     args = parser.parse_args()
+    if args.folder is not None:
+        args.folder.mkdir(parents=True, exist_ok=True)
     print(f"{args.exchanges:,} exchanges, {AT_ONCE} at once; load average {os.getloadavg()[0]:.1f} at the start")
     print("database | exchanges/s | first, last 10,000 | signal alone p50, p99, worst ms | under load | bytes each")
     with tempfile.TemporaryDirectory(dir=args.folder, prefix="ts-store-") as made:

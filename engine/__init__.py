@@ -13,6 +13,7 @@ from engine.convert import DTYPES as CONVERSIONS
 from engine.convert import check_convertible, convert_folder, convert_model
 from engine.ct2.model import available_cores
 from engine.errors import (
+    BadSettings,
     ChampionMoved,
     ContextTooLong,
     EngineError,
@@ -52,7 +53,7 @@ from engine.models import (
 from engine.passed_on import PASSED_ON
 from engine.registry import engine_names, load_engine
 from engine.scripted import Scripted, ScriptedEngine
-from engine.settings_file import SECTIONS, SETTINGS_PREFIX, read_settings
+from engine.settings_file import SECTIONS, SETTINGS_PREFIX, find_state_dir, read_settings
 from engine.settings_table import docstrings, settings_table
 from engine.tokens import Tokenizer
 from engine.types import (
@@ -84,6 +85,7 @@ __all__ = [
     "PASSED_ON",
     "SECTIONS",
     "SETTINGS_PREFIX",
+    "BadSettings",
     "Challenger",
     "ChampionMoved",
     "Chat",
@@ -152,6 +154,7 @@ __all__ = [
     "engine_names",
     "find_layout",
     "find_model",
+    "find_state_dir",
     "find_verifier",
     "free_memory_bytes",
     "is_convertible",

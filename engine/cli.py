@@ -13,6 +13,7 @@ import typer
 from engine.ct2.model import available_cores
 from engine.errors import EngineError, ModelNotFound
 from engine.models import Model, ModelStore
+from engine.settings_file import find_state_dir
 
 if TYPE_CHECKING:
     from engine.calibration import Calibration
@@ -24,9 +25,7 @@ app = typer.Typer(help="List, pull, convert, calibrate and verify models.", no_a
 
 StateDir = Annotated[
     Path | None,
-    typer.Option(
-        "--state-dir", envvar="TOUCHSTONE_STATE_DIR", help="Folder of models and log (default: the user's data folder)."
-    ),
+    typer.Option("--state-dir", help="Folder of models and log.", show_default="as `touchstone serve` finds it here"),
 ]
 Dtype = Annotated[
     str,
@@ -150,11 +149,7 @@ def _measure(store: ModelStore, model: Model, threads: int | None) -> Calibratio
 
 
 def _store(state_dir: Path | None) -> ModelStore:
-    if state_dir is None:
-        from platformdirs import user_data_dir
-
-        state_dir = Path(user_data_dir("touchstone", appauthor=False))
-    return ModelStore(state_dir)
+    return ModelStore(find_state_dir(state_dir))
 
 
 def _row(model: Model, champion: Model | None) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ EngineError
 ├── ChampionMoved         somebody else moved the champion pointer first
 ├── HubFailed             a model hub could not deliver; names the repository
 ├── MissingExtra          an optional package is not installed; carries the command that installs it
+├── BadSettings           the configuration file, or a variable beside it, cannot be read; names the section
 ├── InvalidSetting        a setting of `[engine]` cannot be honoured; names it
 ├── UnknownEngine         no engine has that name; lists those there are
 └── UnsupportedDtype      the host cannot compute in the type asked for; lists those it can
@@ -103,6 +104,10 @@ class HubFailed(EngineError):
 
 class MissingExtra(EngineError):
     """An optional package is not installed."""
+
+
+class BadSettings(EngineError, ValueError):
+    """`touchstone.toml`, or a variable beside it, cannot be read."""
 
 
 class InvalidSetting(EngineError):

@@ -37,9 +37,10 @@ from feedback.memory import InMemoryStore
 from feedback.prompts import prompt_from_data, prompt_hash, prompt_to_data
 from feedback.redact import may_hold, redact, redact_all
 from feedback.redacting import RedactingStore, signal_without_secrets, without_secrets
-from feedback.stored_suites import StoredSuite, SuiteStore
+from feedback.stored_suites import NOBODY, StoredSuite, SuiteStore
 from feedback.suites import suite_from_data, suite_to_data
 from feedback.types import (
+    LOCAL,
     RECORD_VERSION,
     Exchange,
     Logged,
@@ -50,6 +51,7 @@ from feedback.types import (
     StoredCandidate,
     TestCounts,
 )
+from feedback.where import Where, find_log
 from feedback.words import Word, last_word
 
 if TYPE_CHECKING:
@@ -61,7 +63,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALPHA",
+    "LOCAL",
     "MOST_PAIRS",
+    "NOBODY",
     "RECORD_VERSION",
     "Answer",
     "AnswerLog",
@@ -96,11 +100,13 @@ __all__ = [
     "UnknownChoice",
     "UnknownExchange",
     "Verdict",
+    "Where",
     "Word",
     "canary_differences",
     "candidates_of",
     "dumps",
     "exchange_from",
+    "find_log",
     "judge_contest",
     "last_word",
     "loads",

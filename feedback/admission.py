@@ -50,6 +50,6 @@ def _check(signal: Signal, key_id: str | None, target: Target | None) -> None:
     if target is None:
         raise UnknownExchange(signal.exchange_id)
     if key_id is not None and target.key_id != key_id:
-        raise ForeignExchange(signal.exchange_id)
+        raise ForeignExchange(f"{signal.exchange_id} is another key's")
     if signal.choice not in target.choices:
         raise UnknownChoice(f"{signal.exchange_id} has no choice {signal.choice}")

@@ -37,8 +37,8 @@ class FeedbackStore(Protocol):
     async def delete(
         self, *, before: datetime | None = None, key_id: str | None = None, exchange_id: str | None = None
     ) -> int:
-        """Delete exchanges that meet every condition given (made earlier, of a key, of an id), with all that hangs on
-        them; how many. Raises `StoreFailed`, and `ValueError` where nothing says which.
+        """Delete exchanges that meet every condition given (made earlier, of a key or `LOCAL`, of an id), with all that
+        hangs on them; how many. Raises `StoreFailed`, and `ValueError` where nothing says which.
         """
         ...
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
-from feedback.types import Purpose
+from feedback.stored_suites import NOBODY
+from feedback.types import LOCAL, Purpose
 
 if TYPE_CHECKING:
     from feedback.deleting import Gone
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from feedback.sql.merge import Merged
     from feedback.sql.stats import Stats
     from feedback.sql.store import SqlStore
+    from feedback.where import Where
 
 T = TypeVar("T")
 MOST_DAYS = 36_500
@@ -34,18 +36,22 @@ app = typer.Typer(
     help="The log: every exchange, every candidate, what people said of them.",
 )
 
+_AS_SERVED = "as `touchstone serve` finds it here"
 StateDir = Annotated[
     Path | None,
-    typer.Option(help="The state folder; its touchstone.db is read.", show_default="the user's data folder"),
+    typer.Option(help="The state folder; its touchstone.db is read.", show_default=_AS_SERVED),
 ]
 OutboxDir = Annotated[
     Path | None,
     typer.Option(
         help="The state folder: of its touchstone.db, or beside --database, and of its outbox.db.",
-        show_default="the user's data folder",
+        show_default=_AS_SERVED,
     ),
 ]
 Database = Annotated[str | None, typer.Option(metavar="URL", help="A database elsewhere, instead of --state-dir.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Configuration file; ./touchstone.toml if it is there.")
+]
 
 
 class PurposeOption(StrEnum):
@@ -60,16 +66,18 @@ class PurposeOption(StrEnum):
 def stats(
     state_dir: StateDir = None,
     database: Database = None,
+    config: ConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count exchanges by purpose, status and method, signals by type and source, and what reranking rescued."""
     from feedback.sql.stats import stats as count
 
-    counted = _with_store(state_dir, database, lambda store: store.read(count))
+    where = _where(state_dir, database, config)
+    counted = _with_store(where, lambda store: store.read(count))
     if as_json:
         typer.echo(json.dumps(counted.to_data()))
     else:
-        _print_stats(counted)
+        _print_stats(counted, where)
 
 
 class Form(StrEnum):
@@ -96,6 +104,7 @@ def export(
     purpose: Annotated[PurposeOption | None, typer.Option(help="Only exchanges of this purpose.")] = None,
     state_dir: StateDir = None,
     database: Database = None,
+    config: ConfigFile = None,
 ) -> None:
     """Write exchanges with their signals to a file. It is replaced only once it is complete."""
     from feedback.export import write_lines
@@ -120,8 +129,9 @@ def export(
             kind: Literal["preference", "unpaired"] = "preference" if form is Form.PREFERENCE else "unpaired"
             return await write_lines((dumps(each) async for each in records(log, kind, left_out, advance)), out)
 
-    lines = _with_store(state_dir, database, write)
-    typer.echo(f"{lines} {'exchanges' if form in (Form.JSONL, Form.PARQUET) else 'records'} in {out}")
+    where = _where(state_dir, database, config)
+    lines = _with_store(where, write)
+    typer.echo(f"{lines} {'exchanges' if form in (Form.JSONL, Form.PARQUET) else 'records'} of {where} in {out}")
     for reason, count in left_out.most_common():
         typer.echo(f"{count} exchanges left out: {_visible(reason)}")
 
@@ -132,6 +142,7 @@ def import_(
     redact: Annotated[bool, typer.Option(help="Replace secrets that are still in it.")] = True,
     state_dir: StateDir = None,
     database: Database = None,
+    config: ConfigFile = None,
 ) -> None:
     """Put an export into a log, ids kept; the database is made if it is not there. What is there already stays."""
     from feedback.importing import import_log
@@ -140,8 +151,9 @@ def import_(
         with _progress("importing", None) as advance:
             return await import_log(store, file, redact=redact, on_exchange=advance)
 
-    done = _with_store(state_dir, database, read, create=True)
-    typer.echo(f"{done.exchanges} exchanges and {done.signals} signals added")
+    where = _where(state_dir, database, config)
+    done = _with_store(where, read, create=True)
+    typer.echo(f"{done.exchanges} exchanges and {done.signals} signals added to {where}")
     typer.echo(f"{done.known_exchanges} exchanges and {done.known_signals} signals were there already")
 
 
@@ -153,6 +165,7 @@ def rescore(
     purpose: Annotated[PurposeOption | None, typer.Option(help="Only exchanges of this purpose.")] = None,
     state_dir: StateDir = None,
     database: Database = None,
+    config: ConfigFile = None,
 ) -> None:
     """Rank the logged candidates anew by what was seen of them then; nothing is run again."""
     from feedback.rescore import check_methods, write_rescored
@@ -170,11 +183,11 @@ def rescore(
         with _progress("rescoring", total) as advance:
             return await write_rescored(store.exchanges(since=first, purpose=which), method, out, advance)
 
-    _print_tallies(_with_store(state_dir, database, write), out)
+    _print_tallies(_with_store(_where(state_dir, database, config), write), out)
 
 
 @app.command()
-def verify(state_dir: StateDir = None, database: Database = None) -> None:
+def verify(state_dir: StateDir = None, database: Database = None, config: ConfigFile = None) -> None:
     """Derive every hash again and check every reference. Names each problem and exits with 1 where there is one."""
     from feedback.verify import problems
 
@@ -186,10 +199,11 @@ def verify(state_dir: StateDir = None, database: Database = None) -> None:
                 found += 1
         return found
 
-    if found := _with_store(state_dir, database, check):
-        typer.echo(f"{found} problems", err=True)
+    where = _where(state_dir, database, config)
+    if found := _with_store(where, check):
+        typer.echo(f"{found} problems in {where}", err=True)
         raise typer.Exit(1)
-    typer.echo("the log is sound")
+    typer.echo(f"the log {where} is sound")
 
 
 @app.command()
@@ -197,49 +211,52 @@ def prune(
     keep_days: Annotated[int, typer.Option(min=1, max=MOST_DAYS, help="Exchanges older than this are deleted.")],
     state_dir: OutboxDir = None,
     database: Database = None,
+    config: ConfigFile = None,
 ) -> None:
     """Delete exchanges older than some days, with their candidates and signals. It cannot be undone."""
     before = datetime.now(UTC) - timedelta(days=keep_days)
-    gone = _delete(lambda store: store.delete(before=before), state_dir, database)
-    typer.echo(f"{_exchanges_of(gone)}, from before {before:%Y-%m-%d %H:%M} UTC")
+    where = _where(state_dir, database, config, beside=True)
+    gone = _delete(lambda store: store.delete(before=before), where)
+    typer.echo(f"{_exchanges_of(gone, where)}, from before {before:%Y-%m-%d %H:%M} UTC")
 
 
 @app.command()
 def delete(
     exchange_id: Annotated[str | None, typer.Option("--id", help="The exchange of this id.")] = None,
-    key_id: Annotated[str | None, typer.Option("--key", help="Every exchange and stored suite of this key.")] = None,
+    key_id: Annotated[
+        str | None,
+        typer.Option(
+            "--key", metavar="ID", help="Every exchange and stored suite of the key of this id ('local': of no key)."
+        ),
+    ] = None,
     state_dir: OutboxDir = None,
     database: Database = None,
+    config: ConfigFile = None,
 ) -> None:
     """Delete one exchange, or all of a key, with their candidates and signals. It cannot be undone."""
     if (exchange_id is None) == (key_id is None):
         raise typer.BadParameter("give one of --id and --key", param_hint="--id")
+    where = _where(state_dir, database, config, beside=True)
     gone = _delete(
-        lambda store: store.delete(exchange_id=exchange_id, key_id=key_id), state_dir, database, suites_of=key_id
+        lambda store: store.delete(exchange_id=exchange_id, key_id=key_id),
+        where,
+        suites_of=NOBODY if key_id == LOCAL else key_id,
     )
-    typer.echo(_exchanges_of(gone) + ("" if key_id is None else f", {gone.suites} stored suites"))
-    if not gone.exchanges and exchange_id is not None:
+    typer.echo(_exchanges_of(gone, where) + ("" if key_id is None else f", {gone.suites} stored suites"))
+    if not gone.exchanges and not gone.suites:
+        if key_id is not None:
+            typer.echo(f"nothing was logged of a key of the id {_visible(key_id)} (touchstone keys list)", err=True)
         raise typer.Exit(1)
 
 
-def _delete(
-    which: Callable[[SqlStore], Awaitable[int]],
-    state_dir: Path | None,
-    database: str | None,
-    *,
-    suites_of: str | None = None,
-) -> Gone:
+def _delete(which: Callable[[SqlStore], Awaitable[int]], where: Where, *, suites_of: str | None = None) -> Gone:
     """Delete from the log and from the outbox of the state folder; say where an outbox might be that was not seen."""
     from feedback.deleting import delete_for_good
 
     with _told():
-        elsewhere = database is not None and _is_file(database)
-        if elsewhere and state_dir is not None:
-            raise typer.BadParameter("give --state-dir or --database, not both", param_hint="--state-dir")
-        outbox = None if elsewhere else _file_in(state_dir, "outbox.db")
-        log = database or _file_in(state_dir, "touchstone.db")
-        gone = asyncio.run(delete_for_good(which, log, outbox, suites_of=suites_of))
-        if database is not None and outbox is not None and gone.waited is None:
+        outbox = None if isinstance(where.log, str) and _is_file(where.log) else where.state_dir / "outbox.db"
+        gone = asyncio.run(delete_for_good(which, where.log, outbox, suites_of=suites_of))
+        if isinstance(where.log, str) and outbox is not None and gone.waited is None:
             typer.echo(f"no outbox at {outbox}: that of a server elsewhere is not looked into (--state-dir)", err=True)
         return gone
 
@@ -252,22 +269,27 @@ def _is_file(database: str) -> bool:
         return file_of(database) is not None
 
 
-def _exchanges_of(gone: Gone) -> str:
+def _exchanges_of(gone: Gone, where: Where) -> str:
     waited = f" ({gone.waited} of them from the outbox)" if gone.waited else ""
-    return f"{gone.exchanges} exchanges deleted{waited}"
+    return f"{gone.exchanges} exchanges deleted from {_visible(str(where))}{waited}"
 
 
-def _with_store(
-    state_dir: Path | None, database: str | None, use: Callable[[SqlStore], Awaitable[T]], *, create: bool = False
-) -> T:
-    """Open the log that the options name, use it, close it."""
+def _where(state_dir: Path | None, database: str | None, config: Path | None, *, beside: bool = False) -> Where:
+    """The log that the options name; `beside`: a state folder may be named beside a database that is a server's."""
+    from feedback.where import find_log
+
+    with _told():
+        if None not in (state_dir, database) and not (beside and not _is_file(database or "")):
+            raise typer.BadParameter("give --state-dir or --database, not both", param_hint="--state-dir")
+        return find_log(database, state_dir, config)
+
+
+def _with_store(where: Where, use: Callable[[SqlStore], Awaitable[T]], *, create: bool = False) -> T:
+    """Open a log, use it, close it."""
     from feedback.sql.store import SqlStore
 
-    if state_dir is not None and database is not None:
-        raise typer.BadParameter("give --state-dir or --database, not both")
-
     async def run() -> T:
-        store = SqlStore.open(database or _file_in(state_dir, "touchstone.db"), create=create)
+        store = SqlStore.open(where.log, create=create)
         try:
             return await use(store)
         finally:
@@ -280,19 +302,14 @@ def _with_store(
 @contextmanager
 def _told() -> Iterator[None]:
     """Our errors become one line and exit code 1."""
+    from engine import BadSettings
     from feedback.errors import FeedbackError
 
     try:
         yield
-    except (FeedbackError, OSError) as error:
+    except (BadSettings, FeedbackError, OSError) as error:
         typer.echo(_visible(f"touchstone feedback: {error}"), err=True)
         raise typer.Exit(1) from error
-
-
-def _file_in(state_dir: Path | None, name: str) -> Path:
-    from platformdirs import user_data_dir
-
-    return (state_dir or Path(user_data_dir("touchstone", appauthor=False))) / name
 
 
 @contextmanager
@@ -307,7 +324,7 @@ def _progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(bar)
 
 
-def _print_stats(counted: Stats) -> None:
+def _print_stats(counted: Stats, where: Where) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -325,7 +342,7 @@ def _print_stats(counted: Stats) -> None:
         ("judged", "the one returned failed", str(counted.gain.none_ok)),
         ("rescue rate", "", "-" if rate is None else f"{rate:.1%}"),
     ]
-    table = Table("what", "which", "count")
+    table = Table("what", "which", "count", caption=_visible(str(where)))
     for what, which, count in rows:
         table.add_row(what, Text(_visible(which)), count)
     Console().print(table)

@@ -11,7 +11,7 @@ from feedback.checks import check_exchange, check_signal
 from feedback.contest import Observation, outcome_of
 from feedback.errors import StoreFailed, UnknownExchange
 from feedback.stored_suites import SuitesInMemory
-from feedback.types import Exchange, Purpose, Receipt, Signal
+from feedback.types import LOCAL, Exchange, Purpose, Receipt, Signal
 
 
 class InMemoryStore(SuitesInMemory):
@@ -125,7 +125,7 @@ class InMemoryStore(SuitesInMemory):
             each.id
             for each in self._exchanges.values()
             if (before is None or each.created_at < before)
-            and (key_id is None or each.key_id == key_id)
+            and (key_id is None or (each.key_id or LOCAL) == key_id)
             and (exchange_id is None or exchange_id in (each.id, each.shadow_of))
         }
         self._exchanges = {id_: each for id_, each in self._exchanges.items() if id_ not in gone}

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+LOCAL = "local"
+"""In place of a key's id: whoever asked without a key; on most hosts, its one user."""
 RECORD_VERSION = 1
 
 Purpose = Literal["traffic", "eval", "train"]

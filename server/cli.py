@@ -36,7 +36,7 @@ def serve(
     try:
         resolved = load(config, flags)
         logs.configure(resolved.log.format, access=resolved.log.access)
-        say(f"configuration {resolved.digest()}: {resolved.printable()}")
+        say(f"configuration {resolved.digest()}: {resolved.changed()}")
         Process(resolved).run()
     except (ConfigError, StartFailed) as error:
         typer.echo(f"touchstone serve: {error}", err=True)

@@ -330,6 +330,10 @@ class Config(BaseSettings):
         """The resolved configuration as JSON, secrets masked."""
         return self.model_dump_json()
 
+    def changed(self) -> str:
+        """What of `printable()` differs from the defaults."""
+        return self.model_dump_json(exclude_defaults=True)
+
     def digest(self) -> str:
         """Hash of `printable()`, stored with every exchange."""
         canonical = json.dumps(json.loads(self.printable()), sort_keys=True)

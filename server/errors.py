@@ -159,14 +159,25 @@ def _type(status: int) -> str:
 
 
 def _validation(error: Any) -> ApiError:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first, *others = error.errors(include_url=False, include_context=False, include_input=False)
     if first["type"] == "json_invalid":
         return BadRequest(None, f"the body is not valid JSON: {first['msg']}", code="invalid_json")
     if first["type"] == "model_type" and not first["loc"]:
         return BadRequest(None, "the body must be a JSON object", code="invalid_type")
-    param = _param(first["loc"])
-    message = "unknown key" if first["type"] == "extra_forbidden" else str(first["msg"]).removeprefix("Value error, ")
-    return BadRequest(param, message, code=str(first["type"]))
+    if first["type"] == "extra_forbidden":
+        return BadRequest(_param(first["loc"]), "unknown key", code="extra_forbidden")
+    alike = [first, *(other for other in others if other["loc"][:1] == first["loc"][:1])]
+    told = max(alike, key=_understood)
+    param = _param(told["loc"])
+    said = dict.fromkeys(str(each["msg"]) for each in alike if _param(each["loc"]) == param)
+    message = ", or ".join(said).replace(", or Input should be", ", or").removeprefix("Value error, ")
+    return BadRequest(param, message, code=str(told["type"]))
+
+
+def _understood(error: Any) -> tuple[int, int]:
+    """How far into a value a member of a union came before it failed: levels, and places in the last list."""
+    loc = error["loc"]
+    return len(loc), loc[-1] if loc and isinstance(loc[-1], int) else -1
 
 
 def _param(loc: tuple[int | str, ...]) -> str | None:
@@ -176,7 +187,7 @@ def _param(loc: tuple[int | str, ...]) -> str | None:
         if isinstance(part, int):
             path += f"[{part}]"
         elif part in ("str", "int", "float", "bool") or not part.isidentifier() or part[0].isupper():
-            break
+            continue
         else:
             path += f".{part}" if path else part
     return path or None

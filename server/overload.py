@@ -14,7 +14,7 @@ from engine import Engine, Priority, Queueing
 from server.keys.caller import Caller
 from server.service import Service
 from server.translate.ask import Ask
-from server.translate.common import PRIORITIES
+from server.translate.common import class_asked
 from server.translate.defaults import Headers
 
 
@@ -23,10 +23,7 @@ def refuse_by_head(service: Service, caller: Caller, headers: Headers, most_urge
     champion = service.roster.champion
     if champion is None or (queueing := _queueing(champion.engine)) is None:
         return
-    priority = max(most_urgent, PRIORITIES.get(headers.get("x-priority", ""), most_urgent))
-    if headers.get("x-purpose", "traffic") != "traffic":
-        priority = Priority.BATCH
-    queueing.check_room(priority, caller.id or "")
+    queueing.check_room(max(most_urgent, class_asked(headers)), caller.id or "")
 
 
 def refuse_by_ask(engine: Engine, ask: Ask) -> None:

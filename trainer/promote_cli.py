@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from platformdirs import user_data_dir
 
 from engine import Challenger, EngineError, Model, ModelStore
-from feedback import FeedbackError, Verdict, canary_differences, judge_contest, shadow_differences
+from feedback import FeedbackError, Verdict, canary_differences, find_log, judge_contest, shadow_differences
 
 
 def promote(
@@ -23,16 +22,17 @@ def promote(
     reason: Annotated[str | None, typer.Option(help="Why, for --refuse.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Only print what the contest has come to.")] = False,
     state_dir: Annotated[
-        Path | None, typer.Option(envvar="TOUCHSTONE_STATE_DIR", help="Folder of models and log (default: the user's).")
+        Path | None,
+        typer.Option(help="Folder of models and log.", show_default="as `touchstone serve` finds it here"),
     ] = None,
     database: Annotated[str | None, typer.Option(metavar="URL", help="The log, where it is elsewhere.")] = None,
 ) -> None:
     """Make the challenger champion, or refuse it, by hand, and print the contest's evidence. Servers follow."""
     if refuse != (reason is not None) or (show and refuse):
         raise typer.BadParameter("--refuse and --reason go together, and not with --show", param_hint="--refuse")
-    state = state_dir or Path(user_data_dir("touchstone", appauthor=False))
-    store = ModelStore(state)
     try:
+        where = find_log(database, state_dir)
+        store = ModelStore(where.state_dir)
         contest = store.challenger()
         if challenger is None and contest is None:
             raise typer.BadParameter("there is no challenger; name a model", param_hint="--challenger")
@@ -41,7 +41,7 @@ def promote(
         told: dict[str, Any] = {"id": model.id, "contest": None}
         if ours is not None:
             told["contest"] = {"mode": ours.mode, "share": ours.share, "since": ours.since.isoformat()}
-            told["contest"] |= asdict(asyncio.run(evidence(store, ours, database or state / "touchstone.db")))
+            told["contest"] |= asdict(asyncio.run(evidence(store, ours, where.log)))
         told["decision"] = "none" if show else _decide(store, model, ours, reason, told["contest"])
     except (EngineError, FeedbackError) as error:
         typer.echo(f"touchstone train: {error}", err=True)

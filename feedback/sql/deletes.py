@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, delete, select
 
 from feedback.sql.tables import candidates, exchanges, signals
-from feedback.types import Exchange, Signal
+from feedback.types import LOCAL, Exchange, Signal
 
 MOST = 200
 """Exchanges that one transaction deletes; the writer's records wait for no more than these."""
@@ -25,7 +25,7 @@ def delete_some(
     if before is not None:
         all_of.append(exchanges.c.created_at < before)
     if key_id is not None:
-        all_of.append(exchanges.c.key_id == key_id)
+        all_of.append(exchanges.c.key_id.is_(None) if key_id == LOCAL else exchanges.c.key_id == key_id)
     if exchange_id is not None:
         all_of.append((exchanges.c.id == exchange_id) | (exchanges.c.shadow_of == exchange_id))
     if not all_of:

@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_data_dir
 from pydantic import ValidationError
 
-from engine import EngineConfig, ModelStore, build_engine, read_settings
+from engine import EngineConfig, ModelStore, build_engine, find_state_dir, read_settings
 from reranker.evaluation.errors import InvalidSetting
 from reranker.evaluation.files import Header, RunFile
 from reranker.evaluation.kept import KeepingSource
@@ -180,8 +179,7 @@ def read_config(asked: Asked) -> tuple[EngineConfig, Path]:
         raise InvalidSetting(key, first["msg"].removeprefix("Value error, ")) from error
     except (ValueError, TypeError) as error:
         raise InvalidSetting("config", str(error)) from error
-    named = asked.state_dir or os.environ.get("TOUCHSTONE_STATE_DIR") or file.get("state_dir")
-    return config, Path(named or user_data_dir("touchstone", appauthor=False))
+    return config, find_state_dir(asked.state_dir, file)
 
 
 def _refuse(given: Mapping[str, Any], why: str) -> None:

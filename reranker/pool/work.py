@@ -12,9 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from platformdirs import user_data_dir
-
-from engine import available_cores, find_verifier
+from engine import available_cores, find_state_dir, find_verifier
 from reranker.evaluation.errors import InvalidSetting
 from reranker.evaluation.settings import LONGEST_TEST_CPU_S
 from reranker.evaluation.suite import load_suite
@@ -159,7 +157,7 @@ async def _loaded(asked: Asked) -> AsyncIterator[Loaded]:
 
 
 def _verifier_folder(name: str) -> Path:
-    return find_verifier(name, user_data_dir("touchstone", appauthor=False))
+    return find_verifier(name, find_state_dir(None))
 
 
 def _verifier_hash(asked: Asked) -> str | None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from server.config import Config
 
 app = typer.Typer(
@@ -57,7 +59,7 @@ def create(
     ] = None,
     limit: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=NUMBER", help="A limit of its own, of those in [limits] (docs/settings.md)."),
+        typer.Option(metavar="NAME=NUMBER", help="A limit of its own, of those in `limits` (docs/settings.md)."),
     ] = None,
     config: ConfigFile = None,
     state_dir: StateDir = None,
@@ -84,16 +86,29 @@ def create(
             profile=profile,
             limits=dict(each.partition("=")[::2] for each in limit or ()),
         )
+        _tell_of_namesakes(settings.keys_path, name)
         add_key(settings.keys_path, key)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = "".join(f"{part}: " for part in (".".join(map(str, first["loc"])),) if part)
-        unknown = first["type"] == "extra_forbidden"
-        _end(where + ("there is no such limit" if unknown else first["msg"].removeprefix("Value error, ")))
+        _end(_first_of(error))
     except KeysUnreadable as error:
         _end(str(error))
     typer.echo(f"{key.id}, {', '.join(key.scopes)}. Its secret is not shown again:", err=True)
     typer.echo(secret)
+
+
+def _tell_of_namesakes(path: Path, name: str) -> None:
+    from server.keys.file import read_keys
+
+    for other in read_keys(path):
+        if other.name == name and not other.why_not(datetime.now(UTC)):
+            typer.echo(f"{other.id} has that name, too", err=True)
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = "".join(f"{part}: " for part in (".".join(map(str, first["loc"])),) if part)
+    unknown = first["type"] == "extra_forbidden"
+    return where + ("there is no such limit" if unknown else first["msg"].removeprefix("Value error, "))
 
 
 @app.command("list")

@@ -39,5 +39,5 @@ class Record:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange, signals = await self._service.store.get(scope["path_params"]["id"])
         if exchange.key_id != caller_of(scope).id:
-            raise ForeignExchange(exchange.id)
+            raise ForeignExchange(f"{exchange.id} is another key's")
         await send_bytes(send, 200, to_line(without_hidden(exchange), signals).encode(), "application/json")

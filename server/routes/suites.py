@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from feedback import Exchange, StoredSuite, without_verdicts
+from feedback import NOBODY, Exchange, StoredSuite, without_verdicts
 from sandbox import AssertSuite, InvalidSuite, suite_hash, suite_tests
 from server.asgi import headers_of, read_body, send_json
 from server.errors import BadRequest, NotFound
@@ -17,8 +17,6 @@ from server.keys.caller import Caller, caller_of
 from server.service import Service
 from server.wire.base import Asks, TestsFields
 from server.wire.suites import SuiteRequest
-
-_NOBODY = ""
 
 
 class Suites:
@@ -35,7 +33,7 @@ class Suites:
             elif (name := scope["path_params"].get("id")) is not None:
                 await send_json(send, 200, _shown(await _found(self._service, name, caller), caller, whole=True))
             else:
-                suites = await self._service.store.suites(caller.id or _NOBODY)
+                suites = await self._service.store.suites(caller.id or NOBODY)
                 data = [_shown(suite, caller, whole=False) for suite in suites]
                 await send_json(send, 200, {"object": "list", "data": data})
 
@@ -51,7 +49,7 @@ class Suites:
             raise BadRequest("code", str(error), code="invalid_suite") from error
         suite = StoredSuite(
             id=suite_hash(AssertSuite(wire.code)),
-            owner=caller.id or _NOBODY,
+            owner=caller.id or NOBODY,
             created_at=datetime.now(UTC),
             code=wire.code,
             entry_point=wire.entry_point,
@@ -92,7 +90,7 @@ def without_hidden(exchange: Exchange) -> Exchange:
 
 
 async def _found(service: Service, name: str, caller: Caller, param: str = "id") -> StoredSuite:
-    suite = await service.store.suite(name, caller.id or _NOBODY)
+    suite = await service.store.suite(name, caller.id or NOBODY)
     if suite is None:
         raise NotFound(f"there is no suite {name!r}", param=param, code="unknown_suite")
     return suite
@@ -107,7 +105,7 @@ def _shown(suite: StoredSuite, caller: Caller, *, whole: bool) -> dict[str, Any]
         "entry_point": suite.entry_point,
         "visible": suite.visible,
         "public": suite.public,
-        "own": suite.owner == (caller.id or _NOBODY),
+        "own": suite.owner == (caller.id or NOBODY),
         "bytes": len(suite.code.encode("utf-8", "surrogatepass")),
     }
     return {**shown, "code": suite.code} if whole and suite.visible else shown

@@ -79,6 +79,8 @@ def messages_of(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
 def _message(position: int, message: ChatMessage) -> Message:
     """One turn as text; parts of text are joined. Raises `BadRequest` for other kinds of parts."""
     content = message.content
+    if content is None and message.role != "assistant":
+        raise BadRequest(f"messages[{position}].content", "must be there", code="missing")
     if isinstance(content, list):
         for index, part in enumerate(content):
             if part.type != "text" or part.text is None:

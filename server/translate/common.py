@@ -17,7 +17,11 @@ from server.translate.rerank import Wanted
 from server.wire.base import Effect, SamplingFields, Wire
 
 _PURPOSES = ("traffic", "eval", "train")
-PRIORITIES = {"interactive": Priority.INTERACTIVE, "batch": Priority.BATCH}
+PRIORITIES = {
+    "as-you-type": Priority.AS_YOU_TYPE,
+    "interactive": Priority.INTERACTIVE,
+    "batch": Priority.BATCH,
+}
 _TYPED_AT_MOST = 8
 """Candidates of a gap that count as asked for while typing: what one call of the engine decodes."""
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,200}")
@@ -38,14 +42,20 @@ def client_of(headers: Headers, user: str | None, peer: str) -> Client:
         purpose=cast("Purpose", purpose),
         session_id=session,
         fairness_key=user or session or peer,
-        priority=Priority.AS_YOU_TYPE if word is None else PRIORITIES[word],
+        priority=class_asked(headers),
     )
+
+
+def class_asked(headers: Headers) -> Priority:
+    """The most urgent class that the headers leave a request: `X-Priority`'s, else batch for what is no traffic."""
+    word = headers.get("x-priority", "")
+    if word in PRIORITIES:
+        return PRIORITIES[word]
+    return Priority.AS_YOU_TYPE if headers.get("x-purpose", "traffic") == "traffic" else Priority.BATCH
 
 
 def _priority_of(client: Client, *, typed: bool) -> Priority:
     """A request's class: by what it is, unless its headers say that it can wait. No header makes it more urgent."""
-    if client.purpose != "traffic":
-        return Priority.BATCH
     return max(Priority.AS_YOU_TYPE if typed else Priority.INTERACTIVE, client.priority)
 
 

@@ -47,7 +47,7 @@ def infill_ask(wire: InfillRequest, headers: Headers, defaults: Defaults, *, id:
     asked = CompletionRequest.model_construct(
         **_same(wire, "model", "stop", "stream", "user"),
         seed=None if wire.seed == -1 else wire.seed,  # llama.cpp's word for "any"
-        temperature=wire.temperature if "temperature" in counts else None,
+        temperature=wire.temperature if "temperature" in counts else _infill_temperature(wire),
         top_k=wire.top_k if "top_k" in counts else None,
         top_p=(wire.top_p or None) if "top_p" in counts else None,
         prompt=wire.input_prefix + (wire.prompt or ""),
@@ -75,9 +75,18 @@ def _samplers(wire: InfillRequest) -> frozenset[str]:
     return _SAMPLERS.intersection(wire.samplers)
 
 
+def _infill_temperature(wire: InfillRequest) -> float | None:
+    """Where `temperature` does not count: the likeliest token for llama.cpp's `infill`, which leaves little else; else
+    the route's default.
+    """
+    alone = (wire.n_cmpl or wire.n or 1) == 1 and wire.rerank is None
+    return 0.0 if alone and "infill" in (wire.samplers or ()) else None
+
+
 def _ignored(wire: InfillRequest) -> tuple[str, ...]:
-    merges = wire.samplers is not None and "infill" in wire.samplers
-    return (*ignored_keys(wire), *(("samplers[infill]",) if merges else ()))
+    uncounted = (name for name in sorted(_SAMPLERS - _samplers(wire)) if getattr(wire, name) is not None)
+    merges = ("samplers[infill]",) if "infill" in (wire.samplers or ()) else ()
+    return (*ignored_keys(wire), *uncounted, *merges)
 
 
 def _same(wire: Any, *names: str) -> dict[str, Any]:

@@ -205,7 +205,9 @@ def _suite(tests: TestsFields | None, defaults: Defaults) -> tuple[AssertSuite |
     if tests is None:
         return None, defaults.limits
     if tests.language != "python":
-        raise BadRequest("rerank.tests.language", "only 'python' is built", code="not_built")
+        raise BadRequest(
+            "rerank.tests.language", "a request's tests are Python (other languages: touchstone run)", code="not_built"
+        )
     if not tests.code or not tests.code.strip():
         raise BadRequest("rerank.tests.code", "there are no tests in it", code="invalid_suite")
     limits = defaults.limits

@@ -97,7 +97,8 @@ class InfillRequest(Asks):
     response_fields: list[str] | None = None
     """Only these; `timings/prompt_n` brings an inner field up under that name."""
     samplers: list[str] | None = None
-    """Which of `temperature`, `top_k`, `top_p` count, always in that order. `infill` has no effect."""
+    """Which of `temperature`, `top_k`, `top_p` count, always in that order. `infill` without `temperature` takes the
+    likeliest token where one completion is asked for, and has no other effect."""
     cache_prompt: Annotated[bool | None, Effect.NONE] = None
     """What is kept of a prompt between requests is the engine's to say; it changes no answer."""
     id_slot: Annotated[int | None, Effect.NONE] = None

@@ -34,6 +34,7 @@ def running(served: Served) -> float:
 
 def test_what_it_prints_when_ready_can_be_typed(served: Served) -> None:
     assert served.said[0].startswith("configuration b2:")
+    assert "drain_s" not in served.said[0], "what nobody changed is not said"
     words = shlex.split(served.said[-1])
     reply = httpx.post(words[2], content=words[-1], headers=dict([words[4].split(": ")]))
     assert reply.status_code == 200

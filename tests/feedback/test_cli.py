@@ -101,7 +101,7 @@ def test_an_export_reads_back(state: Path, asked: list[Exchange], said: list[Sig
     out = state / name
     out.write_text("what was there before")
     result = run("export", "--out", out, "--state-dir", state)
-    assert (result.exit_code, result.stdout) == (0, f"6 exchanges in {out}\n")
+    assert (result.exit_code, result.stdout) == (0, f"6 exchanges of {state / 'touchstone.db'} in {out}\n")
     assert list(read_export(out)) == [
         (each, tuple(one for one in said if one.exchange_id == each.id)) for each in asked
     ]
@@ -144,7 +144,7 @@ def test_a_sound_log_in_another_process(state: Path) -> None:
     for seed in ("1", "2"):
         command = [sys.executable, "-c", "from feedback.cli import app; app()", "verify", "--state-dir", str(state)]
         check = subprocess.run(command, env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=False)
-        assert (check.returncode, check.stdout) == (0, "the log is sound\n"), check.stderr
+        assert (check.returncode, check.stdout) == (0, f"the log {state / 'touchstone.db'} is sound\n"), check.stderr
 
 
 FAULTS = [

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, func, make_url, select
 from typer.testing import CliRunner
 
 from feedback import SqlStore
@@ -74,6 +74,7 @@ def test_the_commands(tmp_path: Path) -> None:
         store = SqlStore.open(tmp_path / "touchstone.db")
         now = datetime.now(UTC)
         asked = [replace(exchange(n), created_at=now - timedelta(days=10 * n), key_id=f"k{n}") for n in range(5)]
+        asked[2] = replace(asked[2], key_id=None)
         for each in asked:
             await store.record(each)
         await store.aclose()
@@ -86,9 +87,13 @@ def test_the_commands(tmp_path: Path) -> None:
         return result.exit_code, result.output
 
     assert run("prune", "--keep-days", "25")[1].startswith("2 exchanges deleted")
-    assert run("delete", "--id", ids[0]) == (0, "1 exchanges deleted\n")
-    assert run("delete", "--id", ids[0]) == (1, "0 exchanges deleted\n")
-    assert run("delete", "--key", "k1") == (0, "1 exchanges deleted, 0 stored suites\n")
+    log = tmp_path / "touchstone.db"
+    assert run("delete", "--id", ids[0]) == (0, f"1 exchanges deleted from {log}\n")
+    assert run("delete", "--id", ids[0]) == (1, f"0 exchanges deleted from {log}\n")
+    assert run("delete", "--key", "k1") == (0, f"1 exchanges deleted from {log}, 0 stored suites\n")
+    code, said = run("delete", "--key", "k1")
+    assert (code, said.splitlines()[1]) == (1, "nothing was logged of a key of the id k1 (touchstone keys list)")
+    assert run("delete", "--key", "local") == (0, f"1 exchanges deleted from {log}, 0 stored suites\n")
     for words in (["delete"], ["delete", "--id", "a", "--key", "b"], ["prune"], ["prune", "--keep-days", "0"]):
         assert run(*words)[0] == 2
 
@@ -108,14 +113,15 @@ async def test_a_key_goes_with_its_suites_and_what_waits_in_the_outbox(
     await outbox.record(waits)
     words = ["--state-dir", str(tmp_path), *(["--database", url] if url else [])]
     result = await asyncio.to_thread(CliRunner().invoke, app, ["delete", "--key", "me", *words])
-    said = "2 exchanges deleted (1 of them from the outbox), 1 stored suites\n"
+    where = make_url(url).render_as_string() if url else tmp_path / "touchstone.db"
+    said = f"2 exchanges deleted from {where} (1 of them from the outbox), 1 stored suites\n"
     assert (result.exit_code, result.output) == (0, said)
     assert [each async for each, _ in log.exchanges()] == [yours]
     assert await outbox.count() == 0
     assert [suite.owner for suite in await log.suites("me")] == ["you"]
     await outbox.record(waits)
     result = await asyncio.to_thread(CliRunner().invoke, app, ["delete", "--id", waits.id, *words])
-    assert (result.exit_code, result.output) == (0, "1 exchanges deleted (1 of them from the outbox)\n")
+    assert (result.exit_code, result.output) == (0, f"1 exchanges deleted from {where} (1 of them from the outbox)\n")
     await log.aclose()
     await outbox.aclose()
 

@@ -24,6 +24,22 @@ def error_of(reply: httpx.Response) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"prompt": 3}, "prompt: Input should be a valid string, or a valid array"),
+        ({"prompt": [1.5]}, "prompt[0]: Input should be a valid integer, or a valid string, or a valid array"),
+        ({"prompt": ["a", 2]}, "prompt[1]: Input should be a valid string"),
+        ({"prompt": [[1, "b"]]}, "prompt[0][1]: Input should be a valid integer"),
+        ({"prompt": "x", "stop": [3]}, "stop[0]: Input should be a valid string"),
+        ({"prompt": "x", "n": "a", "stop": 3}, "n: Input should be a valid integer"),
+    ],
+)
+async def test_what_a_field_of_several_forms_wants_is_told(server: Setup, body: dict[str, Any], message: str) -> None:
+    reply = await server.post("/v1/completions", **body)
+    assert error_of(reply)["message"].startswith(message)
+
+
+@pytest.mark.parametrize(
     ("body", "param"),
     [
         ({}, "prompt"),

@@ -88,13 +88,17 @@ async def test_infill_says_what_of_a_request_has_no_effect(server: Setup) -> Non
 
 
 @pytest.mark.parametrize(
-    ("samplers", "counts"), [(None, (0.25, 0.5)), (["top_p", "infill"], (1.0, 0.5)), (["temperature"], (0.25, 1.0))]
+    ("samplers", "counts"),
+    [(None, (0.25, 0.5)), (["top_p", "infill"], (0.0, 0.5)), (["top_p"], (1.0, 0.5)), (["temperature"], (0.25, 1.0))],
 )
 async def test_infill_samples_by_the_samplers_that_are_named(
     server: Setup, samplers: list[str] | None, counts: tuple[float, float]
 ) -> None:
     body = {**LLAMA_VIM, "temperature": 0.25, "top_p": 0.5, "samplers": samplers}
-    assert (await server.post("/infill", **body)).status_code == 200
+    reply = await server.post("/infill", **body)
+    assert reply.status_code == 200
+    ignored = reply.headers["x-touchstone-ignored"].split(", ")
+    assert ("temperature" in ignored, "top_p" in ignored) == (counts[0] != 0.25, counts[1] != 0.5)
     [(exchange, _)] = [logged async for logged in server.parts.store.exchanges()]  # type: ignore[attr-defined]
     sampling = exchange.options["sampling"]
     assert (sampling["temperature"], sampling["top_p"]) == counts

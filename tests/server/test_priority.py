@@ -20,7 +20,8 @@ TYPED, INTERACTIVE, BATCH = 0, 1, 2
         ({"X-Priority": "batch"}, {}, BATCH),
         ({"X-Priority": "interactive"}, {}, INTERACTIVE),
         ({"X-Purpose": "eval"}, {}, BATCH),
-        ({"X-Purpose": "eval", "X-Priority": "interactive"}, {}, BATCH),
+        ({"X-Purpose": "eval", "X-Priority": "interactive"}, {}, INTERACTIVE),
+        ({"X-Purpose": "eval", "X-Priority": "as-you-type"}, {}, INTERACTIVE),
         ({}, {"suffix": "after"}, TYPED),
         ({}, {"suffix": "after", "n": 8}, TYPED),
         ({}, {"suffix": "after", "n": 9}, INTERACTIVE),
@@ -37,7 +38,7 @@ async def test_a_class_is_told_by_what_is_asked(
 
 
 async def test_no_header_makes_a_request_more_urgent(server: Setup) -> None:
-    reply = await server.complete(headers={"X-Priority": "as-you-type"})
+    reply = await server.complete(headers={"X-Priority": "at-once"})
     assert refusal(reply) == (400, "invalid_value")
     assert reply.json()["error"]["param"] == "X-Priority"
 

@@ -12,7 +12,7 @@ from trainer.groups.ladder import TEACHER_BUMP, is_desirable, judged, place, sco
 from trainer.groups.pairs import Render, preferences, unpaired
 from trainer.groups.reading import LINES, Lines, logged_lines
 from trainer.groups.runs import Runs, Verdict, verdict_of
-from trainer.groups.settings import LIMITS, LOCAL, Settings
+from trainer.groups.settings import LIMITS, Settings
 from trainer.groups.split import HELD_OUT_SHARE, draw, split_of
 from trainer.groups.tally import Tally
 from trainer.groups.task import task_of
@@ -23,7 +23,6 @@ __all__ = [
     "HELD_OUT_SHARE",
     "LIMITS",
     "LINES",
-    "LOCAL",
     "TEACHER_BUMP",
     "Contamination",
     "Group",

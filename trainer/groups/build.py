@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from feedback import Logged
+from feedback import LOCAL, Logged
 from sandbox import Sandbox
 from trainer.groups.batches import Batches
 from trainer.groups.contaminated import Contamination
@@ -22,7 +22,7 @@ from trainer.groups.crew import Crew
 from trainer.groups.making import Made, Maker
 from trainer.groups.reading import Lines, drafted
 from trainer.groups.runs import Runs
-from trainer.groups.settings import LOCAL, Settings
+from trainer.groups.settings import Settings
 from trainer.groups.spool import Spool
 from trainer.groups.tally import Tally
 from trainer.groups.teachers import Teachers

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from platformdirs import user_data_dir
 
-from engine import available_cores
-from feedback import FeedbackError, read_lines
+from engine import BadSettings, available_cores
+from feedback import FeedbackError, find_log, read_lines
 from reranker import RerankError
 from reranker.evaluation import EvaluationError, load_suite
 from sandbox import LocalSandbox, SandboxError
@@ -35,6 +34,7 @@ class Asked:
     out: Path
     state_dir: Path | None
     database: str | None
+    config: Path | None
     log: list[Path]
     since: datetime | None
     suite: list[str]
@@ -69,9 +69,12 @@ def groups(
     out: Annotated[Path, typer.Option(help="File to write (.jsonl or .jsonl.gz); replaced only once it is complete.")],
     state_dir: Annotated[
         Path | None,
-        typer.Option(help="The state folder; its touchstone.db is read.", show_default="the user's data folder"),
+        typer.Option(
+            help="The state folder; its touchstone.db is read.", show_default="as `touchstone serve` finds it here"
+        ),
     ] = None,
     database: Annotated[str | None, typer.Option(metavar="URL", help="A database elsewhere.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file; ./touchstone.toml if it is there.")] = None,
     log: Annotated[
         list[Path] | None, typer.Option(help="A file of `touchstone feedback export` instead; may be given again.")
     ] = None,
@@ -178,8 +181,7 @@ async def _lines(asked: Asked) -> AsyncIterator[Lines]:
         return
     from feedback import SqlStore
 
-    file = (asked.state_dir or Path(user_data_dir("touchstone", appauthor=False))) / "touchstone.db"
-    store = SqlStore.open(asked.database or file, create=False)
+    store = SqlStore.open(find_log(asked.database, asked.state_dir, asked.config).log, create=False)
     try:
         async for page in logged_lines(store, since=first):
             yield page
@@ -217,7 +219,7 @@ def _told() -> Iterator[None]:
     """Errors that have a name become one line and exit status 2."""
     try:
         yield
-    except (TrainerError, FeedbackError, RerankError, EvaluationError, SandboxError, OSError) as error:
+    except (TrainerError, BadSettings, FeedbackError, RerankError, EvaluationError, SandboxError, OSError) as error:
         typer.echo(f"touchstone train: {error}", err=True)
         raise typer.Exit(2) from error
 

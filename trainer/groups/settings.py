@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from feedback import LOCAL
 from sandbox import Limits
 from trainer.errors import BadGroups
 from trainer.groups.ladder import TEACHER_BUMP
 from trainer.groups.split import HELD_OUT_SHARE
 
-LOCAL = "local"
-"""Names, in `train_keys` and `exclude_keys`, whoever asked without a key: on most hosts, its one user."""
 LIMITS = Limits(cpu_s=10.0, wall_s=40.0, test_cpu_s=2.0, test_wall_s=8.0)
 """Of the runs that complete what the log left open: more patient than a request, so that a busy host makes no
 negatives."""
@@ -21,7 +20,7 @@ class Settings:
     """Raises `BadGroups`, naming the field, for a value out of its range."""
 
     train_keys: frozenset[str] | None = None
-    """Keys whose exchanges may train; None: all of them."""
+    """Keys whose exchanges may train, `LOCAL` for those without one; None: all of them."""
     exclude_keys: frozenset[str] = frozenset()
     """Keys whose exchanges may not."""
     max_groups_per_key: int | None = 1000

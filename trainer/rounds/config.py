@@ -12,10 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from platformdirs import user_data_dir
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from engine import EngineConfig, read_settings
+from engine import EngineConfig, find_state_dir, read_settings
 from trainer.errors import BadPlan, BadSetting
 from trainer.groups import HELD_OUT_SHARE, Settings
 from trainer.tuning import BY_TRL, Recipe
@@ -195,8 +194,7 @@ def load(path: Path | None = None, flags: dict[str, Any] | None = None) -> Confi
     except ValueError as error:
         raise BadSetting(str(error)) from error
     flags = flags or {}
-    state_dir = _first(flags.get("state_dir"), os.environ.get("TOUCHSTONE_STATE_DIR"), file.get("state_dir"))
-    folder = Path(state_dir or user_data_dir("touchstone", appauthor=False)).absolute()  # others read what is in it
+    folder = find_state_dir(flags.get("state_dir"), file).absolute()  # others read what is in it
     url = _first(os.environ.get("TOUCHSTONE_FEEDBACK__DATABASE_URL"), _table(file, "feedback").get("database_url"))
     section = _merged(_merged(_table(file, "trainer"), _environment()), flags.get("trainer") or {})
     try:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from platformdirs import user_data_dir
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from engine import EngineError, find_verifier
+from engine import EngineError, find_state_dir, find_verifier
 from reranker import RerankError
 from reranker.evaluation import EvaluationError
 from sandbox import SandboxError
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from trainer.verifier.make import Maker
 
 StateDir = Annotated[
-    Path | None, typer.Option(envvar="TOUCHSTONE_STATE_DIR", help="Folder of models (default: the user's).")
+    Path | None, typer.Option(help="Folder of models.", show_default="as `touchstone serve` finds it here")
 ]
 
 
@@ -127,7 +126,7 @@ def assess(
     from trainer.verifier.questions import load
 
     with _told():
-        folder = find_verifier(verifier, state_dir or user_data_dir("touchstone", appauthor=False))
+        folder = find_verifier(verifier, find_state_dir(state_dir))
         typer.echo(json.dumps(asyncio.run(work(folder, load(data), backend)), indent=2))
 
 

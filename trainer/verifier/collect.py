@@ -7,9 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from platformdirs import user_data_dir
-
-from engine import Engine, EngineConfig, ModelStore, Sampling, build_engine
+from engine import Engine, EngineConfig, ModelStore, Sampling, build_engine, find_state_dir
 from reranker import first_of, write_line
 from reranker.evaluation import ProblemSuite, begun, check_same_run, load_suite, whole_lines
 from sandbox import LocalSandbox
@@ -44,7 +42,7 @@ async def collect(
     sandbox = LocalSandbox()
     try:
         await sandbox.probe()
-        store = ModelStore(state_dir or Path(user_data_dir("touchstone", appauthor=False)))
+        store = ModelStore(find_state_dir(state_dir))
         engine = await build_engine(EngineConfig(model=model), store)
         try:
             _check_same(out, suite, engine, n, sampling)
