@@ -24,7 +24,7 @@ from trainer.rounds.on_ray import ray_sampler
 from trainer.tuning import MetricsReader, Recipe, on_ray, read_metrics, read_plan
 from trainer.tuning.tune import tune
 
-pytestmark = [pytest.mark.ray, pytest.mark.isolation]
+pytestmark = [pytest.mark.ray, pytest.mark.isolation, pytest.mark.filterwarnings("ignore")]
 RIGHT, WRONG = "    return x + x\n", "    return x\n"
 
 
@@ -86,7 +86,7 @@ def test_a_round_goes_on_without_its_cluster(tmp_path: Path) -> None:
 
 async def test_every_prompt_is_answered_though_an_engine_is_killed(cluster: Cluster, tmp_path: Path) -> None:
     script = tmp_path / "script.json"
-    script.write_text(json.dumps({"*": [RIGHT, WRONG]}))
+    script.write_text(json.dumps({"": [RIGHT, WRONG]}))
     groups = [tested(number) for number in range(60)]
     path = tmp_path / "champion.jsonl"
     told: list[int] = []
@@ -111,7 +111,7 @@ async def test_every_prompt_is_answered_though_an_engine_is_killed(cluster: Clus
 
 
 def tested(number: int) -> Group:
-    prompt = {"kind": "text", "text": f"def double(x):\n    # {number}\n"}
+    prompt = {"kind": "text", "text": f"def double(x, y={number}):\n"}
     return Group(
         prompt=prompt,
         prompt_hash=prompt_hash(prompt),
