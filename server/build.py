@@ -200,8 +200,13 @@ def sandbox_of(wanted: SandboxConfig) -> LocalSandbox | RaySandbox:
         return LocalSandbox(
             concurrency=wanted.slots, tiers=wanted.tiers, python=wanted.python, max_waiting=wanted.max_waiting
         )
-    staff = Staff(
-        address=wanted.ray,
+    return RaySandbox(staff_of(wanted, wanted.ray))
+
+
+def staff_of(wanted: SandboxConfig, address: str) -> Staff:
+    """The workers of the configuration, on the cluster there."""
+    return Staff(
+        address=address,
         min_workers=wanted.ray_min_workers,
         max_workers=wanted.ray_max_workers,
         slots=wanted.slots or 1,
@@ -211,7 +216,6 @@ def sandbox_of(wanted: SandboxConfig) -> LocalSandbox | RaySandbox:
         tiers=wanted.tiers,
         python=wanted.python,
     )
-    return RaySandbox(staff)
 
 
 def isolation_of(found: Tier) -> Isolation:

@@ -105,10 +105,13 @@ def _host() -> Data:
 
 async def _sandbox(config: SandboxConfig) -> Data:
     from sandbox import LocalSandbox, SandboxError, SandboxUnavailable
+    from server.doctor_ray import on_ray
 
     nothing: Data = {"tier": None, "facts": {}, "stronger_refused": [], "how_to_fix": []}
     if not config.enabled:
         return {**nothing, "problem": "switched off by sandbox.enabled"}
+    if config.ray is not None:
+        return nothing | await on_ray(config, config.ray)
     sandbox = LocalSandbox(concurrency=1, tiers=config.tiers, python=config.python)
     try:
         tier = await sandbox.probe()

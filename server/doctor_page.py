@@ -58,6 +58,8 @@ def _sandbox(page: _Page, found: dict[str, Any]) -> None:
         facts = found["facts"]
         page.more([f"tried from inside, {len(facts) - 2} ways; Landlock ABI {facts['landlock_abi']}"])
         page.more(f"not a stronger one: {reason}" for reason in weaker)
+    for node in found.get("nodes", ()):
+        page.more([f"Ray's node {node['host']}: " + (node["problem"] or f"tier {node['tier']}")])
     page.more(f"to fix: {fix}" for fix in found["how_to_fix"])
 
 
