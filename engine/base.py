@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from engine.types import EngineInfo, Event, GenerationRequest, Priority, Prompt, ScoredCompletion
@@ -39,4 +40,38 @@ class Queueing(Protocol):
         """Raise `Overloaded` where a request of this class and fairness key would be refused now, or would still be
         waiting at `deadline` (`time.monotonic()` seconds) by what the queue took lately. `key` "": whosever it is.
         """
+        ...
+
+
+@runtime_checkable
+class TakesRounds(Protocol):
+    """An engine on whose weights further rounds are served: an adapter of them, or they themselves once more."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def takes_round(self, base: str, adapter: Path | None) -> bool:
+        """Whether it computes with these weights (as `EngineInfo.weights` names them) and takes the adapter's size."""
+        ...
+
+    async def with_round(self, adapter: Path | None, *, model_name: str, weights: str) -> Engine:
+        """A round as an engine of its own, to be closed like any other: the weights with the adapter in this folder, in
+        PEFT's layout; None: as they are.
+        """
+        ...
+
+
+@runtime_checkable
+class Sleeps(Protocol):
+    """An engine that can give a GPU back for a while, and keep what is quick to load again."""
+
+    async def sleep(self) -> None:
+        """Finish what runs, then free the GPU; newcomers wait until `wake`. Asleep already: nothing.
+
+        Raises `InvalidSetting` where its settings, or the device, do not allow it.
+        """
+        ...
+
+    async def wake(self) -> None:
+        """Take the GPU again and go on. Awake already: nothing."""
         ...

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.base import Engine
+from engine.base import Engine, TakesRounds
 from engine.choose import choose_engine
 from engine.config import EngineConfig
 from engine.convert import check_convertible, conversion_of
 from engine.ct2.model import available_cores, choose_threads, library
-from engine.errors import InvalidModel
+from engine.errors import InvalidModel, ModelNotFound
 from engine.find import find_model
 from engine.models import MANIFEST_NAME, Model, ModelName, ModelStore
 from engine.registry import load_engine
@@ -49,17 +51,24 @@ class _Folder:
 
 
 async def build_engine(
-    config: EngineConfig, store: ModelStore, *, n: int = 1, like: EngineInfo | None = None
+    config: EngineConfig,
+    store: ModelStore,
+    *,
+    n: int = 1,
+    like: EngineInfo | None = None,
+    beside: Sequence[Engine] = (),
 ) -> Engine:
     """Load the engine that `config` asks for; files are read and models loaded off the event loop.
 
-    `n`: candidates of most requests, for `type` "auto". `like`: an engine that is at work in this process. For `dtype`
-    "auto" its conversion and type are taken where the model has them, and nothing is measured: figures taken beside its
-    work would be wrong, and kept.
+    `n`: candidates of most requests, for `type` "auto". `like`: an engine at work, by default the first of `beside`:
+    for `dtype` "auto" its conversion and type are taken where the model has them, and nothing is measured, as figures
+    taken beside its work would be wrong, and kept. `beside`: engines at work in this process; what one of them has in
+    memory is shared with it (`shared_weights`).
 
     Raises `EngineError`s: of the store, of the engine, `UnsupportedModel` naming another engine, `ModelNotConverted`
     with the command to run.
     """
+    like = like or (beside[0].info if beside else None)
     config = (await asyncio.to_thread(choose_engine, config, store, n=n, like=like)).config
     options: dict[str, Any]
     if config.type == "openai":
@@ -71,6 +80,11 @@ async def build_engine(
         options = {"script": config.script, "max_waiting": config.max_waiting}
     else:
         model, dtype = await asyncio.to_thread(find_model, config, store)
+        shared = shared_weights(model, store, beside) if isinstance(model, Model) else None
+        if shared is not None and isinstance(model, Model):
+            base, adapter = shared
+            name = str(model.manifest.name(base.info.dtype))
+            return await base.with_round(adapter, model_name=name, weights=weights_of(adapter or model.hf, model))
         if config.type == "ctranslate2":
             options = await asyncio.to_thread(_ct2_options, config, model, dtype, store.calibrations, like)
         else:
@@ -79,6 +93,26 @@ async def build_engine(
                 options["arguments"] = config.vllm
         options |= {"device": config.device, "max_waiting": config.max_waiting}
     return await load_engine(config.type, **options)
+
+
+def shared_weights(
+    model: Model, store: ModelStore, engines: Sequence[Engine]
+) -> tuple[TakesRounds, Path | None] | None:
+    """The engine that has this model's weights in memory, and the adapter to put on them, or None where the model is
+    those weights; None: the model is to be loaded whole.
+
+    A round's adapter applies to the model it was trained from, its parent, and to no other.
+    """
+    able = [engine for engine in engines if isinstance(engine, TakesRounds)]
+    if not able:
+        return None
+    ways: list[tuple[str, Path | None]] = [(weights_of(model.hf, model), None)]
+    if model.manifest.parent is not None and model.adapter.is_dir():
+        with suppress(ModelNotFound):
+            parent = store.get(model.manifest.parent)
+            ways.append((weights_of(parent.hf, parent), model.adapter))
+    found = ((engine, adapter) for base, adapter in ways for engine in able if engine.takes_round(base, adapter))
+    return next(found, None)
 
 
 def told_dtype(config: EngineConfig, store: ModelStore) -> str:

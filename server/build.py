@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +18,6 @@ from engine import (
     AUTO,
     HOLD_MODELS,
     Engine,
-    EngineInfo,
     GenerationRequest,
     Model,
     ModelStore,
@@ -155,11 +154,11 @@ async def _made(engine: Coroutine[Any, Any, Engine]) -> First:
 
 
 async def build_warm_engine(
-    config: Config, store: ModelStore, model_id: str | None = None, like: EngineInfo | None = None
+    config: Config, store: ModelStore, model_id: str | None = None, beside: Sequence[Engine] = ()
 ) -> Engine:
     """The engine of the configuration, or the same with another model, warm."""
     wanted = config.engine if model_id is None else config.engine.model_copy(update={"model": model_id})
-    engine = await build_engine(wanted, store, n=config.server.default_candidates, like=like)
+    engine = await build_engine(wanted, store, n=config.server.default_candidates, beside=beside)
     try:
         await warm(engine)
     except BaseException:
@@ -168,9 +167,9 @@ async def build_warm_engine(
     return engine
 
 
-async def load_model(config: Config, model: Model, like: EngineInfo | None, *, can_run: bool) -> Served:
+async def load_model(config: Config, model: Model, beside: Sequence[Engine], *, can_run: bool) -> Served:
     """A model folder as it is served: warm, with its scorers. Raises `EngineError`."""
-    engine = await build_warm_engine(config, ModelStore(config.state_dir), model.id, like)
+    engine = await build_warm_engine(config, ModelStore(config.state_dir), model.id, beside)
     try:
         loaded = await asyncio.to_thread(load_scorers, config, engine.info.model)
     except BaseException:

@@ -22,6 +22,7 @@ from server.memory import MemoryCollector
 from server.meters import Meters
 from server.pool_metrics import PoolCollector
 from server.translate.names import round_of
+from server.vllm_metrics import VllmCollector
 
 OPEN_METRICS = openmetrics.CONTENT_TYPE_LATEST
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -50,6 +51,7 @@ class Metrics:
         self.loop = LoopCollector()
         for collector in (self._pool, self.loop, MemoryCollector()):
             made.collector(collector)
+        self.registry.register(VllmCollector())
 
     def _serving(self, made: Meters) -> None:
         histogram, counter = made.histogram, made.counter

@@ -12,7 +12,7 @@ _HEAD = """# Metrics
 `GET /metrics` in Prometheus' text format, with keys under the scope `metrics`; `?name[]=...`, repeated, gives those
 samples alone. Asked for `application/openmetrics-text` it is OpenMetrics', in which the durations of requests and of
 their first tokens point to a trace (`docs/telemetry.md`). Times are seconds, sizes bytes, labels from small fixed sets.
-Written by `make docs`; do not edit.
+With the vllm engine vLLM's own series, `vllm:...`, come after these (not by name). Written by `make docs`; do not edit.
 
 | metric | type | labels | what |
 |---|---|---|---|

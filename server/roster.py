@@ -25,6 +25,8 @@ class Roster:
         self.loaded: dict[str, Served] = {}
         """Models asked for by an administrator, by id."""
         self.replaced: set[Served] = set()
+        self.asleep = False
+        """Whether the models have given their GPU away for a while: nothing answers then."""
         self._retry_after_s = retry_after_s
         self._vacant: tuple[str, str] = ("the model is still loading", "loading")
         self._names: frozenset[str] = frozenset()
@@ -47,6 +49,7 @@ class Roster:
     @property
     def current(self) -> Served:
         """The champion. Raises `Unavailable` (503), saying why, while there is none."""
+        self._check_awake()
         if self.champion is None:
             raise self.unavailable()
         return self.champion
@@ -71,6 +74,7 @@ class Roster:
         A model's own name gets that model; all else is the champion's, whose share of the `traffic` a canary takes.
         Raises `Unavailable`. That the champion has this name is not checked here.
         """
+        self._check_awake()
         base = base_of(name or "")
         for role, served in self:
             if role in ("challenger", "loaded") and served.info.model == base:
@@ -123,6 +127,10 @@ class Roster:
             return None
         self.replaced.add(before)
         return before
+
+    def _check_awake(self) -> None:
+        if self.asleep:
+            raise Unavailable("the model sleeps; come again", "asleep", self._retry_after_s)
 
     def _champions_names(self) -> frozenset[str]:
         """The names by which a canary may be asked: all of the champion's."""

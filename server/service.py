@@ -123,7 +123,7 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether requests may be sent here."""
-        return self.lifecycle.phase == "ok" and self.roster.champion is not None
+        return self.lifecycle.phase == "ok" and self.roster.champion is not None and not self.roster.asleep
 
     @property
     def begun(self) -> bool:

@@ -9,13 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from engine import Challenger, ContestMode, EngineError, EngineInfo, InvalidModel, Model, ModelStore
+from engine import (
+    Challenger,
+    ContestMode,
+    Engine,
+    EngineError,
+    InvalidModel,
+    InvalidSetting,
+    Model,
+    ModelStore,
+    Sleeps,
+    shared_weights,
+)
 from server import selfcheck
 from server.config import Config
 from server.errors import UnusableModel
@@ -26,8 +37,8 @@ from server.served import Served
 
 _log = logging.getLogger(__name__)
 
-Load = Callable[[Config, Model, EngineInfo | None], Awaitable[Served]]
-"""Load a model folder, warm; the second is the engine it is to be served like. Raises `EngineError`."""
+Load = Callable[[Config, Model, Sequence[Engine]], Awaitable[Served]]
+"""Load a model folder, warm, beside these engines, the champion's first. Raises `EngineError`."""
 State = Literal["idle", "loading", "draining"]
 
 
@@ -79,6 +90,8 @@ class Switching:
     async def look(self) -> None:
         """Follow the store if it was written since the last look; returns when all that was written is followed."""
         async with self._turn:
+            if self._roster.asleep:
+                return
             written = await asyncio.to_thread(self.store.written)
             if written == self._seen and self._roster.champion is not None:
                 return
@@ -134,6 +147,39 @@ class Switching:
             current = await self._expected(expected)
             await asyncio.to_thread(self.store.set_challenger, current, model.id, mode=mode, share=share)
         await self.look()
+
+    @property
+    def asleep(self) -> bool:
+        """Whether nothing answers, and nothing is switched, until `wake`."""
+        return self._roster.asleep
+
+    async def sleep(self) -> None:
+        """Have every model free its GPU once what runs has finished; newcomers are told to come again until `wake`.
+
+        Raises `InvalidSetting`, and the models answer on, where an engine cannot.
+        """
+        async with self._turn:
+            self._roster.asleep = True
+            try:
+                for engine in self._engines():
+                    await _sleeper(engine).sleep()
+            except BaseException:
+                await self._awaken()
+                raise
+
+    async def wake(self) -> None:
+        """Have them take the GPU again, answer, and follow the store."""
+        async with self._turn:
+            await self._awaken()
+        await self.look()
+
+    async def _awaken(self) -> None:
+        try:
+            for engine in self._engines():
+                if isinstance(engine, Sleeps):
+                    await engine.wake()
+        finally:
+            self._roster.asleep = False
 
     async def aclose(self) -> None:
         """Stop looking, then close every model. A load that has begun is waited for: threads outlive no interpreter."""
@@ -235,8 +281,7 @@ class Switching:
         damage = await asyncio.to_thread(self.store.verify, model)
         if damage:
             raise InvalidModel(f"{damage[0].path}: {damage[0].problem}, by the manifest's checksums")
-        like = next((served.info for _, served in self._roster), None)
-        served = await self._load(self._config, model, like)
+        served = await self._load(self._config, model, self._engines())
         try:
             await selfcheck.check(served.engine, model.manifest.evaluation)
         except BaseException:
@@ -271,8 +316,12 @@ class Switching:
         return (
             self._roster.find(model.id) is not None
             or way == "beside"
+            or shared_weights(model, self.store, self._engines()) is not None
             or (way == "auto" and has_room(self._config, model))
         )
+
+    def _engines(self) -> list[Engine]:
+        return [served.engine for _, served in self._roster]
 
     def _former_names(self, model: Model) -> frozenset[str]:
         """Names of the rounds that a model was trained from: clients may still ask for them."""
@@ -323,3 +372,9 @@ class Switching:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
         return self._stopping.is_set()
+
+
+def _sleeper(engine: Engine) -> Sleeps:
+    if isinstance(engine, Sleeps):
+        return engine
+    raise InvalidSetting("type", f"{engine.info.engine} cannot sleep; vllm can")

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from bench.errors import RowFailed
+from bench.process import go_on, in_turn, stop
 from bench.progress import Progress
 from bench.table.result import Memory
 from bench.table.rows import Row, Subject
@@ -66,6 +67,7 @@ class Workers:
             try:
                 yield Worker(process, log)
             finally:
+                go_on(process.pid)
                 assert process.stdin is not None
                 assert process.stdout is not None
                 with suppress(BrokenPipeError):  # a question that a dead process did not take
@@ -207,6 +209,7 @@ def take_turns(
     ns: Sequence[int],
 ) -> tuple[dict[tuple[Row, int], list[float]], dict[Row, str]]:
     """Milliseconds a token by row and n, one value a round; every row's turn comes once a round, in changing order.
+    Who is not in turn stands still.
 
     And the rows that broke, with the reason: the others go on without them.
     """
@@ -218,6 +221,7 @@ def take_turns(
             try:
                 held[row], _ = stack.enter_context(workers.holding(row))
                 held[row].ms_per_token(prompts[0], max(ns), tokens)
+                stop(held[row].process.pid)
             except RowFailed as error:
                 broken[row] = str(error)
         found: dict[tuple[Row, int], list[float]] = {(row, n): [] for row in held for n in ns}
@@ -227,9 +231,10 @@ def take_turns(
             for row in (*alive[first:], *alive[:first]):
                 progress.say("speed:", f"round {number + 1} of {rounds}, {row.name}")
                 try:
-                    for n in ns:
-                        cost_ms = held[row].ms_per_token(prompts[number % len(prompts)], n, tokens)
-                        found[row, n].append(cost_ms)
+                    with in_turn([held[row].process.pid]):
+                        for n in ns:
+                            cost_ms = held[row].ms_per_token(prompts[number % len(prompts)], n, tokens)
+                            found[row, n].append(cost_ms)
                 except RowFailed as error:
                     broken[row] = str(error)
     return {key: costs for key, costs in found.items() if key[0] not in broken}, broken

@@ -57,6 +57,11 @@ class Model:
         """Folder of the unconverted weights and the tokenizer."""
         return self.folder / "hf"
 
+    @property
+    def adapter(self) -> Path:
+        """Folder of a round's LoRA adapter to its parent's weights, whether or not it is there; `hf` has it put in."""
+        return self.folder / "adapter"
+
     def pull_command(self, dtype: str) -> str:
         """What `touchstone models` is told for a copy of this model in the state folder, converted to `dtype`."""
         return f"pull {self.hf} --name {self.manifest.family}:{self.manifest.size} --dtype {dtype}"

@@ -18,7 +18,6 @@ OURS = {
     "trust_remote_code": "a model's own code would run with the server's rights",
     "scheduling_policy": "the engine schedules by the requests' priorities",
     "logprobs_mode": "log-probabilities are those of the model's own distribution",
-    "disable_log_stats": "Touchstone has metrics of its own",
     "runner": "the engine generates",
     "convert": "the engine generates",
     "device_ids": "CUDA_VISIBLE_DEVICES says which GPUs",

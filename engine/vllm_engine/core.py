@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +26,13 @@ _RESERVED = 8
 class Core:
     """See the module. For one event loop."""
 
-    def __init__(self, llm: Any, *, max_waiting: int) -> None:
+    def __init__(self, llm: Any, *, weights: str, max_waiting: int, most_adapters: int | None = None) -> None:
+        """`most_adapters`: how many may be there at once; None: any number, vLLM exchanges them."""
         self.llm = llm
+        self._most_adapters = most_adapters
+        self._num_adapters = 0
+        self.weights = weights
+        """What it computes with where no adapter is put on, as `EngineInfo.weights` has it."""
         self._output = llm.output_processor
         most = int(llm.vllm_config.scheduler_config.max_num_seqs)
         reserved = -(-most // _RESERVED) if most > 1 else 0
@@ -44,7 +50,9 @@ class Core:
         """Candidates that vLLM has not ended, or has yet to be told to end."""
         return int(self._output.get_num_unfinished_requests()) + len(self._aborting)
 
-    async def open(self, request: GenerationRequest, ids: Sequence[int], params: Any, adapter: Any = None) -> Stream:
+    async def open(
+        self, request: GenerationRequest, ids: Sequence[int], params: Any, owner: object, adapter: Any
+    ) -> Stream:
         """Hand a request to vLLM: one prompt, `params.n` candidates. Raises `EngineFailed`."""
         from vllm.inputs import tokens_input
 
@@ -61,9 +69,20 @@ class Core:
         except asyncio.CancelledError:
             adding.add_done_callback(self._drop)  # only then its id is known
             raise
-        stream = Stream(self, collector, params.n, adapter)
+        stream = Stream(self, collector, params.n, owner)
         self.streams.add(stream)
         return stream
+
+    def takes(self, folder: Path) -> bool:
+        """Whether rounds are loaded as adapters here, and one of this size."""
+        settings, file = self.llm.vllm_config.lora_config, folder / "adapter_config.json"
+        if settings is None or not self._has_place or not file.is_file():
+            return False
+        return int(json.loads(file.read_text("utf-8"))["r"]) <= int(settings.max_lora_rank)
+
+    @property
+    def _has_place(self) -> bool:
+        return self._most_adapters is None or self._num_adapters < self._most_adapters
 
     async def adapt(self, folder: Path, weights: str) -> Any:
         """Load a LoRA adapter beside the others, under a name that no other ever had: vLLM keeps the keys and values of
@@ -75,28 +94,50 @@ class Core:
 
         if self.llm.vllm_config.lora_config is None:
             raise InvalidSetting("vllm.enable_lora", "must be true for rounds that are adapters")
+        if not self._has_place:
+            raise InvalidSetting(
+                "vllm.max_loras", f"{self._most_adapters} rounds are loaded, more are not taken on CPUs"
+            )
         if not (folder / "adapter_config.json").is_file():
             raise ModelNotFound(f"no adapter_config.json in {folder}")
+        self._num_adapters += 1
         number = next(self._adapters)
         adapter = LoRARequest(lora_name=f"{weights} #{number}", lora_int_id=number, lora_path=str(folder))
         try:
             await self.llm.add_lora(adapter)
         except Exception as error:
+            self._num_adapters -= 1
             raise UnsupportedModel(f"vLLM cannot load the adapter {folder}: {error}") from error
-        self.users += 1
         return adapter
 
-    async def leave(self, adapter: Any) -> None:
+    async def leave(self, owner: object, adapter: Any) -> None:
         """One engine less. Its requests end as cancelled; with the last the model is freed."""
         if self.users == 1:
             await self.aclose()
             return
         self.users -= 1
         for stream in tuple(self.streams):
-            if stream.adapter is adapter:
+            if stream.owner is owner:
                 stream.end()
         if adapter is not None:
             await self.llm.remove_lora(adapter.lora_int_id)
+            self._num_adapters -= 1
+
+    async def sleep(self) -> None:
+        """Let nobody in, wait for what runs, move the weights to the host's memory. Raises `InvalidSetting`."""
+        if not self.llm.vllm_config.model_config.enable_sleep_mode:
+            raise InvalidSetting("vllm.enable_sleep_mode", "must be true for an engine that sleeps; not on CPUs")
+        if not await self.llm.is_sleeping():
+            await self.turns.pause()
+            with translated():
+                await self.llm.sleep(level=1)
+
+    async def wake(self) -> None:
+        """Move them back and let in who waits."""
+        if await self.llm.is_sleeping():
+            with translated():
+                await self.llm.wake_up()
+        self.turns.resume()
 
     def abort(self, ids: list[str]) -> None:
         """Have vLLM end sequences; it is told in the background, since who asks may be cancelled meanwhile."""
@@ -137,8 +178,9 @@ class Core:
 class Stream:
     """What vLLM gives for one request."""
 
-    def __init__(self, core: Core, collector: Any, n: int, adapter: Any) -> None:
-        self.adapter = adapter
+    def __init__(self, core: Core, collector: Any, n: int, owner: object) -> None:
+        self.owner = owner
+        """The engine it was asked of."""
         self._core = core
         self._collector = collector
         self._n = n

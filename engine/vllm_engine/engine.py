@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.admission import refuse_prompt, refuse_too_long
-from engine.errors import EngineFailed, InvalidSetting, UnsupportedField
+from engine.errors import EngineFailed, UnsupportedField
 from engine.hf.one_thread import HONOURS, admitted
 from engine.tokens import Tokenizer
 from engine.types import (
@@ -33,7 +33,6 @@ from engine.types import (
 )
 from engine.vllm_engine.core import Core, Stream
 from engine.vllm_engine.rows import Rows
-from engine.vllm_engine.seam import translated
 from engine.weights import weights_of
 
 _scores = itertools.count()
@@ -106,7 +105,7 @@ class VllmEngine:
                 for event in rows.end("length"):
                     yield event
             elif not self._is_over(request):
-                stream = await self.core.open(request, ids, params, self._adapter)
+                stream = await self.core.open(request, ids, params, self, self._adapter)
             while rows.left:
                 for event in await self._more(request, rows, stream):
                     yield event
@@ -132,36 +131,36 @@ class VllmEngine:
             for task in tasks:
                 task.cancel()
 
-    async def with_round(self, folder: Path, *, model_name: str) -> VllmEngine:
-        """Another round on the same weights: a LoRA adapter in PEFT's layout, loaded beside what is there.
+    def takes_round(self, base: str, adapter: Path | None) -> bool:
+        """See `TakesRounds`."""
+        same = not self.closed and bool(base) and base == self.core.weights
+        return same and (adapter is None or self.core.takes(adapter))
 
-        Each request keeps the round it was made with. The files in `folder` must stay as they are. Close it like any
-        engine; the model itself is freed with the last of them. Needs `engine.vllm.enable_lora`.
+    async def with_round(self, adapter: Path | None, *, model_name: str, weights: str = "") -> VllmEngine:
+        """Another round on the same weights: a LoRA adapter in PEFT's layout, loaded beside what is there; None: the
+        weights as they are.
+
+        Each request keeps the round it was made with. The adapter's files must stay as they are. Close it like any
+        engine; the model itself is freed with the last of them. An adapter needs `engine.vllm.enable_lora`.
+        `weights`: what `info` says of them; by a hash of the adapter's files if not given.
         Raises `InvalidSetting`, `ModelNotFound`, `UnsupportedModel`.
         """
-        weights = await asyncio.to_thread(weights_of, folder, None)
-        adapter = await self.core.adapt(folder, weights)
-        info = replace(self._info, model=model_name, weights=weights)
-        return VllmEngine(self.core, info, self._tokenizer, self._end_ids, vocabulary=self._vocabulary, adapter=adapter)
+        if adapter is not None:
+            weights = weights or await asyncio.to_thread(weights_of, adapter, None)
+        loaded = None if adapter is None else await self.core.adapt(adapter, weights)
+        self.core.users += 1
+        info = replace(self._info, model=model_name, weights=weights or self.core.weights)
+        return VllmEngine(self.core, info, self._tokenizer, self._end_ids, vocabulary=self._vocabulary, adapter=loaded)
 
     async def sleep(self) -> None:
-        """Finish what runs, then free the GPU: weights go to the host's memory. Newcomers wait until `wake`.
-
-        Raises `InvalidSetting` without `engine.vllm.enable_sleep_mode`.
-        """
+        """See `Sleeps`: the weights go to the host's memory, with all rounds on them. Needs `enable_sleep_mode`."""
         if self.closed:
             raise EngineFailed("the engine is closed")
-        if not self.core.llm.vllm_config.model_config.enable_sleep_mode:
-            raise InvalidSetting("vllm.enable_sleep_mode", "must be true for an engine that sleeps; not on CPUs")
-        await self.core.turns.pause()
-        with translated():
-            await self.core.llm.sleep(level=1)
+        await self.core.sleep()
 
     async def wake(self) -> None:
-        """Take the GPU again and go on."""
-        with translated():
-            await self.core.llm.wake_up()
-        self.core.turns.resume()
+        """See `Sleeps`."""
+        await self.core.wake()
 
     async def aclose(self) -> None:
         """End what runs and what waits as cancelled; free the round, and with the last one the model.
@@ -169,7 +168,7 @@ class VllmEngine:
         A second call waits for the first.
         """
         if self._closing is None:
-            self._closing = asyncio.create_task(self.core.leave(self._adapter))
+            self._closing = asyncio.create_task(self.core.leave(self, self._adapter))
         await asyncio.shield(self._closing)
 
     def _is_over(self, request: GenerationRequest) -> bool:
@@ -237,7 +236,7 @@ class VllmEngine:
         await self.core.turns.enter(request)
         stream = None
         try:
-            stream = await self.core.open(request, whole, params, self._adapter)
+            stream = await self.core.open(request, whole, params, self, self._adapter)
             output = await stream.next(None)
         finally:
             if stream is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from engine import Challenger, EngineError, Model, ModelStore, Refusal
+from engine import Challenger, EngineError, InvalidSetting, Model, ModelStore, Refusal
 from server.asgi import headers_of, read_body, send_json
 from server.errors import ApiError, NotFound
 from server.keys.caller import caller_of
@@ -79,7 +79,16 @@ class AdminModels:
 async def act(switching: Switching, asked: AdminAction) -> None:
     """Do it; returns when it is done. Raises `EngineError`s and `ApiError`s for what cannot be."""
     store, model_id = switching.store, asked.id or ""
+    if switching.asleep and asked.action not in ("sleep", "wake"):
+        raise ApiError(409, "the model sleeps: wake it first", param="action", code="asleep")
     match asked.action:
+        case "sleep":
+            try:
+                await switching.sleep()
+            except InvalidSetting as error:
+                raise ApiError(409, str(error), param="action", code="cannot_sleep") from error
+        case "wake":
+            await switching.wake()
         case "load":
             await switching.prepare(model_id)
         case "unload":

@@ -35,7 +35,8 @@ class Ready:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service, roster = self._service, self._service.roster
         phase, ready = service.lifecycle.phase, service.ready
-        body: dict[str, Any] = {"status": "ready" if ready else "switching" if roster.switching else phase}
+        waits = "asleep" if roster.asleep else "switching" if roster.switching else phase
+        body: dict[str, Any] = {"status": "ready" if ready else waits}
         if roster.champion is not None:
             body["model"] = roster.champion.info.model
         body["models"] = [

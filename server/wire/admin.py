@@ -8,18 +8,19 @@ from pydantic import Field, model_validator
 
 from server.wire.base import Closed
 
-_ALONE = ("rollback",)
+_ALONE = ("rollback", "sleep", "wake")
 """Actions that need no model named."""
 
 
 class AdminAction(Closed):
     """What is to be done, and with which model."""
 
-    action: Literal["load", "unload", "switch", "rollback", "challenge", "withdraw"]
+    action: Literal["load", "unload", "switch", "rollback", "challenge", "withdraw", "sleep", "wake"]
     """load: into memory, checked, to be asked for by its name; unload: out of it again; switch: make it the champion;
-    rollback: make the champion before this one champion again; challenge: begin a contest; withdraw: end it."""
+    rollback: make the champion before this one champion again; challenge: begin a contest; withdraw: end it;
+    sleep: free the GPU until wake."""
     id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """The model's folder; its full name does too. Not with `rollback`."""
+    """The model's folder; its full name does too. Not with `rollback`, `sleep`, `wake`."""
     expected: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Only if the champion's id is still this; left out: whichever it is. With `switch`, `rollback`, `challenge`."""
     mode: Literal["shadow", "canary"] | None = None
@@ -30,7 +31,7 @@ class AdminAction(Closed):
     @model_validator(mode="after")
     def _fits(self) -> AdminAction:
         if (self.id is None) != (self.action in _ALONE):
-            raise ValueError("id: needed, except with rollback, which takes none")
+            raise ValueError("id: needed, except with rollback, sleep and wake, which take none")
         if self.expected is not None and self.action not in ("switch", "rollback", "challenge"):
             raise ValueError(f"expected: {self.action} does not change the champion")
         if self.action != "challenge" and (self.mode is not None or self.share is not None):

@@ -10,8 +10,8 @@ RANK, ALPHA = 8, 64
 MODULES = ("q_proj", "v_proj")
 
 
-def make_adapter(folder: Path, base: Path, *, seed: int) -> Path:
-    """Write a random adapter for the `hf` folder `base`: rank 8 on queries and values."""
+def make_adapter(folder: Path, base: Path, *, seed: int, scale: float = 0.3) -> Path:
+    """Write a random adapter for the `hf` folder `base`: rank 8 on queries and values, of numbers about `scale`."""
     import torch
     from safetensors.torch import save_file
 
@@ -20,8 +20,8 @@ def make_adapter(folder: Path, base: Path, *, seed: int) -> Path:
     for name, weight in _adapted(base).items():
         stem = f"base_model.model.{name.removesuffix('.weight')}"
         rows, columns = weight.shape
-        tensors[f"{stem}.lora_A.weight"] = 0.3 * torch.randn(RANK, columns, generator=generator)
-        tensors[f"{stem}.lora_B.weight"] = 0.3 * torch.randn(rows, RANK, generator=generator)
+        tensors[f"{stem}.lora_A.weight"] = scale * torch.randn(RANK, columns, generator=generator)
+        tensors[f"{stem}.lora_B.weight"] = scale * torch.randn(rows, RANK, generator=generator)
     folder.mkdir(parents=True)
     save_file(tensors, str(folder / "adapter_model.safetensors"))
     settings = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": ALPHA, "bias": "none"}

@@ -73,15 +73,17 @@ async def test_a_closed_engine_is_freed_without_the_collector(tmp_path: Path) ->
 async def test_a_model_is_served_as_another_one_is(tmp_path: Path) -> None:
     """Nothing is measured beside an engine at work, and its type is taken."""
     store = ModelStore(tmp_path)
+    bundled = store.get("touchstone-3.8m").conversion("int8")
     for dtype in ("float32", "int8"):
-        first = await build_engine(EngineConfig(device="cpu", dtype="int8"), store)
-        like = replace(first.info, dtype=dtype)
-        await first.aclose()
-        second = await build_engine(EngineConfig(device="cpu"), store, like=like)
+        first = await Ct2Engine.load(bundled, model_name="touchstone:3.8m-int8.r0", dtype=dtype, device="cpu")
+        second = await build_engine(EngineConfig(device="cpu"), store, beside=[first])
         await second.aclose()
+        await first.aclose()
         assert second.info.dtype.startswith(dtype)
         assert second.info.model == first.info.model
     assert not store.calibrations.exists()
-    other = await build_engine(EngineConfig(device="cpu"), store, like=replace(like, model="another:1b-float16.r0"))
+    first = await Ct2Engine.load(bundled, model_name="another:1b-float16.r0", dtype="float32", device="cpu")
+    other = await build_engine(EngineConfig(device="cpu"), store, beside=[first])
     await other.aclose()
+    await first.aclose()
     assert other.info.dtype.startswith("int8")

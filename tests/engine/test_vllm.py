@@ -303,6 +303,26 @@ async def test_a_round_switched_under_load_mixes_no_reply(engine: VllmEngine, ad
     await at_rest(engine)
 
 
+async def test_the_base_beside_as_many_rounds_as_there_may_be(engine: VllmEngine, adapters: dict[str, Path]) -> None:
+    """In one batch; vLLM on CPUs has its last place's adapter on rows that have none."""
+    alone = [end.text for end in await generate(engine)]
+    rounds = [await engine.with_round(folder, model_name=name) for name, folder in adapters.items()]
+    again = await engine.with_round(None, model_name="base")
+    assert not engine.takes_round(engine.core.weights, adapters["r1"])
+    with pytest.raises(InvalidSetting, match=r"max_loras: 3 rounds"):
+        await engine.with_round(adapters["r1"], model_name="r4")
+    apart = [(await generate(each))[0].text for each in rounds]
+    for _ in range(3):
+        scoring = [asyncio.create_task(each.score(LONG[0], [" return"])) for each in (*rounds, engine)]
+        found = await asyncio.gather(*(generate(each) for each in (*rounds, engine, again)))
+        assert [end.text for [end] in found] == [*apart, *alone, *alone]
+        scores = [scored.tokens[0].logprob for [scored] in await asyncio.gather(*scoring)]
+        assert len(set(scores)) == 4
+    for each in (*rounds, again):
+        await each.aclose()
+    assert [end.text for end in await generate(engine)] == alone
+
+
 async def test_what_cannot_be_loaded_is_said(engine: VllmEngine, folder: Path, tmp_path: Path) -> None:
     for name, value, refusal in (
         ("gpu_memory_utilisation", 0.5, r"engine.vllm.gpu_memory_utilisation: .* 'gpu_memory_utilization'"),

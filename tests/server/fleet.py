@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from engine import EngineInfo, InvalidModel, Model, ModelStore, Scripted, ScriptedEngine
+from engine import Engine, InvalidModel, Model, ModelStore, Scripted, ScriptedEngine
 from feedback import InMemoryStore
 from reranker import Loaded
 from sandbox import ScriptedSandbox
@@ -82,7 +82,7 @@ class Fleet:
         assert self.service.switching is not None
         return self.service.switching
 
-    async def load(self, config: Config, model: Model, like: EngineInfo | None) -> Served:
+    async def load(self, config: Config, model: Model, beside: Sequence[Engine]) -> Served:
         self.loads[model.id] += 1
         if (gate := self.gates.get(model.id)) is not None:
             await gate.wait()

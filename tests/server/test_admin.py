@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from engine import ScriptedEngine
 from server.app import app_of
 
 from .conftest import Setup
@@ -86,6 +87,45 @@ async def test_a_loaded_model_answers_to_its_name_alone(tmp_path: Path) -> None:
         await until(lambda: closed(served.engines[id_of(2)]))
         assert error_of(await served.admin(action="unload", id=id_of(2))) == (404, "not_loaded", "id")
         assert (await served.complete(model=name_of(2))).status_code == 404
+
+
+class Sleeper(ScriptedEngine):
+    """Notes when it sleeps."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__({}, otherwise=(f"round {number}",), model_name=name_of(number))
+        self.sleeps = False
+
+    async def sleep(self) -> None:
+        await self._turns.pause()
+        self.sleeps = True
+
+    async def wake(self) -> None:
+        self._turns.resume()
+        self.sleeps = False
+
+
+async def test_a_model_sleeps_while_something_else_has_the_gpu(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as served:
+        assert error_of(await served.admin(action="sleep")) == (409, "cannot_sleep", "action")
+        assert await served.who() == "r0", "it answers on"
+        engine = Sleeper(1)
+        served.make[id_of(1)] = lambda: engine
+        await served.admin(action="switch", id=id_of(1))
+        assert (await served.admin(action="sleep")).status_code == 200
+        assert engine.sleeps
+        reply = await served.complete()
+        assert (reply.status_code, reply.json()["error"]["code"]) == (503, "asleep")
+        assert reply.headers["retry-after"]
+        ready = await served.client.get("/ready")
+        assert (ready.status_code, ready.json()["status"]) == (503, "asleep")
+        assert error_of(await served.admin(action="rollback")) == (409, "asleep", "action")
+        served.store.set_champion(id_of(1), id_of(0))  # by whoever trained meanwhile
+        await served.switching.look()
+        assert (await served.client.get("/ready")).json()["model"] == name_of(1)
+        assert (await served.admin(action="wake")).json()["champion"] == id_of(0)
+        assert not engine.sleeps
+        assert await served.who() == "r0"
 
 
 async def test_a_challenge_and_its_withdrawal(tmp_path: Path) -> None:

@@ -104,12 +104,14 @@ async def merge(work: Work, folder: Path) -> None:
 
 
 async def convert(work: Work, folder: Path) -> None:
-    """The model folder: `hf/`, a conversion for each dtype, and the manifest."""
+    """The model folder: `hf/`, a conversion for each dtype, the adapter if that is what was trained, the manifest."""
     facts = work.facts
     model = folder / facts.id
     shutil.rmtree(model, ignore_errors=True)  # half of a conversion cannot be gone on with
     model.mkdir()
     link_tree(work.folder.of("merge") / "hf", model / "hf")
+    if work.config.trainer.recipe.lora_rank is not None:
+        link_tree(work.folder.of("train") / "weights", model / "adapter")
     dtypes = work.config.trainer.dtypes
     for number, dtype in enumerate(dtypes):
         work.told.progress(number, len(dtypes), f"to {dtype}")

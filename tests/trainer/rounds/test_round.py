@@ -127,6 +127,10 @@ async def test_an_adapter_trained_by_two_processes_becomes_a_whole_model(evaluat
     assert result.ending == "published"
     store = ModelStore(evaluated)
     assert _size(store.get(ROUND).hf) > 0.9 * _size(store.get(CHAMPION).hf)  # the whole of it, not the adapter
+    assert {path.name for path in store.get(ROUND).adapter.glob("adapter_*")} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }  # which is there too, for engines that put it on the champion's weights
     [run] = [line for line in read_metrics(folder.of("train") / "metrics.jsonl") if line["kind"] == "run"]
     assert (run["processes"], run["recipe"]["lora_rank"]) == (2, 4)
     asked = (folder.path.parent / "samples").glob("champion-*.jsonl")
