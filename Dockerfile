@@ -3,6 +3,7 @@
 #   docker build --tag touchstone:serve .                  serving on CPUs
 #   docker build --target gpu   --tag touchstone:gpu .     serving on GPUs
 #   docker build --target train --tag touchstone:train .   rounds of training
+#   docker build --target ray   --tag touchstone:ray .     a node of a Ray cluster
 #
 # The server's environment is /opt/touchstone, the candidates' is /opt/candidates: what the server imports, no candidate
 # can. Both are root's and are run by another user. What is in them stands in deploy/image/*.txt, by hash.
@@ -69,6 +70,13 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 COPY --from=wheel /wheel /wheel
 RUN /opt/build/bin/pip --python /opt/touchstone/bin/python install --no-deps /wheel/*.whl
 
+FROM tools AS ray-environment
+COPY deploy/image/ray.txt deploy/image/
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    /opt/build/bin/pip --python /opt/touchstone/bin/python install --require-hashes --requirement deploy/image/ray.txt
+COPY --from=wheel /wheel /wheel
+RUN /opt/build/bin/pip --python /opt/touchstone/bin/python install --no-deps /wheel/*.whl
+
 # All of an image but the environment.
 FROM base AS runtime
 COPY --from=candidates /opt/candidates /opt/candidates
@@ -110,6 +118,18 @@ ENV LD_LIBRARY_PATH=/opt/touchstone/lib/python3.11/site-packages/nvidia/cublas/l
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001:10001
+
+FROM runtime AS ray
+USER 0:0
+# KubeRay looks after a node by wget, and starts it by bash.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends wget \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
+COPY --from=ray-environment /opt/touchstone /opt/touchstone
+ENV RAY_USAGE_STATS_ENABLED=0
+USER 10001:10001
+HEALTHCHECK NONE
 
 FROM runtime AS serve
 COPY --from=serve-environment /opt/touchstone /opt/touchstone

@@ -72,7 +72,8 @@ image-locks: .venv-dev/installed ## choose anew what the images install
 	$(DEV)/uv pip $(LOCK) deploy/image/build.in --output-file deploy/image/build.txt
 	$(DEV)/uv pip $(LOCK) pyproject.toml --extra postgres --extra otel --output-file deploy/image/serve.txt
 	$(DEV)/uv pip $(LOCK) pyproject.toml --extra postgres --extra otel --extra train --output-file deploy/image/train.txt
-	$(DEV)/uv pip $(LOCK) pyproject.toml deploy/image/gpu.in --extra postgres --extra otel --output-file deploy/image/gpu.txt
+	$(DEV)/uv pip $(LOCK) pyproject.toml --extra postgres --extra otel --extra ray --output-file deploy/image/ray.txt
+	$(DEV)/uv pip $(LOCK) pyproject.toml deploy/image/gpu.in --extra postgres --extra otel --extra vllm --output-file deploy/image/gpu.txt
 
 loop-demo: .venv-train/installed ## the whole loop on the bundled model: traffic, log, round, hot switch, evaluation, three times
 	.venv-train/bin/touchstone loop --demo

@@ -25,7 +25,7 @@ def bench() -> None:
 def table(
     model: Annotated[str | None, typer.Option(help="Id or folder; the champion if not given.")] = None,
     random: Annotated[str | None, typer.Option(help="Make a model of this shape with random weights instead.")] = None,
-    row: Annotated[list[str] | None, typer.Option(help="ENGINE:TYPE or ENGINE, again and again.")] = None,
+    row: Annotated[list[str] | None, typer.Option(help="ENGINE:TYPE, ENGINE or auto, again and again.")] = None,
     python: Annotated[list[str] | None, typer.Option(help="ENGINE=PATH: its interpreter, if not this one.")] = None,
     suite: Annotated[str, typer.Option(help="For pass@1; see touchstone eval.")] = "bundled",
     limit: Annotated[
@@ -43,7 +43,8 @@ def table(
 ) -> None:
     """Engine x type: memory, ms a token, tokens a second at n=1 and n=16, pass@1 with its interval, in one run."""
     with _told("table"):
-        from bench.table.rows import parse_rows, subject_of
+        from bench.table.keep import keep_table
+        from bench.table.rows import parse_rows, store_of, subject_of
         from bench.table.show import print_table
         from bench.table.work import Asked, make_table
 
@@ -66,8 +67,12 @@ def table(
             if random is not None:
                 model = _made(random, model, work)
                 notes.append("pass@1: the weights are random, they answer nothing")
-            found = make_table(asked, subject_of(model, state_dir, work), work, notes=notes)
+            subject = subject_of(model, state_dir, work)
+            found = make_table(asked, subject, work, notes=notes)
+            kept = keep_table(found, subject, asked, store_of(state_dir).calibrations)
         print_table(found)
+        if kept is not None:
+            typer.echo(f"kept for engine.type = 'auto': {kept}", err=True)
         if as_json is not None:
             from bench.table.result import table_data
             from reranker.evaluation import write_json

@@ -245,33 +245,43 @@ def cpu_s(served: Served) -> float:
     return sum(sum(process.cpu_times()[:4]) for process in (root, *root.children(recursive=True)))
 
 
-def measured(served: Served, seconds: float, clients: Apart) -> tuple[Told, float]:
-    """What clients are told, and tokens of it for each CPU second of the server, the beginning left out of both."""
+def loop_s(served: Served) -> float:
+    """CPU seconds of the server's event loop, which is its first thread."""
+    threads = psutil.Process(served.process.pid).threads()
+    return sum(float(each.user_time + each.system_time) for each in threads if each.id == served.process.pid)
+
+
+def measured(served: Served, seconds: float, clients: Apart) -> tuple[Told, float, float]:
+    """What clients are told, tokens of it for each CPU second of the server, and milliseconds of CPU that its event
+    loop takes a second; the beginning left out of all.
+    """
     time.sleep(seconds * SKIPPED)
-    before_s = cpu_s(served)
+    before_s, loop_before_s = cpu_s(served), loop_s(served)
     told = clients.result()
-    return told, told.tokens / (cpu_s(served) - before_s)
+    return told, told.tokens / (cpu_s(served) - before_s), (loop_s(served) - loop_before_s) / told.seconds * 1e3
 
 
 def capacity(served: Served, keys: Sequence[str], clients: int, seconds: float) -> tuple[Told, float]:
     """What so many patient clients are answered, and tokens a CPU second of the server; prints both."""
-    told, each = measured(served, seconds, Apart(closed, served.url, keys, PLAIN, clients, seconds))
-    print(f"{f'  {clients} clients':24}{told.good:8.2f}{each:14.0f}{_at(told.good_s, 50):8.2f}", flush=True)
+    told, each, loop_ms = measured(served, seconds, Apart(closed, served.url, keys, PLAIN, clients, seconds))
+    row = f"{f'  {clients} clients':24}{told.good:8.2f}{each:14.0f}{_at(told.good_s, 50):8.2f}{loop_ms:11.0f}"
+    print(row, flush=True)
     return told, each
 
 
 def overload(served: Served, keys: Sequence[str], *, seconds: float, times: float) -> None:
     """Capacity, many times as much, and capacity again."""
     Apart(closed, served.url, keys, PLAIN, 8, 5.0).result()  # warm
-    print(f"{'capacity, closed loop':24}{'200/s':>8}{'tokens/CPU s':>14}{'p50 s':>8}")
+    print(f"{'capacity, closed loop':24}{'200/s':>8}{'tokens/CPU s':>14}{'p50 s':>8}{'loop ms/s':>11}")
     found = {clients: capacity(served, keys, clients, max(10.0, seconds / 3)) for clients in (4, 8, 16)}
     best = max(found, key=lambda clients: found[clients][0].good)
     peak, peak_each = found[best]
-    told, each = measured(served, seconds, Apart(opened, served.url, keys, PLAIN, times * peak.good, seconds))
+    told, each, loop_ms = measured(served, seconds, Apart(opened, served.url, keys, PLAIN, times * peak.good, seconds))
     again, again_each = capacity(served, keys, best, max(10.0, seconds / 3))
     print(f"offered {times * peak.good:.0f}/s for {seconds:.0f} s: {dict(told.statuses)}")
     print(f"  goodput {told.good:.2f}/s: {told.good / peak.good:.2f} of before, {told.good / again.good:.2f} of after")
     print(f"  tokens/CPU s {each:.0f}: {each / peak_each:.2f} of before, {each / again_each:.2f} of after")
+    print(f"  CPU of the event loop {loop_ms:.0f} ms/s")
     print(f"  CPU seconds of the clients in the overload {told.cpu_s:.1f}, in the capacity after it {again.cpu_s:.1f}")
     print(f"  refusals that are no 429 with Retry-After: {told.unexplained}")
     print(f"  refused after p50 {_at(told.refused_s, 50) * 1e3:.1f} ms, p99 {_at(told.refused_s, 99) * 1e3:.1f} ms")

@@ -58,6 +58,7 @@ async def with_nodes(count: int, runs: int, *, kill: bool) -> dict[str, float]:
     cluster = await asyncio.to_thread(Cluster)
     try:
         nodes = [cluster.add(1) for _ in range(count)]
+        await asyncio.to_thread(cluster.wait)
         async with RaySandbox(Staff(address=cluster.address, min_workers=count, max_workers=count)) as pool:
             await hired(pool, count)
             await runs_a_second(pool, 50)

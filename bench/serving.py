@@ -187,15 +187,22 @@ async def latency(folder: Path, rounds: int, requests: int) -> None:
 def bare_route(folder: Path) -> Iterator[Served]:
     """FastAPI with one route and no more, on the same uvicorn, for the length of a `with` block."""
     (folder / "bare_app.py").write_text(_BARE_APP)
-    port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(folder), "--port", str(port), "--log-level", "warning"]
-    url = f"http://127.0.0.1:{port}"
-    bare = spawn([*command, "bare_app:app"], url, f"{url}/ready")
-    try:
+    with uvicorn("--app-dir", str(folder), "bare_app:app") as bare:
         yield bare
+
+
+@contextmanager
+def uvicorn(*args: str) -> Iterator[Served]:
+    """An app by uvicorn's command, for the length of a `with` block; it answers `/ready`."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--log-level", "warning", *args]
+    served = spawn(command, url, f"{url}/ready")
+    try:
+        yield served
     finally:
-        bare.process.terminate()
-        bare.process.wait()
+        served.process.terminate()
+        served.process.wait()
 
 
 async def walk(url: str, requests: int) -> list[float]:

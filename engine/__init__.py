@@ -1,8 +1,10 @@
 """Engines: sample completions of a prompt, score given ones. This is the door; heavy libraries load on use."""
 
 from engine.base import Engine, Queueing, Sleeps
-from engine.build import build_engine, find_model, shared_weights, told_dtype
+from engine.build import build_engine, shared_weights, told_dtype
+from engine.calibration.engines import EngineTiming, keep_timings
 from engine.calibration.host import free_memory_bytes, total_memory_bytes
+from engine.choose import Choice, choose_engine, how_to_measure
 from engine.classify.base import Classifier, ClassifierInfo
 from engine.classify.convert import convert_classifier, is_convertible
 from engine.classify.load import FEATURES_NAME, find_verifier, load_classifier, verifiers_in
@@ -33,6 +35,7 @@ from engine.errors import (
     UnsupportedModel,
 )
 from engine.fim import find_layout, tokens_of_layout
+from engine.find import find_model
 from engine.given import GivenEngine
 from engine.models import (
     Challenger,
@@ -51,7 +54,7 @@ from engine.models import (
     write_json,
 )
 from engine.passed_on import PASSED_ON
-from engine.registry import engine_names, load_engine
+from engine.registry import AUTO, HOLD_MODELS, LIBRARIES, engine_names, library_version, load_engine, missing_libraries
 from engine.scripted import Scripted, ScriptedEngine
 from engine.settings_file import SECTIONS, SETTINGS_PREFIX, find_state_dir, read_settings
 from engine.settings_table import docstrings, settings_table
@@ -80,8 +83,11 @@ from engine.types import (
 from engine.version import touchstone_version
 
 __all__ = [
+    "AUTO",
     "CONVERSIONS",
     "FEATURES_NAME",
+    "HOLD_MODELS",
+    "LIBRARIES",
     "PASSED_ON",
     "SECTIONS",
     "SETTINGS_PREFIX",
@@ -89,6 +95,7 @@ __all__ = [
     "Challenger",
     "ChampionMoved",
     "Chat",
+    "Choice",
     "Classifier",
     "ClassifierInfo",
     "ContestMode",
@@ -101,6 +108,7 @@ __all__ = [
     "EngineFailed",
     "EngineInfo",
     "EngineStats",
+    "EngineTiming",
     "Event",
     "Fim",
     "FinishReason",
@@ -148,6 +156,7 @@ __all__ = [
     "build_engine",
     "check_convertible",
     "check_id",
+    "choose_engine",
     "convert_classifier",
     "convert_folder",
     "convert_model",
@@ -158,9 +167,13 @@ __all__ = [
     "find_state_dir",
     "find_verifier",
     "free_memory_bytes",
+    "how_to_measure",
     "is_convertible",
+    "keep_timings",
+    "library_version",
     "load_classifier",
     "load_engine",
+    "missing_libraries",
     "read_manifest",
     "read_settings",
     "read_verifier",

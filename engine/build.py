@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.base import Engine, TakesRounds
+from engine.choose import choose_engine
 from engine.config import EngineConfig
 from engine.convert import check_convertible, conversion_of
 from engine.ct2.model import available_cores, choose_threads, library
 from engine.errors import InvalidModel, ModelNotFound
-from engine.models import MANIFEST_NAME, Model, ModelName, ModelStore, read_manifest
+from engine.find import find_model
+from engine.models import MANIFEST_NAME, Model, ModelName, ModelStore
 from engine.registry import load_engine
 from engine.types import EngineInfo
 from engine.weights import weights_of
@@ -48,16 +50,26 @@ class _Folder:
         return {"folder": self.path, "model_name": model_name, "weights": weights_of(self.path, self.model)}
 
 
-async def build_engine(config: EngineConfig, store: ModelStore, *, beside: Sequence[Engine] = ()) -> Engine:
+async def build_engine(
+    config: EngineConfig,
+    store: ModelStore,
+    *,
+    n: int = 1,
+    like: EngineInfo | None = None,
+    beside: Sequence[Engine] = (),
+) -> Engine:
     """Load the engine that `config` asks for; files are read and models loaded off the event loop.
 
-    `beside`: engines that are at work in this process. For `dtype` "auto" the first one's conversion and type are taken
-    where the model has them, and nothing is measured: figures taken beside its work would be wrong, and kept. What one
-    of them has in memory is shared with it (`shared_weights`).
+    `n`: candidates of most requests, for `type` "auto". `like`: an engine at work, by default the first of `beside`:
+    for `dtype` "auto" its conversion and type are taken where the model has them, and nothing is measured, as figures
+    taken beside its work would be wrong, and kept. `beside`: engines at work in this process; what one of them has in
+    memory is shared with it (`shared_weights`).
 
     Raises `EngineError`s: of the store, of the engine, `UnsupportedModel` naming another engine, `ModelNotConverted`
     with the command to run.
     """
+    like = like or (beside[0].info if beside else None)
+    config = (await asyncio.to_thread(choose_engine, config, store, n=n, like=like)).config
     options: dict[str, Any]
     if config.type == "openai":
         upstream = config.upstream
@@ -68,7 +80,6 @@ async def build_engine(config: EngineConfig, store: ModelStore, *, beside: Seque
         options = {"script": config.script, "max_waiting": config.max_waiting}
     else:
         model, dtype = await asyncio.to_thread(find_model, config, store)
-        like = beside[0].info if beside else None
         shared = shared_weights(model, store, beside) if isinstance(model, Model) else None
         if shared is not None and isinstance(model, Model):
             base, adapter = shared
@@ -104,22 +115,11 @@ def shared_weights(
     return next(found, None)
 
 
-def find_model(config: EngineConfig, store: ModelStore) -> tuple[Model | Path, str]:
-    """The model asked for, or the folder where a path names one that is no model of ours, and the dtype asked for."""
-    if config.model is None:
-        champion = store.champion()
-        if champion is None:
-            raise ModelNotFound(f"there is no model in {store.root}; run: touchstone models pull NAME")
-        return champion, config.dtype
-    path = Path(config.model.removeprefix("file:")).expanduser()
-    if path.is_dir() and (path.is_absolute() or path.parts[:1] in ((".",), ("..",)) or len(path.parts) > 1):
-        return (Model(path, read_manifest(path)) if (path / MANIFEST_NAME).exists() else path), config.dtype
-    model = store.get(config.model)
-    return model, _dtype_of_name(config)
-
-
 def told_dtype(config: EngineConfig, store: ModelStore) -> str:
-    """What `dtype` comes to here, and why; nothing is loaded or measured. Raises the `EngineError`s of finding it."""
+    """What `dtype` comes to with this engine, and why; nothing is loaded or measured.
+
+    Raises the `EngineError`s of finding the model.
+    """
     model, dtype = find_model(config, store)
     if config.type in TOLD_AUTO:
         return f"auto: {TOLD_AUTO[config.type]}" if dtype == "auto" else f"{dtype}, as set"
@@ -134,16 +134,6 @@ def told_dtype(config: EngineConfig, store: ModelStore) -> str:
     if found is None or found.chosen is None:
         return f"auto: {stored} or float32, whichever costs less: measured at the first start, then kept"
     return f"auto: {found}, measured {found.measured_at:%Y-%m-%d}"
-
-
-def _dtype_of_name(config: EngineConfig) -> str:
-    try:
-        named = ModelName.parse(config.model or "").dtype
-    except InvalidModel:
-        return config.dtype
-    if config.dtype not in ("auto", named):
-        raise InvalidModel(f"dtype: {config.dtype!r}, but the model's name says {named!r}")
-    return named
 
 
 def _ct2_options(

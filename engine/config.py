@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from engine.registry import engine_names
+from engine.registry import AUTO, engine_names
 
 
 class UpstreamConfig(BaseModel):
@@ -39,7 +39,9 @@ class EngineConfig(BaseModel):
 
     type: str = "ctranslate2"
     """ctranslate2, cpu (fast at many candidates of one prompt), vllm, transformers (the reference), openai (an upstream
-    server) or scripted (a file of answers)."""
+    server), scripted (a file of answers) or auto: of the first four the fastest on this host, of those installed, for
+    requests of `server.default_candidates`, by what `touchstone bench table --row auto --limit 0` measured; ctranslate2
+    where nothing was (`touchstone doctor` tells)."""
     model: str | None = None
     """Id, name or path of a model folder; None: the champion."""
     dtype: str = "auto"
@@ -65,8 +67,9 @@ class EngineConfig(BaseModel):
     @field_validator("type")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in engine_names():
-            raise ValueError(f"no engine is called {name!r}; there are {', '.join(engine_names())}")
+        known = (*engine_names(), AUTO)
+        if name not in known:
+            raise ValueError(f"no engine is called {name!r}; there are {', '.join(known)}")
         return name
 
     @model_validator(mode="after")

@@ -6,8 +6,9 @@ A plain data structure without locks or threads; its owner brings those.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, zip_longest
+from typing import Any, Generic, TypeVar
 
 from engine.types import Priority
 
@@ -61,21 +62,25 @@ class FairQueue(Generic[Item]):
                 return item
         return None
 
-    def take_like(self, priority: Priority, fits: Callable[[Item], bool]) -> list[Item]:
-        """All items of one priority that `fits` accepts, asked in turns between keys. `fits` may count what it took."""
+    def take_like(self, priority: Priority, fits: Callable[[Item], bool], most: int | None = None) -> list[Item]:
+        """The first `most` items (None: all) of one priority that `fits` accepts, asked in turns between keys."""
         line = self._lines[priority]
-        taken: list[Item] = []
-        left: dict[str, deque[Item]] = {key: deque() for key in line}
-        while line:
-            key, waiting = line.popitem(last=False)
-            item = waiting.popleft()
-            (taken if fits(item) else left[key]).append(item)
-            if waiting:
-                line[key] = waiting
-        line.update((key, waiting) for key, waiting in left.items() if waiting)
+        taken = list(islice(filter(fits, _in_turns(line.values())), most))
+        gone = set(map(id, taken))
+        for key, waiting in tuple(line.items()) if taken else ():
+            line[key] = deque(item for item in waiting if id(item) not in gone)
+            if not line[key]:
+                del line[key]
         self._length -= len(taken)
         return taken
 
     def remove(self, unwanted: Callable[[Item], bool]) -> list[Item]:
         """Drop the items `unwanted` accepts and return them."""
         return [item for priority in Priority for item in self.take_like(priority, unwanted)]
+
+
+def _in_turns(lines: Iterable[Iterable[Item]]) -> Iterator[Item]:
+    """The first of every line, then the second of every line, and so on."""
+    nobody: Any = object()
+    for turn in zip_longest(*lines, fillvalue=nobody):
+        yield from (item for item in turn if item is not nobody)

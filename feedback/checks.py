@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
+from dataclasses import fields
 from datetime import datetime
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from feedback.errors import FeedbackError, InvalidExchange, InvalidSignal
-from feedback.fields import fields_of
 from feedback.types import Exchange, Signal
 
 MAX_INTEGER = 2**31 - 1
+_MAY_BE_A_NUMBER = re.compile(r"\b(?:int|float|Any)\b")
 
 
 def check_exchange(exchange: Exchange) -> None:
@@ -73,11 +78,16 @@ def _check_time(moment: datetime, refusal: type[FeedbackError]) -> None:
 
 def _check_numbers(record: Any, where: str, refusal: type[FeedbackError]) -> None:
     cls: type = type(record)
-    names, values = fields_of(cls)
+    names, values = _number_fields(cls)
     for name, value in zip(names, values(record), strict=True):
-        if value is None or type(value) is str:  # most of them
-            continue
-        if isinstance(value, float) and math.isnan(value):
-            raise refusal(f"{where}{name}: not a number")
         if type(value) is int and abs(value) > MAX_INTEGER and name != "value":
             raise refusal(f"{where}{name}: over 32 bits")
+        if isinstance(value, float) and math.isnan(value):
+            raise refusal(f"{where}{name}: not a number")
+
+
+@cache
+def _number_fields(cls: type) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """The names of the fields that may be a number by their type, and what reads all of them."""
+    names = tuple(field.name for field in fields(cls) if _MAY_BE_A_NUMBER.search(str(field.type)))
+    return names, attrgetter(*names)

@@ -20,8 +20,6 @@ _UNSAFE = re.compile("[\x00\ud800-\udfff\ufdd0]")
 _WRITTEN = re.compile(MARK + "([0-9a-f]{4})")
 _UNSAFE_JSON = re.compile(r"\\u(?:0000|fdd0|d[89a-f])|NaN|Infinity")
 """What `json.dumps` makes of unsafe text and numbers; matches too much (emoji), never too little."""
-_UNSAFE_MARKS = (r"\u", "NaN", "Infinity")
-"""One of them is in whatever the pattern matches; looking for them takes a tenth of its time."""
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -38,7 +36,8 @@ def unescape(text: str) -> str:
 def dumps(data: Any) -> str:
     """Plain data as standard JSON. Raises `TypeError` for anything else, `ValueError` where it holds itself."""
     text = _encode(data)
-    if any(mark in text for mark in _UNSAFE_MARKS) and _UNSAFE_JSON.search(text):
+    # What the pattern matches has one of these in it, and to look for them takes a tenth of its time.
+    if (r"\u" in text or "NaN" in text or "Infinity" in text) and _UNSAFE_JSON.search(text):
         text = json.dumps(_escape_all(data), separators=(",", ":"), allow_nan=False)
     return text
 

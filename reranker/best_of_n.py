@@ -47,6 +47,8 @@ async def best_of_n(
     size = len(task.prefix)
     decision = await off_loop(decide, task, options, size=size, can_run=sandbox is not None, loaded=loaded)
     drive = Drive(task, options, decision, engine, sandbox, on_event, loaded.get("discriminator"))
+    if decision.method == "off" and options.deadline_s is None:
+        return await _rank(drive, await drive.sample(), loaded)
     try:
         status = await drive.follow(SampleRunStop(options, batches_for(options)))
     finally:

@@ -138,8 +138,6 @@ class Drive:
 
     async def follow(self, plan: Plan) -> Literal["complete", "early_exit", "deadline"]:
         """Do what the plan says until it says stop; the status it stopped with."""
-        # Nothing is done beside what is only sampled, so that needs no task of its own.
-        alone = self.decision.method == "off" and self._deadline is None
         while True:
             self._changed.clear()
             actions = plan.next(self._state)
@@ -147,12 +145,7 @@ class Drive:
             for action in actions:
                 match action:
                     case Sample():
-                        sampling = self._begun(action)
-                        if alone:
-                            await sampling
-                            self._changed.set()
-                        else:
-                            self._spawn(sampling)
+                        self._spawn(self._begun(action))
                     case Write(tests):
                         self._begin_side(self._write(tests))
                     case Devise(plans):
@@ -168,6 +161,11 @@ class Drive:
             await self._wait()
             if self._failure is not None:
                 raise self._failure
+
+    async def sample(self) -> Literal["complete"]:
+        """Only sample, until the engine ends: nothing goes on beside that, so it needs neither plan nor task."""
+        await self._begun(Sample(self.options.n, self.options.sampling))
+        return "complete"
 
     async def stop(self) -> None:
         """Cancel what is still going on and wait until it has let go of the engine and the sandbox."""

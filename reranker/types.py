@@ -6,6 +6,7 @@ Frozen records only. What did not run is `None` with a reason, never a zero.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Literal
 
 from engine import FinishReason, Priority, Prompt, Sampling, TokenLogprob
@@ -13,6 +14,7 @@ from sandbox import CallSuite, Limits, ObserveSuite, Outcome, ProgramClass, Suit
 
 Status = Literal["complete", "early_exit", "deadline", "degraded", "off"]
 Shape = Literal["completion", "chat", "fim"]
+_logprob = attrgetter("logprob")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +123,12 @@ class Candidate:
 
     @property
     def sum_logprob(self) -> float | None:
-        return sum(t.logprob for t in self.tokens) if self.tokens else None
+        return sum(map(_logprob, self.tokens)) if self.tokens else None
 
     @property
     def mean_logprob(self) -> float | None:
         """Mean natural log-probability a token of `text`; the sum would favour short bodies."""
-        return sum(t.logprob for t in self.tokens) / len(self.tokens) if self.tokens else None
+        return sum(map(_logprob, self.tokens)) / len(self.tokens) if self.tokens else None
 
     @property
     def program_class(self) -> ProgramClass | None:

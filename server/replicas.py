@@ -28,6 +28,8 @@ TELL_S = 0.05
 """Seconds between two looks for what is to be told."""
 ANSWER_S = 5.0
 """For which the others' answers to a cancel are waited for; one that is just ending gives none."""
+HEAR_S = 2.0
+"""For which a cancel waits until this server hears the others again, as after a start of the database."""
 _KEYS_A_MESSAGE = 50
 
 
@@ -65,10 +67,11 @@ class Replicas:
 
     async def cancel(self, name: str, owner: str | None) -> list[str]:
         """End the owner's requests of that id at the other servers; their ids. Raises `StoreUnavailable`."""
+        await self._until_heard()
+        others = await self._channel.others()
         number, asked = uuid4().hex, _Asked()
         self._asked[number] = asked
         try:
-            others = await self._channel.others()
             await self._channel.say({"cancel": name, "owner": owner, "number": number})
             async with asyncio.timeout(ANSWER_S):
                 while asked.answers < others:
@@ -79,6 +82,13 @@ class Replicas:
         finally:
             del self._asked[number]
         return asked.cancelled
+
+    async def _until_heard(self) -> None:
+        try:
+            async with asyncio.timeout(HEAR_S):
+                await self._channel.listens.wait()
+        except TimeoutError:
+            raise StoreUnavailable("the other servers are not heard") from None
 
     async def aclose(self) -> None:
         """Neither hear nor tell any more."""

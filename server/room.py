@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-from engine import Model, free_memory_bytes
+from engine import Model, ModelStore, choose_engine, free_memory_bytes
 from server.config import Config
 from server.memory import MemoryCollector
 
@@ -18,7 +18,9 @@ docs/experiments.md, "Switching models"."""
 
 def needed_bytes(config: Config, model: Model) -> int:
     """About what loading this model takes; of several conversions that could be meant, the largest."""
-    if config.engine.type in ("cpu", "transformers", "vllm"):
+    wanted = config.engine.model_copy(update={"model": model.id})
+    chosen = choose_engine(wanted, ModelStore(config.state_dir), n=config.server.default_candidates).config
+    if chosen.type in ("cpu", "transformers", "vllm"):
         size = 2 * _size(model.hf, "*.safetensors")  # kept in 16 bits, computed in 32 on CPUs
     else:
         sizes = {path.name.removeprefix("ct2-"): _size(path, "model.bin") for path in model.folder.glob("ct2-*")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -80,6 +81,9 @@ class Service:
         self.contest: Contest | None = None
         self.replicas: Replicas | None = None
         """None where no other server shares the log."""
+        self.pages: Callable[[Sequence[str]], Awaitable[Mapping[str, bytes]]] | None = None
+        """The metrics by these names (none: all) of every replica behind this one's address, itself among them; None:
+        it is alone there."""
         self.failure: str | None = None
         """Why loading ended without a model."""
         self.sandbox: Sandbox | None = None

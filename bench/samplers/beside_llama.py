@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,8 @@ class Sampler:
         self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
         assert self.model
 
-    def run(self, prompt: int, n: int, tokens: int) -> None:
-        """Read the prompt, then step until each sequence has so many tokens."""
+    def run(self, prompt: int, n: int, tokens: int) -> dict[str, float]:
+        """Read the prompt, then step until each sequence has so many tokens; the seconds of both."""
         parameters = llama_cpp.llama_context_default_params()
         parameters.n_ctx = prompt + n * (tokens + 1)
         parameters.n_batch = parameters.n_ubatch = 512
@@ -89,6 +90,7 @@ class Sampler:
         context = llama_cpp.llama_init_from_model(self.model, parameters)
         assert context
         batch = llama_cpp.llama_batch_init(512, 0, 1)
+        began_s = time.perf_counter()
         try:
             for start in range(0, prompt, 512):
                 rows = [(5 + at % 1000, at, 0, at == prompt - 1) for at in range(start, min(start + 512, prompt))]
@@ -96,9 +98,11 @@ class Sampler:
             memory = llama_cpp.llama_get_memory(context)
             for sequence in range(1, n):
                 llama_cpp.llama_memory_seq_cp(memory, 0, sequence, -1, -1)
+            read_s = time.perf_counter()
             for step in range(tokens - 1):
                 self._decode(context, batch, [(7 + 3 * step + row, prompt + step, row, True) for row in range(n)])
                 llama_cpp.llama_get_logits(context)
+            return {"prefill_s": read_s - began_s, "decode_s": time.perf_counter() - read_s}
         finally:
             llama_cpp.llama_batch_free(batch)
             llama_cpp.llama_free(context)
@@ -123,8 +127,7 @@ def main() -> None:
     sampler = Sampler(target, threads)
     print(json.dumps({"ready": kind}), flush=True)
     for line in sys.stdin:
-        sampler.run(**json.loads(line))
-        print("{}", flush=True)
+        print(json.dumps(sampler.run(**json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

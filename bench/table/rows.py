@@ -11,7 +11,17 @@ from pathlib import Path
 from platformdirs import user_data_dir
 
 from bench.errors import InvalidOption
-from engine import CONVERSIONS, EngineConfig, EngineError, Model, ModelStore, engine_names, find_model
+from engine import (
+    AUTO,
+    CONVERSIONS,
+    HOLD_MODELS,
+    EngineConfig,
+    EngineError,
+    Model,
+    ModelStore,
+    find_model,
+    missing_libraries,
+)
 
 REMOTE = ("openai", "scripted")
 """Engines that hold no model."""
@@ -19,7 +29,6 @@ FLOATS = ("float32", "bfloat16", "float16")
 TYPES = {"ctranslate2": CONVERSIONS, "cpu": ("int8", "bfloat16", "float32")}
 """Those a row is made of where only the engine is named; other engines: `FLOATS`. The engine itself refuses what it
 cannot do here, and why is told."""
-AUTO = "auto"
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -39,16 +48,20 @@ class Row:
 def parse_rows(texts: Sequence[str]) -> tuple[Row, ...]:
     """Rows of `ENGINE:DTYPE` or `ENGINE` (all its types); none given: all types of every engine that holds a model.
 
+    `auto`: every engine whose libraries are installed, in the type that it chooses by itself.
+
     Raises `InvalidOption`, naming the engine or type that there is not.
     """
-    local = tuple(name for name in engine_names() if name not in REMOTE)
     rows: dict[Row, None] = {}
-    for text in texts or local:
+    for text in texts or HOLD_MODELS:
+        if text == AUTO:
+            rows |= {Row(name, AUTO): None for name in HOLD_MODELS if not missing_libraries(name)}
+            continue
         engine, _, dtype = text.partition(":")
         if engine in REMOTE:
             raise InvalidOption("row", f"{text!r}: the engine {engine!r} holds no model")
-        if engine not in local:
-            raise InvalidOption("row", f"{text!r}: no engine is called {engine!r}; there are {', '.join(local)}")
+        if engine not in HOLD_MODELS:
+            raise InvalidOption("row", f"{text!r}: no engine is called {engine!r}; there are {', '.join(HOLD_MODELS)}")
         known = (AUTO, *dict.fromkeys((*CONVERSIONS, *FLOATS)))
         if dtype and dtype not in known:
             raise InvalidOption("row", f"{text!r}: no type is called {dtype!r}; there are {', '.join(known)}")
@@ -64,7 +77,7 @@ class Subject:
     folder: Path
     """`hf`, and conversions as they are made; links to those the model has already."""
     given: Path | None
-    """The model's own folder; None for one without a manifest, which `auto` needs."""
+    """The model's own folder; None for one without a manifest, which CTranslate2's `auto` needs."""
 
     @property
     def hf(self) -> Path:
@@ -100,11 +113,16 @@ class Subject:
         return [*folder.glob("*.safetensors")] or [*folder.glob("pytorch_model*.bin")]
 
 
-def subject_of(model: str | None, state_dir: Path | None, work: Path) -> Subject:
-    """Lay out the model of this id or folder (None: the champion) below `work`. Raises `InvalidOption`."""
-    store = ModelStore(
+def store_of(state_dir: Path | None) -> ModelStore:
+    """The models of this state folder, or of the usual one."""
+    return ModelStore(
         state_dir or os.environ.get("TOUCHSTONE_STATE_DIR") or user_data_dir("touchstone", appauthor=False)
     )
+
+
+def subject_of(model: str | None, state_dir: Path | None, work: Path) -> Subject:
+    """Lay out the model of this id or folder (None: the champion) below `work`. Raises `InvalidOption`."""
+    store = store_of(state_dir)
     try:
         found, _ = find_model(EngineConfig(model=model), store)
     except EngineError as error:

@@ -18,8 +18,8 @@ from bench.errors import InvalidOption, RowFailed
 from bench.progress import Progress
 from bench.table.processes import Gpus, Workers, take_turns, weighed
 from bench.table.result import Line, Memory, Quality, Speed, Table
-from bench.table.rows import AUTO, Row, Subject
-from engine import available_cores, free_memory_bytes
+from bench.table.rows import Row, Subject
+from engine import AUTO, available_cores, free_memory_bytes
 from reranker.evaluation import (
     GREEDY,
     RANDOM,

@@ -3,8 +3,7 @@
 network.py   one step: all rows through all layers; the prompt's keys and values once, small tails
 linears.py   weights packed once, as this CPU multiplies fastest, and the probe that finds out
 batch.py     requests that decode together, and what is drawn
-weights.py   families, from their safetensors
-loading.py   which type, and whether int8 is good enough
+loading.py   families, which type, and whether int8 is good enough
 engine.py    the port: queue, admission, delivery
 """
 
@@ -20,6 +19,8 @@ try:
 except ImportError as missing:
     raise MissingExtra(f"the cpu engine needs {missing.name}; run: pip install 'touchstone[transformers]'") from missing
 
-from engine.cpu.engine import CpuEngine, load
+from engine.cpu.engine import CpuEngine
+
+load = CpuEngine.load
 
 __all__ = ["CpuEngine", "load"]

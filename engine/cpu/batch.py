@@ -8,105 +8,85 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from engine.cpu.network import Network, Part, Prompt, Tails
+from engine.cpu.network import ROUND, Block, Network, Part
 from engine.delivery import Mailbox
 from engine.errors import EngineError
-from engine.hf.decode import describe
-from engine.hf.row import Row
+from engine.hf.one_thread import Loaded
+from engine.hf.row import Row, describe
 from engine.hf.sampling import Sampler
-from engine.tokens import Tokenizer
-from engine.types import Event, FinishReason, GenerationRequest, Priority, ScoredCompletion, TokenLogprob
+from engine.types import Event, FinishReason, GenerationRequest, Priority, ScoredCompletion
 
 CHUNK = 256
 """Tokens of a prompt that join a step; the others' next tokens wait for them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A model in memory with what is needed to speak to it."""
-
-    network: Network
-    tokenizer: Tokenizer
-    end_ids: tuple[int, ...]
-    dtype: str
-    context_length: int
-    notes: tuple[str, ...] = ()
-    """What was found out about this host."""
-
-    @property
-    def vocabulary(self) -> int:
-        """Tokens that the model has, those without a text among them."""
-        return len(self.network.embedding)
-
-
 class Job:
-    """A request. Its prompt's keys and values are made once, whatever the number of waves."""
+    """A request with those of its candidates that decode now; its prompt is read once, whatever the number of waves."""
 
-    def __init__(self, request: GenerationRequest, ids: Sequence[int]) -> None:
-        self.request, self.ids = request, ids
+    def __init__(self, loaded: Loaded[Network], request: GenerationRequest, ids: Sequence[int]) -> None:
+        self.loaded, self.request, self.ids = loaded, request, ids
         self.cancelled = False
         self.events: Mailbox[Event | EngineError] = Mailbox()
-        self.prompt: Prompt | None = None
-        self.first: Tensor | None = None
-        """Float[1, vocabulary]: what follows the prompt, once it has been read."""
-
-    def cache(self, network: Network) -> Prompt:
-        """The prompt's keys and values, as far as they are read; and of an only candidate all."""
-        if self.prompt is None:
-            room = min(self.request.sampling.max_tokens, CHUNK) if self.request.n == 1 else 0
-            self.prompt = Prompt(network.shape, len(network.layers), len(self.ids) + room)
-        return self.prompt
-
-
-class Wave:
-    """Some candidates of a request, which decode together; `rows` are those that still run."""
-
-    def __init__(self, loaded: Loaded, job: Job, candidates: range) -> None:
-        sampling = job.request.sampling
-        self.job = job
-        self.rows = [Row(loaded.tokenizer, loaded.end_ids, sampling, number) for number in candidates]
-        self._prompt = job.cache(loaded.network)
-        self._tails: Tails | None = None
+        self.rows: list[Row] = []
+        """The candidates that still run."""
+        self._prompt: Block | None = None
+        self._tails: Block | None = None
+        self._first: Tensor | None = None  # Float[1, vocabulary] after the prompt, once it has been read
         self._logits: Tensor | None = None  # Float[rows, vocabulary] to draw from next
-        self._reads = True
+
+    @property
+    def reading(self) -> bool:
+        """Whether the prompt is not read yet."""
+        return self._first is None
+
+    def begin(self, candidates: range) -> None:
+        """Start these candidates; the ones before them have ended."""
+        loaded, sampling = self.loaded, self.request.sampling
+        self.rows = [Row(loaded.tokenizer, loaded.end_ids, sampling, number) for number in candidates]
         known = len(loaded.tokenizer.bytes_of)
-        self._sampler = Sampler(sampling, job.ids, candidates, end_ids=loaded.end_ids, known_ids=known)
-        self._began_s = time.monotonic()
-        self._prefill_s = 0.0
+        self._sampler = Sampler(sampling, self.ids, candidates, end_ids=loaded.end_ids, known_ids=known)
+        self._began_s, self._prefill_s = time.monotonic(), 0.0
+        self._tails = None
+        self._fan_out()
 
-    def ask(self) -> tuple[list[int], range | list[int], Part]:
+    def ask(self) -> tuple[Sequence[int], Sequence[int], Part]:
         """Tokens, positions and part of the next step: a piece of the prompt, else the last token of each row."""
-        ids, begin = self.job.ids, self._prompt.length
-        if self.job.first is None:
-            tokens = list(ids[begin : begin + CHUNK])
-            return tokens, range(begin, begin + len(tokens)), self._prompt
-        position = len(ids) + len(self.rows[0].ids) - 1
-        return [row.ids[-1] for row in self.rows], [position] * len(self.rows), self._tails or self._prompt
+        if self._prompt is None:
+            room = min(self.request.sampling.max_tokens, CHUNK) if self.request.n == 1 else 0
+            self._prompt = Block(self.loaded.model.shape, 1, len(self.ids) + room)
+        begin, rows = self._prompt.length, self.rows
+        if self.reading:
+            tokens = self.ids[begin : begin + CHUNK]
+            return tokens, range(begin, begin + len(tokens)), Part(self._prompt, None, len(tokens))
+        position = len(self.ids) + len(rows[0].ids) - 1
+        return [row.ids[-1] for row in rows], [position] * len(rows), Part(self._prompt, self._tails, len(rows))
 
-    def answer(self, network: Network, x: Tensor) -> None:
+    def answer(self, x: Tensor) -> None:
         """Take what the step made of what was asked, Float[tokens, hidden]."""
-        if self.job.first is not None:
-            self._logits = network.logits(x)
-        elif self._prompt.length == len(self.job.ids):
-            self.job.first = network.logits(x[-1:])
+        if not self.reading:
+            self._logits = self.loaded.model.logits(x)
+        elif self._prompt is not None and self._prompt.length == len(self.ids):
+            self._first = self.loaded.model.logits(x[-1:])
+            self._fan_out()
 
-    def draw(self, tokenizer: Tokenizer) -> list[Event]:
-        """Sample a token for each row, where there is something to draw from; the events of those that end."""
-        if self._reads and self.job.first is not None:
-            self._reads = False
-            self._logits = self.job.first.repeat(len(self.rows), 1)
-            self._prefill_s = time.monotonic() - self._began_s
-            # An only candidate goes on where its prompt's keys and values end: half the operations of a tail.
-            self._tails = None if self.job.request.n == 1 else Tails(self._prompt, len(self.rows))
+    def advance(self) -> list[Event]:
+        """Draw a token for each row, where there is something to draw from and time left; the events of those that
+        end.
+        """
+        sampling, deadline = self.request.sampling, self.request.deadline
+        if not sampling.max_tokens:
+            return self.stop("length")
+        if self.cancelled or (deadline is not None and time.monotonic() >= deadline):
+            return self.stop("cancelled")
         if self._logits is None:
             return []
         logits, self._logits = self._logits, None
-        tokens = self._sample(logits, tokenizer)
+        drawn = self._sampler.draw(logits, [(row.candidate, row.ids) for row in self.rows])
+        tokens = describe(self.loaded.tokenizer, logits, drawn, sampling.logprobs or 0)
         events: list[Event] = []
         for at in reversed(range(len(tokens))):
             reason = self.rows[at].push(tokens[at])
@@ -118,128 +98,104 @@ class Wave:
         """End every row that still runs."""
         return [event for at in reversed(range(len(self.rows))) for event in self._end(at, reason)]
 
-    def take(self) -> list[Event]:
-        """What can be shown of the rows that run."""
-        return [piece for row in self.rows if (piece := row.transcript.take()) is not None]
-
-    def _sample(self, logits: Tensor, tokenizer: Tokenizer) -> list[TokenLogprob]:
-        rows, alternatives = self.rows, self.job.request.sampling.logprobs or 0
-        if alternatives:
-            logprobs = logits.log_softmax(-1)
-            drawn = self._sampler.draw(logits, [(row.candidate, row.ids) for row in rows])
-            return [describe(tokenizer, token, logprobs[at], alternatives) for at, token in enumerate(drawn)]
-        total, own = logits.logsumexp(-1, keepdim=True), logits.clone() if self._sampler.adjusts else logits
-        drawn = self._sampler.draw(logits, [(row.candidate, row.ids) for row in rows])
-        values = (own.gather(-1, torch.tensor(drawn)[:, None]) - total).flatten().tolist()
-        return [
-            TokenLogprob(token, tokenizer.text_of(token), value) for token, value in zip(drawn, values, strict=True)
-        ]
+    def _fan_out(self) -> None:
+        """From the end of the prompt, once it is read, to a first token for each candidate."""
+        if self._first is not None and self._prompt is not None:
+            self._logits = self._first.expand(len(self.rows), -1)
+            self._prefill_s = time.monotonic() - self._began_s
+            self._tails = None if self.request.n == 1 else Block(self._prompt.shape, len(self.rows), ROUND)
 
     def _end(self, at: int, reason: FinishReason) -> list[Event]:
-        """End a row; the last one takes its place, so that those that run lie together and nothing else is copied."""
-        row, last = self.rows[at], self.rows.pop()
-        if row is not last:
-            self.rows[at] = last
-            if self._tails is not None:
-                self._tails.move(len(self.rows), at)
+        """End a row; the last one takes its place, and nothing else is copied."""
+        row, self.rows[at] = self.rows[at], self.rows[-1]
+        self.rows.pop()
+        if self._tails is not None:
+            self._tails.drop(at)
         return row.end(reason, self._prefill_s, time.monotonic() - self._began_s - self._prefill_s)
 
 
 class Batch:
-    """The waves that run."""
+    """The requests that run."""
 
     def __init__(self) -> None:
-        self._waves: list[Wave] = []
+        self._jobs: list[Job] = []
         self.steps_by_rows: Counter[int] = Counter()
         self.sampled_tokens = 0
 
     @property
     def rows(self) -> int:
         """How many candidates run."""
-        return sum(len(wave.rows) for wave in self._waves)
+        return sum(len(job.rows) for job in self._jobs)
 
-    def burst(self, loaded: Loaded, joining: Iterable[tuple[Job, range]], least_s: float) -> list[tuple[Job, Event]]:
+    @torch.inference_mode()
+    def burst(self, network: Network, joining: Iterable[tuple[Job, range]], least_s: float) -> list[tuple[Job, Event]]:
         """Steps for about `least_s` seconds, or until all is done; the events, in order. Others' candidates join."""
         began_s = time.monotonic()
         events: list[tuple[Job, Event]] = []
-        with torch.inference_mode():
-            self._waves += [Wave(loaded, job, candidates) for job, candidates in joining]
-            while self._waves:
-                events += self._step(loaded)
-                if time.monotonic() - began_s >= least_s:
-                    break
-        return events + [(wave.job, piece) for wave in self._waves for piece in wave.take()]
+        for job, candidates in joining:
+            job.begin(candidates)
+            self._jobs.append(job)
+        while self._jobs:
+            events += self._step(network)
+            if time.monotonic() - began_s >= least_s:
+                break
+        pieces = ((job, row.transcript.take()) for job in self._jobs for row in job.rows)
+        return events + [(job, piece) for job, piece in pieces if piece is not None]
 
     def drop(self) -> list[Job]:
-        """Forget all waves, after an error; their jobs."""
-        jobs, self._waves = [wave.job for wave in self._waves], []
+        """Forget all of them, after an error."""
+        jobs, self._jobs = self._jobs, []
         return jobs
 
-    def _step(self, loaded: Loaded) -> list[tuple[Job, Event]]:
+    def _step(self, network: Network) -> list[tuple[Job, Event]]:
         """Draw from what the last step gave, drop what ended, and compute the next step of the rest, together."""
-        events: list[tuple[Job, Event]] = []
-        for wave in self._waves:
-            events += [(wave.job, event) for event in _advance(loaded, wave)]
-        self._waves = [wave for wave in self._waves if wave.rows]
-        if self._waves:
-            self._compute(loaded, _taking_part(self._waves))
+        events = [(job, event) for job in self._jobs for event in job.advance()]
+        self._jobs = [job for job in self._jobs if job.rows]
+        jobs = _taking_part(self._jobs)
+        if jobs:
+            asked = [job.ask() for job in jobs]
+            tokens = [token for some, _, _ in asked for token in some]
+            positions = [position for _, some, _ in asked for position in some]
+            parts = [part for _, _, part in asked]
+            x = torch.split(network.step(tokens, positions, parts), [part.rows for part in parts])
+            for job, rows in zip(jobs, x, strict=True):
+                job.answer(rows)
+            drawing = sum(len(job.rows) for job in jobs if not job.reading)
+            self.steps_by_rows[drawing] += 1
+            self.sampled_tokens += drawing
         return events
 
-    def _compute(self, loaded: Loaded, waves: list[Wave]) -> None:
-        asked = [wave.ask() for wave in waves]
-        tokens = [token for part_tokens, _, _ in asked for token in part_tokens]
-        positions = [position for _, part_positions, _ in asked for position in part_positions]
-        counts = [len(part_tokens) for part_tokens, _, _ in asked]
-        parts = [(part, count) for (_, _, part), count in zip(asked, counts, strict=True)]
-        x = loaded.network.step(tokens, positions, parts)
-        for wave, rows in zip(waves, torch.split(x, counts), strict=True):
-            wave.answer(loaded.network, rows)
-        drawing = sum(len(wave.rows) for wave in waves if wave.job.first is not None)
-        self.steps_by_rows[drawing] += 1
-        self.sampled_tokens += drawing
 
-
-def _advance(loaded: Loaded, wave: Wave) -> list[Event]:
-    """Draw, unless the time is over."""
-    request = wave.job.request
-    if not request.sampling.max_tokens:
-        return wave.stop("length")
-    if wave.job.cancelled or (request.deadline is not None and time.monotonic() >= request.deadline):
-        return wave.stop("cancelled")
-    return wave.draw(loaded.tokenizer)
-
-
-def _taking_part(waves: list[Wave]) -> list[Wave]:
+def _taking_part(jobs: list[Job]) -> list[Job]:
     """Who takes part in the next step: the as-you-type ones alone where there are any, and of those whose prompt is not
     read yet the first.
     """
-    typed = [wave for wave in waves if wave.job.request.priority is Priority.AS_YOU_TYPE]
-    chosen = typed or waves
-    reading = [wave for wave in chosen if wave.job.first is None]
-    return [wave for wave in chosen if wave.job.first is not None or wave is reading[0]]
+    chosen = [job for job in jobs if job.request.priority is Priority.AS_YOU_TYPE] or jobs
+    first = next((job for job in chosen if job.reading), None)
+    return [job for job in chosen if not job.reading or job is first]
 
 
-def score(loaded: Loaded, before: Sequence[int], completions: Sequence[Sequence[int]]) -> list[ScoredCompletion]:
+@torch.inference_mode()
+def score(
+    loaded: Loaded[Network], before: Sequence[int], completions: Sequence[Sequence[int]]
+) -> list[ScoredCompletion]:
     """Log-probabilities of each completion's tokens; the prompt is read once."""
-    network = loaded.network
-    prompt = Prompt(network.shape, len(network.layers), len(before) + max(map(len, completions), default=0))
+    network, tokenizer = loaded.model, loaded.tokenizer
+    prompt = Block(network.shape, 1, len(before) + max(map(len, completions), default=0))
+    last = read(network, prompt, before)[-1:]
     scored: list[ScoredCompletion] = []
-    with torch.inference_mode():
-        last = read(network, prompt, before)[-1:]
-        for ids in completions:
-            logits = torch.cat((last, read(network, prompt, ids[:-1])))
-            prompt.length = len(before)  # what was read of the completion is written over by the next
-            logprobs = logits.log_softmax(-1)
-            tokens = tuple(describe(loaded.tokenizer, token, logprobs[at], 0) for at, token in enumerate(ids))
-            scored.append(ScoredCompletion(tokens=tokens))
+    for ids in completions:
+        logits = torch.cat((last, read(network, prompt, ids[:-1])))[: len(ids)]
+        prompt.length = len(before)  # what was read of the completion is written over by the next
+        scored.append(ScoredCompletion(tokens=tuple(describe(tokenizer, logits, ids, 0))))
     return scored
 
 
-def read(network: Network, prompt: Prompt, ids: Sequence[int]) -> Tensor:
+def read(network: Network, prompt: Block, ids: Sequence[int]) -> Tensor:
     """Float[len(ids), vocabulary]: the logits after each of these tokens, which are added to the prompt."""
     chunks = [torch.empty(0, len(network.embedding))]
     for start in range(0, len(ids), CHUNK):
         chunk, begin = ids[start : start + CHUNK], prompt.length
-        x = network.step(chunk, range(begin, begin + len(chunk)), [(prompt, len(chunk))])
-        chunks.append(network.logits(x))
+        part = Part(prompt, None, len(chunk))
+        chunks.append(network.logits(network.step(chunk, range(begin, begin + len(chunk)), [part])))
     return torch.cat(chunks)

@@ -8,14 +8,15 @@ import asyncio
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
-from engine.cpu.batch import Batch, Job, Loaded, score
+from engine.cpu.batch import Batch, Job, score
 from engine.cpu.loading import load_model
-from engine.errors import EngineError, EngineFailed, UnsupportedField
-from engine.hf.one_thread import Name, OneThreadEngine, loaded_in_worker, name_of
+from engine.cpu.network import Network
+from engine.errors import EngineError, EngineFailed
+from engine.hf.one_thread import Loaded, OneThreadEngine
 from engine.turns import Turns
-from engine.types import EngineStats, Event, Finished, GenerationRequest, ScoredCompletion, Started
+from engine.types import EngineStats, Event, Finished, GenerationRequest, Started
 
 WAVE = 32
 """Candidates of one request at once; for the rest of them it waits in the queue again, so that others have turns."""
@@ -27,34 +28,36 @@ _BURST_S = 0.02
 """Each turn costs two switches between threads; on a busy host those are dear."""
 
 
-class CpuEngine(OneThreadEngine[Loaded]):
-    """See `Engine`. Make it with `load`, on the event loop that then uses it."""
+class CpuEngine(OneThreadEngine[Network]):
+    """See `Engine`."""
 
-    def __init__(
-        self, loaded: Loaded, worker: ThreadPoolExecutor, *, model_name: str, max_waiting: int, weights: str = ""
-    ) -> None:
-        turns = Turns(max_running=MAX_ROWS, max_waiting=max_waiting, reserved=RESERVED_ROWS)
-        super().__init__("cpu", loaded, worker, turns, model_name=model_name, weights=weights)
+    kind = "cpu"
+    read = staticmethod(load_model)
+    score_ids = staticmethod(score)
+
+    def __init__(self, loaded: Loaded[Network], worker: ThreadPoolExecutor, **options: Any) -> None:
+        super().__init__(loaded, worker, **options)
         self._batch = Batch()
         self._joining: list[tuple[Job, range]] = []
         self._jobs: set[Job] = set()
         self._driver: asyncio.Task[None] | None = None
-        self.notes = loaded.notes
+        self.note = loaded.note
         """What was found out about this host."""
+
+    @staticmethod
+    def _make_turns(max_waiting: int) -> Turns:
+        return Turns(max_running=MAX_ROWS, max_waiting=max_waiting, reserved=RESERVED_ROWS)
 
     def stats(self) -> EngineStats:
         """How busy it is."""
-        calls = tuple(sorted(self._batch.steps_by_rows.copy().items()))
+        batch, calls = self._batch, tuple(sorted(self._batch.steps_by_rows.copy().items()))
         return replace(
-            self._turns.stats(),
-            rows_running=self._batch.rows,
-            calls_by_rows=calls,
-            sampled_tokens=self._batch.sampled_tokens,
+            super().stats(), rows_running=batch.rows, calls_by_rows=calls, sampled_tokens=batch.sampled_tokens
         )
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""
-        job = Job(*self._admitted(request))
+        job = Job(self._model(), *self._admitted(request))
         self._jobs.add(job)
         try:
             for first in range(0, request.n, WAVE):
@@ -88,28 +91,24 @@ class CpuEngine(OneThreadEngine[Loaded]):
             await asyncio.shield(self._driver)
         await super().aclose()
 
-    def _score(self, loaded: Loaded, before: list[int], completions: list[list[int]]) -> list[ScoredCompletion]:
-        return score(loaded, before, completions)
-
     def _start(self, job: Job, candidates: range) -> None:
         """Let candidates join at the next burst."""
         if self._turns.closed:
-            for candidate in candidates:
-                job.events.put(
-                    Finished(candidate=candidate, text="", finish_reason="cancelled", tokens=(), token_count=0)
-                )
+            job.begin(candidates)
+            for event in job.stop("cancelled"):
+                job.events.put(event)
             return
         self._joining.append((job, candidates))
         if self._driver is None:
-            self._driver = asyncio.create_task(self._drive(self._model()))
+            self._driver = asyncio.create_task(self._drive(self._model().model))
 
-    async def _drive(self, loaded: Loaded) -> None:
+    async def _drive(self, network: Network) -> None:
         """Burst after burst, as long as there is work."""
         loop = asyncio.get_running_loop()
         while self._joining or self._batch.rows:
             joining, self._joining = self._joining, []
             try:
-                events = await loop.run_in_executor(self._worker, self._batch.burst, loaded, joining, _BURST_S)
+                events = await loop.run_in_executor(self._worker, self._batch.burst, network, joining, _BURST_S)
             except Exception as error:  # noqa: BLE001 - the seam to torch, which raises of every kind
                 for job in {job for job, _ in joining}.union(self._batch.drop()):
                     job.events.put(EngineFailed(f"cpu: {error}"))
@@ -117,24 +116,3 @@ class CpuEngine(OneThreadEngine[Loaded]):
             for job, event in events:
                 job.events.put(event)
         self._driver = None
-
-
-async def load(
-    *,
-    folder: Path,
-    dtype: str = "auto",
-    threads: int | None = None,
-    max_waiting: int = 256,
-    model_name: Name = None,
-    device: str = "auto",
-    weights: str = "",
-) -> CpuEngine:
-    """Load an `hf` folder off the event loop. `weights` is what `info` says of them.
-
-    Raises `UnsupportedDtype`, `UnsupportedModel`, `InvalidModel`, `ModelNotFound`, or `UnsupportedField` for a device.
-    """
-    if device == "cuda":
-        raise UnsupportedField("device", "the cpu engine computes on CPUs")
-    loaded, worker = await loaded_in_worker("cpu", lambda: load_model(folder, dtype, threads))
-    name = name_of(model_name, loaded.dtype, folder)
-    return CpuEngine(loaded, worker, model_name=name, max_waiting=max_waiting, weights=weights)

@@ -2,13 +2,14 @@
 
 The keys and values of a prompt are there once, whatever the number of candidates; each candidate has a small tail of
 its own. Lengths are rounded up to `ROUND`, and what is beyond is masked: fewer shapes, so fewer kernels to compile.
+Figures in this folder are milliseconds a step of 16 candidates on a Zen5 unless said: docs/experiments.md, "An engine
+for N samples of one prompt".
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
@@ -17,7 +18,7 @@ from torch import Tensor
 from engine.cpu.linears import Linear
 
 ROUND = 32
-"""23.6 -> 18.8 ms a step of 16 candidates in bfloat16, where every new shape is compiled (Zen5)."""
+"""23.6 -> 18.8 ms in bfloat16, where every new shape is compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +38,15 @@ class Layer:
 class Shape:
     """Sizes of attention. `frequencies` Float[head_dim / 2] of rotary embeddings, in pairs that lie side by side."""
 
+    layers: int
     heads: int
     groups: int
     """Heads of keys and values."""
     head_dim: int
-    dtype: torch.dtype
     scale: float
+    dtype: torch.dtype
     frequencies: Tensor | None = None
     rotary_scale: float = 1.0
-
-
-class Part(Protocol):
-    """The rows of a step that attend to the same keys and values."""
-
-    def open(self, rows: int) -> None:
-        """Make room for one more position of so many rows."""
-        ...
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Q Float[rows, heads, dim], k and v Float[rows, groups, dim] -> Float[rows, heads * dim]."""
-        ...
-
-    def close(self) -> None:
-        """The step is over."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +57,13 @@ class Network:
     embedding: Tensor
     positions: Tensor | None
     """Float[context, hidden] of learned positions; None: rotary ones."""
-    layers: tuple[Layer, ...]
+    layers: Sequence[Layer]
     norm: Callable[[Tensor], Tensor]
     head: Linear
 
-    def step(self, tokens: Sequence[int], positions: Sequence[int], parts: Sequence[tuple[Part, int]]) -> Tensor:
-        """Float[rows, hidden] after all layers. Each part owns so many of the rows, in order."""
-        where, counts = torch.tensor(positions), [rows for _, rows in parts]
-        for part, rows in parts:
-            part.open(rows)
+    def step(self, tokens: Sequence[int], positions: Sequence[int], parts: Sequence[Part]) -> Tensor:
+        """Float[rows, hidden] after all layers. Each part owns so many of the rows as it was made for, in order."""
+        where, counts = torch.tensor(positions), [part.rows for part in parts]
         x = self.embedding[torch.tensor(tokens)].to(self.shape.dtype)
         if self.positions is not None:
             x = x + self.positions[where]
@@ -87,11 +71,11 @@ class Network:
         for number, layer in enumerate(self.layers):
             q, k, v = self._heads(layer.qkv(layer.norm(x)), turns)
             rows_of_parts = zip(parts, *(torch.split(each, counts) for each in (q, k, v)), strict=True)
-            seen = [part.attend(number, *qkv) for (part, _), *qkv in rows_of_parts]
+            seen = [part.attend(number, *qkv) for part, *qkv in rows_of_parts]
             x = layer.out(torch.cat(seen) if len(seen) > 1 else seen[0], x)
             x = layer.down(layer.act(layer.up(layer.norm_2(x))), x)
-        for part, _ in parts:
-            part.close()
+        for part in parts:
+            part.last.length += part.last.new
         return x
 
     def logits(self, x: Tensor) -> Tensor:
@@ -100,15 +84,14 @@ class Network:
 
     def _turns(self, where: Tensor) -> Tensor | None:
         """Complex[rows, 1, head_dim / 2]: by how much each pair of a head is turned at its position."""
-        shape = self.shape
-        if shape.frequencies is None:
+        if self.shape.frequencies is None:
             return None
-        angles = where[:, None].float() * shape.frequencies
-        return torch.polar(torch.full_like(angles, shape.rotary_scale), angles)[:, None]
+        angles = where[:, None].float() * self.shape.frequencies
+        return torch.polar(torch.full_like(angles, self.shape.rotary_scale), angles)[:, None]
 
     def _heads(self, qkv: Tensor, turns: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         shape = self.shape
-        each = qkv.view(len(qkv), shape.heads + 2 * shape.groups, shape.head_dim)
+        each = qkv.view(len(qkv), -1, shape.head_dim)
         qk, v = torch.split(each, [shape.heads + shape.groups, shape.groups], 1)
         if turns is not None:  # in float32 whatever the type, as one operation
             pairs = torch.view_as_complex(qk.float().view(*qk.shape[:2], -1, 2))
@@ -117,138 +100,116 @@ class Network:
         return q, k, v
 
 
-class Prompt:
-    """Keys and values of one sequence: a prompt for all its candidates, or a prompt and its only candidate.
+class Block:
+    """Keys and values of sequences of one length: of a prompt, or of the tails of its candidates.
 
-    Keys lie transposed, Float[groups, dim, capacity] a layer, as the multiplication wants them.
+    Keys lie transposed, Float[layers, sequences, groups, dim, capacity], as the multiplication wants them: a slice of
+    the other layout is copied by each, 11.1 -> 3.3 ms with tails of 448 tokens. Values are the other way round.
     """
 
-    def __init__(self, shape: Shape, layers: int, length: int) -> None:
-        self.shape = shape
-        self.length = 0
-        self._capacity = _rounded(length)
-        self._k = [torch.zeros(shape.groups, shape.head_dim, self._capacity, dtype=shape.dtype) for _ in range(layers)]
-        self._v = [torch.zeros(shape.groups, self._capacity, shape.head_dim, dtype=shape.dtype) for _ in range(layers)]
-        self._new = 0
-        self._mask = torch.empty(0)
+    def __init__(self, shape: Shape, sequences: int, length: int) -> None:
+        self.shape, self.sequences = shape, sequences
+        self.length = self.new = 0
+        size = (shape.layers, sequences, shape.groups)
+        self._k = torch.zeros(*size, shape.head_dim, _rounded(length), dtype=shape.dtype)
+        self._v = torch.zeros(*size, _rounded(length), shape.head_dim, dtype=shape.dtype)
 
-    @property
-    def layers(self) -> int:
-        """How many layers the network has."""
-        return len(self._k)
+    def open(self, new: int) -> None:
+        """Make room for so many positions more of each sequence; it grows by half."""
+        self.new = new
+        capacity = self._k.shape[-1]
+        if self.length + new > capacity:
+            more = _rounded(max(self.length + new - capacity, capacity // 2))
+            kept = slice(0, self.sequences)
+            self._k, self._v = F.pad(self._k[:, kept], (0, more)), F.pad(self._v[:, kept], (0, 0, 0, more))
 
-    def open(self, rows: int) -> None:
-        """See `Part`; the rows are one position after another."""
-        end = self.length + rows
-        if end > self._capacity:
-            more = _rounded(max(end, self._capacity * 3 // 2)) - self._capacity
-            self._k, self._v = _longer(self._k, self._v, more)
-            self._capacity += more
-        self._new = rows
-        per_row = self.shape.heads // self.shape.groups
-        last = torch.arange(self.length, end).repeat_interleave(per_row)[:, None]
-        self._mask = _mask(torch.arange(_rounded(end)) <= last, self.shape.dtype)
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """See `Part`."""
-        end = self.length + self._new
-        self._k[layer][:, :, self.length : end] = k.permute(1, 2, 0)
-        self._v[layer][:, self.length : end] = v.transpose(0, 1)
-        weights = torch.softmax(self.scores(layer, by_group(q, self.shape), self._mask), -1)
-        return by_row(self.mix(layer, weights), self._new, self.shape)
-
-    def close(self) -> None:
-        """See `Part`."""
-        self.length += self._new
+    def add(self, layer: int, k: Tensor, v: Tensor) -> None:
+        """Take the new positions' Float[sequences * new, groups, dim]."""
+        where, size = slice(self.length, self.length + self.new), (self.sequences, self.new, *k.shape[1:])
+        self._k[layer, : self.sequences, :, :, where] = k.view(size).permute(0, 2, 3, 1)
+        self._v[layer, : self.sequences, :, where] = v.view(size).transpose(1, 2)
 
     def scores(self, layer: int, q: Tensor, mask: Tensor) -> Tensor:
-        """Q Float[groups, n, dim] -> Float[groups, n, length], the mask added."""
-        return torch.baddbmm(mask, q, self._k[layer][:, :, : mask.shape[-1]], alpha=self.shape.scale)
+        """Q Float[sequences * groups, m, dim] -> Float[sequences * groups, m, length], the mask added."""
+        keys = self._k[layer, : self.sequences, :, :, : mask.shape[-1]].flatten(0, 1)
+        return torch.baddbmm(mask, q, keys, alpha=self.shape.scale)
 
     def mix(self, layer: int, weights: Tensor) -> Tensor:
-        """Float[groups, n, length] -> Float[groups, n, dim]."""
-        return torch.bmm(weights, self._v[layer][:, : weights.shape[-1]])
+        """Float[sequences * groups, m, length] -> Float[sequences * groups, m, dim]."""
+        return torch.bmm(weights, self._v[layer, : self.sequences, :, : weights.shape[-1]].flatten(0, 1))
+
+    def drop(self, at: int) -> None:
+        """A sequence has ended: the last one takes its place, so that those that go on lie together."""
+        self.sequences -= 1
+        for kept in (self._k, self._v) if at < self.sequences else ():
+            kept[:, at] = kept[:, self.sequences]
 
 
-class Tails:
-    """Keys and values of candidates after their common prompt, Float[rows, groups, dim, capacity] a layer.
+@dataclass(slots=True)
+class Part:
+    """Rows of a step that attend to the same prompt: its own next positions, or one position of each tail after it.
 
-    Transposed keys: a slice of the other layout is copied by every multiplication, 11.1 -> 3.3 ms a step of 16
-    candidates with tails of 448 tokens (Zen5).
+    An only candidate goes on in its prompt's block: half the operations of a tail.
     """
 
-    def __init__(self, prompt: Prompt, rows: int) -> None:
-        shape = self._shape = prompt.shape
-        self._prompt = prompt
-        self._rows = rows
-        self._length, self._capacity = 0, ROUND
-        self._k = [
-            torch.zeros(rows, shape.groups, shape.head_dim, ROUND, dtype=shape.dtype) for _ in range(prompt.layers)
-        ]
-        self._v = [
-            torch.zeros(rows, shape.groups, ROUND, shape.head_dim, dtype=shape.dtype) for _ in range(prompt.layers)
-        ]
-        self._ahead = _mask(torch.arange(_rounded(prompt.length)) < prompt.length, shape.dtype)
-        self._mask = torch.empty(0)
+    prompt: Block
+    tails: Block | None
+    rows: int
+    _ahead: Tensor = field(init=False)
+    _own: Tensor = field(init=False)
 
-    def open(self, rows: int) -> None:
-        """See `Part`; one position more of each row."""
-        if self._length == self._capacity:
-            more = _rounded(self._capacity // 2)
-            self._k, self._v = _longer([k[:rows] for k in self._k], [v[:rows] for v in self._v], more)
-            self._capacity += more
-        self._rows = rows
-        self._mask = _mask(torch.arange(_rounded(self._length + 1)) <= self._length, self._shape.dtype)
+    def __post_init__(self) -> None:
+        prompt, tails = self.prompt, self.tails
+        if tails is None:
+            prompt.open(self.rows)
+            last = torch.arange(prompt.length, prompt.length + self.rows)
+            last = last.repeat_interleave(prompt.shape.heads // prompt.shape.groups)[:, None]
+            self._ahead = _mask(prompt.length + self.rows, last, prompt.shape.dtype)
+        else:
+            tails.open(1)
+            self._ahead = _mask(prompt.length, torch.tensor(prompt.length - 1), prompt.shape.dtype)
+            self._own = _mask(tails.length + 1, torch.tensor(tails.length), prompt.shape.dtype)
+
+    @property
+    def last(self) -> Block:
+        """The block that grows by this step."""
+        return self.tails or self.prompt
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """See `Part`. The prompt's scores are one multiplication for all rows, [groups, rows * R, dim] x [groups, dim,
-        length], and share one softmax with the tails': simpler and faster than joining two softmaxes.
+        """Q Float[rows, heads, dim], k and v Float[rows, groups, dim] -> Float[rows, heads * dim].
+
+        The prompt's scores are one multiplication for all rows, [groups, rows * R, dim] x [groups, dim, length] with R
+        heads a group, and share one softmax with the tails': 10.6 -> 5.5 ms at a prompt of 1,024 beside flash attention
+        for both, and simpler than joining two softmaxes.
         """
-        shape, rows, size, prompt = self._shape, self._rows, self._mask.shape[-1], self._prompt
-        keys, values = self._k[layer][:rows], self._v[layer][:rows]
-        keys[..., self._length] = k
-        values[:, :, self._length] = v
-        per_row = shape.heads // shape.groups
-        own = torch.baddbmm(
-            self._mask, q.reshape(rows * shape.groups, per_row, shape.head_dim), keys[..., :size].flatten(0, 1),
-            alpha=shape.scale,
-        )  # fmt: skip
-        own = own.view(rows, shape.groups, per_row, size).transpose(0, 1).reshape(shape.groups, rows * per_row, size)
-        ahead = prompt.scores(layer, by_group(q, shape), self._ahead)
-        weights = torch.softmax(torch.cat((ahead, own), -1), -1)
-        ahead, own = torch.split(weights, [ahead.shape[-1], size], -1)
-        own = own.view(shape.groups, rows, per_row, size).transpose(0, 1).reshape(rows * shape.groups, per_row, size)
-        own = torch.bmm(own, values[:, :, :size].flatten(0, 1)).view(rows, -1)
-        return own + by_row(prompt.mix(layer, ahead), rows, shape)
-
-    def close(self) -> None:
-        """See `Part`."""
-        self._length += 1
-
-    def move(self, source: int, target: int) -> None:
-        """A row takes the place of one that ended: the rows that run stay together, and only one is copied."""
-        for kept in (*self._k, *self._v):
-            kept[target] = kept[source]
+        shape, rows = self.prompt.shape, self.rows
+        self.last.add(layer, k, v)
+        q = q.view(rows, shape.groups, -1, shape.head_dim)
+        ahead = self.prompt.scores(layer, _by_group(q), self._ahead)
+        if self.tails is None:
+            return _by_row(self.prompt.mix(layer, ahead.softmax(-1)), rows).flatten(1)
+        own = self.tails.scores(layer, q.flatten(0, 1), self._own)
+        weights = torch.cat((ahead, _by_group(own.view(*q.shape[:3], -1))), -1).softmax(-1)
+        ahead, own = torch.split(weights, [ahead.shape[-1], own.shape[-1]], -1)
+        own = self.tails.mix(layer, _by_row(own, rows).flatten(0, 1)).view(rows, -1)
+        return own + _by_row(self.prompt.mix(layer, ahead), rows).flatten(1)
 
 
-def by_group(q: Tensor, shape: Shape) -> Tensor:
-    """Float[rows, heads, dim] -> Float[groups, rows * R, dim], R heads a group."""
-    return q.view(len(q), shape.groups, -1, shape.head_dim).transpose(0, 1).reshape(shape.groups, -1, shape.head_dim)
+def _by_group(x: Tensor) -> Tensor:
+    """Float[rows, groups, R, m] -> Float[groups, rows * R, m]."""
+    return x.transpose(0, 1).flatten(1, 2)
 
 
-def by_row(mixed: Tensor, rows: int, shape: Shape) -> Tensor:
-    """Float[groups, rows * R, dim] -> Float[rows, heads * dim]."""
-    return mixed.view(shape.groups, rows, -1, shape.head_dim).transpose(0, 1).reshape(rows, -1)
+def _by_row(x: Tensor, rows: int) -> Tensor:
+    """The way back."""
+    return x.view(len(x), rows, -1, x.shape[-1]).transpose(0, 1)
 
 
 def _rounded(length: int) -> int:
     return -(-length // ROUND) * ROUND
 
 
-def _mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where seen, else -infinity: Float[1, rows, length]."""
+def _mask(length: int, last: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 up to the last position that is seen, beyond it -infinity: Float[1, len(last), length rounded up]."""
+    seen = torch.arange(_rounded(length)) <= last
     return torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, float("-inf")).view(1, -1, seen.shape[-1])
-
-
-def _longer(k: Sequence[Tensor], v: Sequence[Tensor], more: int) -> tuple[list[Tensor], list[Tensor]]:
-    return [F.pad(each, (0, more)) for each in k], [F.pad(each, (0, 0, 0, more)) for each in v]

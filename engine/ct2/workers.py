@@ -143,18 +143,12 @@ class Workers:
     def _join(self, works: list[Work], ended: int) -> None:
         """Add what waits and can share a call with the first, as many as it may take."""
         first, most = works[0], self._most(works[0], ended)
-        if not isinstance(first, Slice):
-            return
-
-        def fits(other: Work) -> bool:
-            nonlocal most
-            if not isinstance(other, Slice) or most <= len(works) or not first.joins(other):
-                return False
-            most -= 1
-            return True
-
-        if most > len(works):
-            works += self._queue.take_like(first.job.request.priority, fits)
+        if isinstance(first, Slice) and most > len(works):
+            works += self._queue.take_like(
+                first.job.request.priority,
+                lambda other: isinstance(other, Slice) and first.joins(other),
+                most - len(works),
+            )
 
     def _wait_s(self, priority: Priority, key: str) -> float:
         """Seconds that a new request of this line would wait about, by the pace of lately."""

@@ -1,5 +1,7 @@
 """The `transformers` engine: the reference the others are measured against. Right before fast; needs torch."""
 
-from engine.hf.engine import TransformersEngine, load
+from engine.hf.engine import TransformersEngine
+
+load = TransformersEngine.load
 
 __all__ = ["TransformersEngine", "load"]

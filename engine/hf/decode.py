@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engine.hf.row import Row
+from engine.hf.one_thread import Loaded
+from engine.hf.row import Row, describe
 from engine.hf.sampling import Sampler
-from engine.tokens import Tokenizer
-from engine.types import Event, FinishReason, GenerationRequest, TokenLogprob
+from engine.types import Event, FinishReason, GenerationRequest
 
 if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A model in memory with what is needed to speak to it."""
-
-    model: Any
-    tokenizer: Tokenizer
-    end_ids: tuple[int, ...]
-    dtype: str
-    context_length: int
-
-    @property
-    def vocabulary(self) -> int:
-        """Tokens that the model has, those without a text among them."""
-        return int(self.model.config.vocab_size)
-
-
 class Decode:
     """The state of one request. Used by one thread at a time; dropping it frees its memory."""
 
-    def __init__(self, loaded: Loaded, request: GenerationRequest, prompt: list[int]) -> None:
+    def __init__(self, loaded: Loaded[Any], request: GenerationRequest, prompt: list[int]) -> None:
         sampling = request.sampling
         self._loaded = loaded
         self._request = request
@@ -81,21 +64,18 @@ class Decode:
         if self._logits is None:
             self._prefill()
         assert self._logits is not None  # noqa: S101 - set by the line before
-        logprobs = self._logits.log_softmax(-1)
         drawn = self._sampler.draw(self._logits, [(row.candidate, row.ids) for row in self._rows])
+        tokens = describe(self._loaded.tokenizer, self._logits, drawn, self._request.sampling.logprobs or 0)
         events: list[Event] = []
         kept: list[int] = []
-        for index, (row, token_id) in enumerate(zip(self._rows, drawn, strict=True)):
-            reason = self._push(row, token_id, logprobs[index])
+        for index, (row, token) in enumerate(zip(self._rows, tokens, strict=True)):
+            reason = row.push(token)
             if reason is None:
                 kept.append(index)
             else:
                 events += self._end(row, reason)
         self._forward(kept)
         return events
-
-    def _push(self, row: Row, token_id: int, logprobs: torch.Tensor) -> FinishReason | None:
-        return row.push(describe(self._loaded.tokenizer, token_id, logprobs, self._request.sampling.logprobs or 0))
 
     def _prefill(self) -> None:
         import torch
@@ -137,12 +117,3 @@ class Decode:
     def _take_all(self) -> list[Row]:
         rows, self._rows = self._rows, []
         return rows
-
-
-def describe(tokenizer: Tokenizer, token_id: int, logprobs: torch.Tensor, alternatives: int) -> TokenLogprob:
-    """A token with its log-probability and the likeliest alternatives. `logprobs`: Float[vocabulary]."""
-    top: tuple[tuple[str, float], ...] = ()
-    if alternatives:
-        values, ids = logprobs[: len(tokenizer.bytes_of)].topk(min(alternatives, len(tokenizer.bytes_of)))
-        top = tuple((tokenizer.text_of(int(other)), float(value)) for other, value in zip(ids, values, strict=True))
-    return TokenLogprob(token_id, tokenizer.text_of(token_id), float(logprobs[token_id]), top)

@@ -5,10 +5,13 @@ scoring and closing.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from engine.admission import fit_context, refuse_prompt, refuse_too_long, refuse_unsupported
 from engine.errors import EngineFailed, UnsupportedField
@@ -23,38 +26,80 @@ HONOURS = frozenset(
 )
 
 
-class Spoken(Protocol):
-    """A model in memory, as far as it is spoken to."""
-
-    @property
-    def tokenizer(self) -> Tokenizer: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def context_length(self) -> int: ...
-    @property
-    def vocabulary(self) -> int: ...
-
-
 Result = TypeVar("Result")
-Model = TypeVar("Model", bound=Spoken)
+Model = TypeVar("Model")
 Name = Callable[[str], str] | str | None
 """What to call a model: by the type that it is computed in, or by this name, or by its folder."""
 
 
-class OneThreadEngine(TakesTurns, Generic[Model]):
-    """An `Engine` but for `generate`, and for `_score`, which runs in the worker."""
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[Model]):
+    """A model in memory with what is needed to speak to it."""
+
+    model: Model
+    tokenizer: Tokenizer
+    end_ids: tuple[int, ...]
+    dtype: str
+    context_length: int
+    vocabulary: int
+    """Tokens that the model has, those without a text among them."""
+    note: str = ""
+    """What was found out about this host."""
+
+
+class OneThreadEngine(TakesTurns, ABC, Generic[Model]):
+    """An `Engine` but for `generate`. Make it with `load`, on the event loop that then uses it."""
+
+    kind: ClassVar[str]
+
+    @staticmethod
+    @abstractmethod
+    def read(folder: Path, dtype: str, threads: int | None, device: str) -> Loaded[Any]:
+        """Load an `hf` folder, in the worker."""
+
+    @staticmethod
+    @abstractmethod
+    def score_ids(
+        loaded: Loaded[Any], before: Sequence[int], completions: Sequence[Sequence[int]]
+    ) -> list[ScoredCompletion]:
+        """Log-probabilities of each completion's tokens after those before, in the worker."""
+
+    @classmethod
+    async def load(
+        cls,
+        *,
+        folder: Path,
+        dtype: str = "auto",
+        threads: int | None = None,
+        max_waiting: int = 256,
+        model_name: Name = None,
+        device: str = "auto",
+        weights: str = "",
+    ) -> Self:
+        """Load an `hf` folder off the event loop. `weights` is what `info` says of them.
+
+        Raises `MissingExtra`, `UnsupportedDtype`, `UnsupportedModel`, `ModelNotFound`, `UnsupportedField` for a device.
+        """
+        worker = ThreadPoolExecutor(1, thread_name_prefix=cls.kind)
+        reading = partial(cls.read, folder, dtype, threads, device)
+        try:
+            loaded = await asyncio.get_running_loop().run_in_executor(worker, reading)
+        except BaseException:
+            worker.shutdown(wait=False)
+            raise
+        name = name_of(model_name, loaded.dtype, folder)
+        return cls(loaded, worker, model_name=name, max_waiting=max_waiting, weights=weights)
 
     def __init__(
-        self, kind: str, loaded: Model, worker: ThreadPoolExecutor, turns: Turns, *, model_name: str, weights: str
+        self, loaded: Loaded[Model], worker: ThreadPoolExecutor, *, model_name: str, max_waiting: int, weights: str = ""
     ) -> None:
-        self._loaded: Model | None = loaded
+        self._loaded: Loaded[Model] | None = loaded
         self._worker = worker
-        self._turns = turns
+        self._turns = self._make_turns(max_waiting)
         self._tokenizer = loaded.tokenizer
         self._vocabulary = loaded.vocabulary
         self._info = EngineInfo(
-            engine=kind,
+            engine=self.kind,
             model=model_name,
             dtype=loaded.dtype,
             context_length=loaded.context_length,
@@ -65,6 +110,10 @@ class OneThreadEngine(TakesTurns, Generic[Model]):
             seed_honoured=True,
             weights=weights,
         )
+
+    @staticmethod
+    @abstractmethod
+    def _make_turns(max_waiting: int) -> Turns: ...
 
     @property
     def info(self) -> EngineInfo:
@@ -84,16 +133,13 @@ class OneThreadEngine(TakesTurns, Generic[Model]):
         for ids in encoded:
             refuse_too_long(self._info, len(before), len(ids))
         loaded = self._model()
-        return await self._work(lambda: self._score(loaded, before, encoded))
+        return await self._work(lambda: self.score_ids(loaded, before, encoded))
 
     async def aclose(self) -> None:
         """End what runs and what waits as cancelled; free the model."""
         self._turns.close()
         self._loaded = None
         await asyncio.to_thread(self._worker.shutdown)
-
-    def _score(self, loaded: Model, before: list[int], completions: list[list[int]]) -> list[ScoredCompletion]:
-        raise NotImplementedError
 
     async def _work(self, work: Callable[[], Result]) -> Result:
         """Do it in the worker; the seam where torch's errors, and those of a pool that was shut down, become ours."""
@@ -106,7 +152,7 @@ class OneThreadEngine(TakesTurns, Generic[Model]):
         """The request as it will be sampled, and its prompt's tokens. Raises what `Engine.generate` does."""
         return admitted(self._info, self._tokenizer, self._vocabulary, request)
 
-    def _model(self) -> Model:
+    def _model(self) -> Loaded[Model]:
         if self._loaded is None:
             raise EngineFailed("the engine is closed")
         return self._loaded
@@ -121,16 +167,6 @@ def admitted(
         raise UnsupportedField("logit_bias", f"token ids go from 0 to {vocabulary - 1}")
     ids = tokenizer.encode_prompt(request.prompt)
     return fit_context(info, request, len(ids)), ids
-
-
-async def loaded_in_worker(kind: str, load: Callable[[], Model]) -> tuple[Model, ThreadPoolExecutor]:
-    """What `load` gives, which it does in the thread that then is the worker."""
-    worker = ThreadPoolExecutor(1, thread_name_prefix=kind)
-    try:
-        return await asyncio.get_running_loop().run_in_executor(worker, load), worker
-    except BaseException:
-        worker.shutdown(wait=False)
-        raise
 
 
 def name_of(name: Name, dtype: str, folder: Path) -> str:

@@ -1,12 +1,16 @@
-"""One candidate while it is decoded, token by token."""
+"""One candidate while it is decoded, token by token, and what is said of a token."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from engine.tokens import Detokeniser, Tokenizer
 from engine.transcript import Transcript
 from engine.types import Event, FinishReason, Sampling, TokenLogprob
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Row:
@@ -34,3 +38,26 @@ class Row:
         piece = self.transcript.finish()
         end = self.transcript.finished(reason, prefill_s=prefill_s, decode_s=decode_s)
         return [end] if piece is None else [piece, end]
+
+
+def describe(tokenizer: Tokenizer, logits: torch.Tensor, drawn: Sequence[int], alternatives: int) -> list[TokenLogprob]:
+    """The token drawn of each row with its log-probability and the likeliest alternatives.
+
+    `logits`: Float[rows, vocabulary] in float32, untouched. Only what is asked is computed of them.
+    """
+    import torch
+
+    total = logits.logsumexp(-1, keepdim=True)
+    values = (logits.gather(-1, torch.tensor(drawn, dtype=torch.long)[:, None]) - total).flatten().tolist()
+    tops: list[tuple[tuple[str, float], ...]] = [()] * len(drawn)
+    if alternatives:
+        known = len(tokenizer.bytes_of)
+        best, ids = (logits[:, :known] - total).topk(min(alternatives, known))
+        tops = [
+            tuple((tokenizer.text_of(other), value) for other, value in zip(*row, strict=True))
+            for row in zip(ids.tolist(), best.tolist(), strict=True)
+        ]
+    return [
+        TokenLogprob(token, tokenizer.text_of(token), value, top)
+        for token, value, top in zip(drawn, values, tops, strict=True)
+    ]

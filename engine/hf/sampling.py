@@ -30,22 +30,20 @@ class Sampler:
         import torch
 
         self._sampling = sampling
-        self._end_ids = list(end_ids)
+        self._end_ids = [token for token in end_ids if token < known_ids]
         self._known_ids = known_ids
-        self._prompt = torch.tensor(sorted(set(prompt)), dtype=torch.long)
-        self.adjusts = bool(sampling.asked() - {"top_k", "seed", "logprobs"})
-        """Whether `draw` changes the logits of tokens that may be drawn."""
+        self._prompt = torch.tensor(sorted({token for token in prompt if token < known_ids}), dtype=torch.long)
+        self._adjusts = bool(sampling.asked() - {"top_k", "seed", "logprobs"})
         seed = sampling.seed if sampling.seed is not None else int.from_bytes(os.urandom(8), "little")
         self._generators = {number: torch.Generator().manual_seed(_mix(seed, number)) for number in candidates}
 
     def draw(self, logits: torch.Tensor, rows: Sequence[tuple[int, Sequence[int]]]) -> list[int]:
-        """One token id a row; a row is a candidate's number and its ids so far.
-
-        `logits`: Float[rows, vocabulary] in float32; changed in place.
-        """
-        for row, (_, sampled) in enumerate(rows if self.adjusts else ()):
-            self._penalise(logits[row], sampled)
-        logits[:, self._known_ids :] = _NEVER
+        """One token id a row; a row is a candidate's number and its ids so far. `logits`: Float[rows, vocabulary]."""
+        logits = logits[:, : self._known_ids]
+        if self._adjusts:
+            logits = logits.clone()
+            for row, (_, sampled) in enumerate(rows):
+                self._penalise(logits[row], sampled)
         if self._sampling.temperature == 0:
             return [int(token) for token in logits.argmax(-1)]
         return self._draw(logits / self._sampling.temperature, [candidate for candidate, _ in rows])
@@ -55,7 +53,8 @@ class Sampler:
 
         sampling = self._sampling
         for token, bias in sampling.logit_bias:
-            logits[token] += bias
+            if token < self._known_ids:
+                logits[token] += bias
         new, counts = torch.unique(torch.tensor(sampled, dtype=torch.long), return_counts=True)
         if sampling.repetition_penalty != 1.0:
             seen = torch.unique(torch.cat((self._prompt, new)))

@@ -73,9 +73,7 @@ class Channel:
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.wait([self._listening])
-        async with self._speaking:
-            if self._speaker is not None:
-                await self._speaker.close()
+        await self._hang_up()
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection[Any]]:
@@ -88,6 +86,11 @@ class Channel:
                 if self._speaker is not None:
                     await self._speaker.close()
                 raise StoreUnavailable(f"the other servers cannot be told: {error}") from error
+
+    async def _hang_up(self) -> None:
+        async with self._speaking:
+            if self._speaker is not None:
+                await self._speaker.close()
 
     async def _connect(self, name: str) -> AsyncConnection[Any]:
         return await AsyncConnection.connect(
@@ -106,6 +109,7 @@ class Channel:
                 _log.error("the other servers are not heard until the database is back: %s", error)
             finally:
                 self.listens.clear()
+            await self._hang_up()  # its server is gone as well: the first message that is said by it would be lost
             await asyncio.sleep(RETRY_S)
 
     def _hear(self, text: str) -> None:

@@ -11,13 +11,16 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Engine, Table, insert
+from sqlalchemy import Column, Connection, Dialect, Engine, Table, insert
 from sqlalchemy.exc import DBAPIError
 
 from feedback.errors import InvalidExchange
+from feedback.lossless import escape
 from feedback.sql import sqlite
+from feedback.sql.tables import SafeText
 
 Row = dict[str, Any]
+Convert = Callable[[Any], Any]
 
 
 class Inserting:
@@ -84,12 +87,20 @@ def _as_sqlalchemys(dialect: Dialect) -> Iterator[None]:
 def _prepared(table: Table, dialect: Dialect) -> tuple[str, Callable[[Row], Any]]:
     """The statement in the driver's words, and what makes its parameters of a row."""
     compiled = insert(table).compile(dialect=dialect)
-    conversions = {column.name: column.type.dialect_impl(dialect).bind_processor(dialect) for column in table.columns}
+    conversions = {column.name: _conversion(column, dialect) for column in table.columns}
     if not compiled.positional:
         return str(compiled), lambda row: dict(zip(conversions, _converted(row, conversions.items()), strict=True))
     steps = tuple((name, conversions[name]) for name in compiled.positiontup or ())
-    return str(compiled), lambda row: tuple(_converted(row, steps))
+    return str(compiled), lambda row: _converted(row, steps)
 
 
-def _converted(row: Row, steps: Iterable[tuple[str, Callable[[Any], Any] | None]]) -> Iterator[Any]:
-    return (row[name] if convert is None else convert(row[name]) for name, convert in steps)
+def _conversion(column: Column[Any], dialect: Dialect) -> Convert | None:
+    """What SQLAlchemy makes of a column's values; None: nothing. Of text that is `escape`, which needs no wrappers."""
+    if isinstance(column.type, SafeText):
+        return escape
+    return column.type.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _converted(row: Row, steps: Iterable[tuple[str, Convert | None]]) -> list[Any]:
+    """Values in the driver's words; no conversion makes anything of None but NULL."""
+    return [value if (value := row[name]) is None or convert is None else convert(value) for name, convert in steps]

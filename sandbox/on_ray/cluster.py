@@ -6,12 +6,13 @@ Ray is imported here, when a cluster is joined, and nowhere before.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from sandbox.errors import SandboxUnavailable
@@ -26,13 +27,14 @@ HOW_TO_START = (
 )
 
 
-def join(address: str) -> bool:
+def join(address: str, *, outlive: bool = True) -> bool:
     """Make this process one of the cluster's; blocks. False where it was one already, as within Ray Serve.
 
-    Raises `SandboxUnavailable` with what to do: no Ray, no cluster there, another version of Ray or Python.
+    `outlive`: live on where the cluster goes away. Raises `SandboxUnavailable` with what to do: no Ray, no cluster
+    there, another version of Ray or Python.
     """
-    # Else Ray ends a process that did not reach its cluster for a minute: here that would be the server.
-    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _FOREVER)
+    if outlive:  # else Ray ends a process that did not reach its cluster for a minute
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _FOREVER)
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # else any call would start a cluster where there is none
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -64,6 +66,21 @@ def leave() -> None:
     ray.shutdown()
 
 
+@contextlib.contextmanager
+def joined(address: str) -> Iterator[None]:
+    """Be one of the cluster's processes for the length of a `with` block, and end where it is away for a minute.
+
+    Raises as `join`.
+    """
+    own = join(address, outlive=False)
+    restore_signals()
+    try:
+        yield
+    finally:
+        if own:
+            leave()
+
+
 def hire(worker: type, slots: int, avoid: Sequence[str], *args: object) -> Any:
     """An actor of this class with so many CPUs of a node not to be avoided; it is pending until one has them."""
     import ray
@@ -72,6 +89,14 @@ def hire(worker: type, slots: int, avoid: Sequence[str], *args: object) -> Any:
     if avoid:
         place = {"label_selector": {"ray.io/node-id": f"!in({','.join(avoid)})"}}
     return ray.remote(worker).options(num_cpus=slots, max_restarts=0, **place).remote(*args)
+
+
+def visit(worker: type, node: str, *args: object) -> Any:
+    """An actor of this class on this node, whatever runs there."""
+    import ray
+
+    place = {"label_selector": {"ray.io/node-id": node}}
+    return ray.remote(worker).options(num_cpus=0, max_restarts=0, **place).remote(*args)
 
 
 def nodes(slots: int) -> dict[str, str]:

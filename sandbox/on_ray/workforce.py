@@ -279,7 +279,7 @@ class Workforce:
             return Unfit(None, f"Ray takes no worker: {error}")
         found = None
         try:
-            found = await _welcome(actor)
+            found = await welcome(actor)
         finally:
             if not isinstance(found, Hand):
                 self._close(actor, politely=False)
@@ -306,12 +306,12 @@ class Workforce:
             self._without_since = time.monotonic()
 
     def _close(self, actor: Any, *, politely: bool) -> None:
-        task = asyncio.create_task(_end(actor, politely=politely))
+        task = asyncio.create_task(end(actor, politely=politely))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
 
-async def _welcome(actor: Any) -> Hand | Unfit:
+async def welcome(actor: Any) -> Hand | Unfit:
     """Wait until an actor has a node, and see whether that node is fit."""
     try:
         node, host, theirs = await actor.introduce.remote()
@@ -329,7 +329,7 @@ async def _welcome(actor: Any) -> Hand | Unfit:
     return Hand(actor, node, found)
 
 
-async def _end(actor: Any, *, politely: bool) -> None:
+async def end(actor: Any, *, politely: bool) -> None:
     """End an actor; the politely treated one may put its things in order first."""
     if politely:
         with contextlib.suppress(Exception):

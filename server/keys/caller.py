@@ -108,6 +108,10 @@ class Caller:
         return without_text(kept) if self.key.privacy == "no_text" else kept
 
 
+NOBODY = Caller()
+"""Who asks where it is not known, or nothing is kept of it."""
+
+
 def scope_of(path: str) -> Scope | Literal["any"] | None:
     """What a path asks of a key: a scope, `any` for a key of whatever scope, or None for no key at all."""
     if path in _OPEN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -10,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from engine import Engine, EngineStats, touchstone_version
 from sandbox import PoolStats, Sandbox
 from server.asgi import headers_of, send_bytes, send_json
+from server.merged_metrics import merged
 from server.metrics import CONTENT_TYPE, OPEN_METRICS
 from server.service import Log, Service
 
@@ -66,22 +68,31 @@ class Version:
 
 
 class MetricsPage:
-    """`GET /metrics`: Prometheus' text format, or OpenMetrics' where `Accept` names it; `?name[]=...`: those alone."""
+    """`GET /metrics`: Prometheus' text format, or OpenMetrics' where `Accept` names it; `?name[]=...`: those alone.
+
+    Of several replicas behind one address, those of all, in the text format, each with the label `replica`.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
-        engines = [stats for _, served in service.roster if (stats := stats_of(served.engine)) is not None]
-        pool = pool_of(service.sandbox)
         names = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("name[]", [])
-        waiting = waiting_in(service.store) if service.begun else 0
+        if service.pages is not None:
+            await send_bytes(send, 200, merged(await service.pages(names)), CONTENT_TYPE)
+            return
         open_metrics = "application/openmetrics-text" in headers_of(scope).get("accept", "")
-        page = service.metrics.scrape(
-            engines, pool, names, ready=service.ready, outbox=waiting, open_metrics=open_metrics
-        )
+        page = page_of(service, names, open_metrics=open_metrics)
         await send_bytes(send, 200, page, OPEN_METRICS if open_metrics else CONTENT_TYPE)
+
+
+def page_of(service: Service, names: Sequence[str] = (), *, open_metrics: bool = False) -> bytes:
+    """What is scraped of this process; `names`: of these metrics alone."""
+    engines = [stats for _, served in service.roster if (stats := stats_of(served.engine)) is not None]
+    pool = pool_of(service.sandbox)
+    waiting = waiting_in(service.store) if service.begun else 0
+    return service.metrics.scrape(engines, pool, names, ready=service.ready, outbox=waiting, open_metrics=open_metrics)
 
 
 def stats_of(engine: Engine) -> EngineStats | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from engine import Priority
 from feedback import Purpose
 from reranker import Options, Task
-from server.keys.caller import Caller
+from server.keys.caller import NOBODY, Caller
 
 Route = Literal["completions", "chat", "fim", "infill", "candidates"]
 
@@ -22,7 +22,7 @@ class Client:
     fairness_key: str = ""
     priority: Priority = Priority.AS_YOU_TYPE
     """The most urgent class it may be of."""
-    caller: Caller = field(default_factory=Caller)
+    caller: Caller = NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Ask:
     """As the reply names it: the name the client used."""
     tasks: tuple[Task, ...]
     options: Options
-    client: Client = field(default_factory=Client)
+    client: Client = Client()
     stream: bool = False
     include_usage: bool = False
     logprobs: int | None = None

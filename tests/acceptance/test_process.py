@@ -108,18 +108,25 @@ def test_nothing_acknowledged_is_lost_by_kill_9(start_server: Start, tmp_path: P
 
 def test_what_it_cannot_serve_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     state = ("--state-dir", str(tmp_path))
-    for args, words in (
+    shared = tmp_path / "shared.toml"
+    shared.write_text("[server]\nreplicas = 2\n")
+    refused = (
         (("--host", "0.0.0.0"), "server.allow_open"),
         (("--engine", "nothing"), "nothing"),
         (("--model", "no-such-model:1b-int8", "--port", "0"), "no-such-model"),
         (("--config", "missing.toml"), "missing.toml"),
-    ):
-        ended = subprocess.run(
-            command(*state, *args), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
-        )
-        assert ended.returncode == 2, ended
-        assert words in ended.stderr
-        assert "Traceback" not in ended.stderr
+        (("--config", str(shared)), "server.replicas: 2 servers cannot share a SQLite file"),
+    )
+
+    def serve(args: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        whole = command(*state, *args)
+        return subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+    with ThreadPoolExecutor(len(refused)) as pool:  # beside each other: most of it is the time to start
+        for (_, words), ended in zip(refused, pool.map(serve, [args for args, _ in refused]), strict=True):
+            assert ended.returncode == 2, ended
+            assert words in ended.stderr
+            assert "Traceback" not in ended.stderr
 
 
 def test_a_port_that_is_taken_is_named(served: Served, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Two real servers that share a log in PostgreSQL."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -25,6 +25,13 @@ def until_running(served: Served, number: int) -> None:
     while served.metric("touchstone_requests_running") != number:
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def until_answered(request: Callable[[], httpx.Response]) -> None:
+    end = time.monotonic() + 30
+    while (reply := request()).status_code != 200:
+        assert time.monotonic() < end, reply.text
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +134,17 @@ def test_what_a_killed_server_worked_on_is_done_by_the_other(start_pair: object)
     reply = ask(there, key="three")
     assert reply.status_code == 200
     assert "idempotent-replayed" not in reply.headers
+
+
+def test_after_the_database_was_away_they_hear_each_other_again(start_pair: object, cluster: Cluster) -> None:
+    here, there = start_pair()  # type: ignore[operator]
+    cluster.kill()
+    kept = ask(here, QUICK)
+    assert kept.status_code == 200  # its record waits in the outbox
+    cluster.start()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(ask, there, ENDLESS, name="later")
+        until_running(there, 1)
+        until_answered(lambda: httpx.post(f"{here.url}/v1/requests/later/cancel", timeout=30))
+        assert running.result().status_code == 499
+    until_answered(lambda: httpx.get(f"{there.url}/v1/rerank/{kept.json()['id']}"))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.errors import InvalidOption
+from bench.table.keep import keep_table
 from bench.table.page import render
 from bench.table.processes import Workers
 from bench.table.result import Line, Memory, Quality, Speed, Table, table_data
-from bench.table.rows import Row, parse_rows, subject_of
+from bench.table.rows import Row, parse_rows, store_of, subject_of
 from bench.table.show import cells, facts
 from bench.table.work import Asked, make_table
+from engine import EngineConfig, choose_engine, missing_libraries
 from reranker.evaluation import Estimate, Host
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -174,6 +177,28 @@ def test_a_table_of_the_bundled_model(tmp_path: Path) -> None:
     assert done["failed"] is None
     assert refused["memory"] is None
     assert "pass@1: ctranslate2 int8, " in run.stderr
+
+
+def test_what_tells_the_fastest_engine_is_kept_for_the_server(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "state")
+    subject = subject_of(None, tmp_path / "state", tmp_path)
+    asked = Asked(rows=parse_rows(["auto"]), threads=2, device="cpu")
+    assert Row("ctranslate2", "auto") in asked.rows
+    auto = replace(MEASURED, dtype="auto")
+    other = replace(auto, engine="cpu", speeds=(Speed(1, 8.0, 2.0, (8.0,)), Speed(16, 0.2, 1.0, (0.2,))))
+    assert keep_table(table_of(auto, MEASURED, REFUSED), subject, asked, store.calibrations) is None, (
+        "one engine a type"
+    )
+    kept = keep_table(table_of(auto, other, MEASURED, REFUSED), subject, asked, store.calibrations)
+    assert kept is not None
+    assert {(each["engine"], each["dtype"]) for each in json.loads(kept.read_text())["timings"]} == {
+        ("ctranslate2", "auto"),
+        ("cpu", "auto"),
+    }
+    config = EngineConfig(type="auto", threads=2, device="cpu")
+    if not missing_libraries("cpu"):
+        assert choose_engine(config, store, n=16).config.type == "cpu"
+    assert choose_engine(config, store, n=1).config.type == "ctranslate2"
 
 
 def test_a_mistake_ends_with_one_line() -> None:

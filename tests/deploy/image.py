@@ -1,8 +1,8 @@
-"""Build the images and try the one that serves: `make test-image` (root; Debian's buildah, podman, runc, mmdebstrap).
+"""Build images and try them in containers: `make test-image` (root; Debian's buildah, podman, runc, mmdebstrap).
 
     python -m tests.deploy.image                       the serving image, in a temporary folder
     python -m tests.deploy.image --storage DIR         the same, keeping what was built for the next time
-    python -m tests.deploy.image --stage serve --stage train
+    python -m tests.deploy.image --stage train --stage ray       these too, and what each is started with
 
 The base image is made here of the same Debian packages under the base's name, since there may be no registry. The
 container runs as its own user without capabilities, on a read-only root, under `deploy/seccomp.json`. Prints the size
@@ -34,6 +34,18 @@ USER = 10_001
 PROFILE = ROOT / "deploy" / "seccomp.json"
 DEFAULT = Path("/usr/share/containers/seccomp.json")
 START_S = 120.0
+TRIED = {
+    # As the CronJob starts it; there is no log yet, so no round either.
+    "train": ("touchstone train watch --once --min-groups 500 --state-dir /tmp/state", "no log yet"),
+    # As KubeRay starts a head and asks how it is; and what it then imports.
+    "ray": (
+        "ray start --head --num-cpus=0 --dashboard-host=0.0.0.0 && python -c 'import server.on_ray' && sleep 5"
+        " && wget --tries 1 -T 5 -q -O- http://localhost:52365/api/local_raylet_healthz",
+        "success",
+    ),
+    "gpu": ("touchstone version && python -c 'import vllm; print(vllm.__version__)'", "0.32"),
+}
+"""By stage what its containers do, and a word of what is printed then; what needs a GPU is not tried."""
 PROMPT = 'def add(a, b):\n    """Return the sum of a and b."""\n'
 
 
@@ -41,7 +53,7 @@ def main() -> int:
     """Build, try, and print; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--storage", type=Path, help="a folder to keep images in; a temporary one if not given")
-    parser.add_argument("--stage", action="append", help="a stage to build besides trying `serve`; several times")
+    parser.add_argument("--stage", action="append", choices=TRIED, help="another stage than `serve`; several times")
     args = parser.parse_args()
     if (why := missing()) is not None:
         print(f"not run: {why}")
@@ -68,6 +80,8 @@ def attempt(images: Images, folder: Path, stages: list[str]) -> int:
     for stage, name in built.items():
         print(f"{stage:24}{images.inspect(name)['Size'] / 1e6:8.0f} MB of layers")
     print(f"{'of which the base':24}{images.inspect(base_name())['Size'] / 1e6:8.0f} MB")
+    for stage in stages:
+        tried(images, built[stage], stage)
     tiers(images, built["serve"], folder)
     state = folder / "state"
     state.mkdir()
@@ -80,6 +94,19 @@ def attempt(images: Images, folder: Path, stages: list[str]) -> int:
         subprocess.run(["rm", "-rf", str(state)], check=True)  # another user's files
     print("smoke test passed")
     return 0
+
+
+def tried(images: Images, name: str, stage: str) -> None:
+    """Start a stage's container as it will be started, but for what only a cluster or a GPU can give."""
+    command, expected = TRIED[stage]
+    options = ("--rm", "--env", "HOME=/tmp", "--entrypoint", "/bin/bash")
+    done = subprocess.run(
+        [*images.run_command(name, *options), "-c", command], capture_output=True, text=True, check=False
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert expected in said, said
+    print(f"{stage:24} starts")
 
 
 def tiers(images: Images, name: str, folder: Path) -> None:

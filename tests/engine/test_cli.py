@@ -86,7 +86,8 @@ def test_a_folder_is_pulled_converted_listed_and_verified(run: Run, checkpoint: 
 
 
 def test_figures_are_measured_printed_and_kept(run: Run, checkpoint: Path, tmp_path: Path) -> None:
-    assert run("pull", str(checkpoint), "--name", "one:30k").returncode == 0
+    store = ModelStore(tmp_path / "state")
+    pull(store, str(checkpoint), name="one:30k")
     done = run("calibrate", "one:30k", "--threads", "1")
     head, *lines = done.stdout.splitlines()
     assert head.split()[:2] == ["COMPUTED", "IN"], done.stderr
@@ -95,7 +96,7 @@ def test_figures_are_measured_printed_and_kept(run: Run, checkpoint: Path, tmp_p
     (kept,) = (tmp_path / "state/calibration").iterdir()
     assert json.loads(kept.read_text())["key"]["cores"] == 1
 
-    assert run("pull", str(checkpoint), "--name", "two:30k", "--dtype", "float32").returncode == 0
+    pull(store, str(checkpoint), name="two:30k", dtype="float32")
     assert run("calibrate", "two:30k").stdout == "two-30k.r0: nothing to choose between (conversions: float32)\n"
 
 

@@ -9,14 +9,15 @@ from bench.local_ray import Cluster
 from sandbox import RaySandbox, Staff
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A head, and two nodes of one CPU."""
+    """A head, and two nodes of one CPU; to start them takes longer than most that is tried on them."""
     pytest.importorskip("ray", reason="Ray is not installed: make test-ray")
     cluster = Cluster()
     try:
         cluster.add(1)
         cluster.add(1)
+        cluster.wait()
         yield cluster
     finally:
         cluster.stop()

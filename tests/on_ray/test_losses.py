@@ -56,6 +56,7 @@ async def test_what_runs_when_the_pool_is_closed_raises(cluster: Cluster) -> Non
 
 async def test_a_killed_node_loses_no_run(cluster: Cluster) -> None:
     third = cluster.add(1)
+    await asyncio.to_thread(cluster.wait)
     async with RaySandbox(Staff(address=cluster.address, min_workers=3, max_workers=3)) as sandbox:
         await sandbox.probe()
         await until_hands(sandbox, 3)
@@ -92,6 +93,7 @@ async def test_a_node_that_cannot_isolate_gets_no_worker(cluster: Cluster) -> No
         pytest.skip(reason)
     node = cluster.add(2, prefix=tuple(as_host("no-landlock", [])))
     try:
+        await asyncio.to_thread(cluster.wait)
         async with RaySandbox(Staff(address=cluster.address, slots=2, start_s=60)) as sandbox:
             with pytest.raises(SandboxUnavailable, match="cannot isolate: tier A"):
                 await sandbox.probe()

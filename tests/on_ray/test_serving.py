@@ -30,6 +30,7 @@ def nodes() -> Iterator[Cluster]:
     cluster = Cluster()
     try:
         cluster.add(1)
+        cluster.wait()
         ray.init(cluster.address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
         yield cluster
         from ray import serve
@@ -63,7 +64,7 @@ def test_more_replicas_than_one_need_one_log(tmp_path: Path) -> None:
     from server.on_ray import app
 
     config = scripted(tmp_path)
-    with pytest.raises(ConfigError, match=r"feedback\.database_url: 2 replicas"):
+    with pytest.raises(ConfigError, match=r"server\.replicas: 2 servers cannot share a SQLite file"):
         app({"config": str(config), "max_replicas": "2"})
     with pytest.raises(ValueError, match="replicsa"):
         app({"config": str(config), "replicsa": "2"})
@@ -100,6 +101,12 @@ def cancelled(url: str) -> float:
     return found
 
 
+def replicas_in(page: str) -> set[str]:
+    """Those that answered requests."""
+    lines = [line for line in page.splitlines() if line.startswith("touchstone_request_duration_seconds_count{")]
+    return {line.split('replica="')[1].split('"')[0] for line in lines if "/v1/completions" in line}
+
+
 async def ids_in(address: str) -> set[str]:
     from feedback import SqlStore
 
@@ -121,7 +128,7 @@ def test_a_killed_node_loses_nothing_that_was_acknowledged(nodes: Cluster, url: 
             f'[feedback]\ndatabase_url = "{address}"\n[sandbox]\nenabled = false\n'
         )
         victim = nodes.add(1)
-        time.sleep(5)
+        nodes.wait()
         served(config, replicas=2)
         acknowledged: list[str] = []
         failed = [0]
@@ -145,6 +152,7 @@ def test_a_killed_node_loses_nothing_that_was_acknowledged(nodes: Cluster, url: 
         with ThreadPoolExecutor(4) as pool:
             work = [pool.submit(ask, number) for number in range(4)]
             time.sleep(3)
+            assert len(replicas_in(httpx.get(f"{url}/metrics", timeout=20).text)) == 2
             before = len(acknowledged)
             victim.kill()
             time.sleep(10)

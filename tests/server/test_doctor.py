@@ -57,6 +57,7 @@ def test_says_how_the_install_stands(tmp_path: Path) -> None:
     assert found["upstream"] is None
     page = doctor(tmp_path)
     assert page.returncode == done.returncode
+    assert found["choice"] is None
     words = "touchstone python host sandbox cgroup languages engine model log dtype fim disk gpu keys port telemetry"
     for word in words.split():
         assert any(line.startswith(word) for line in page.stdout.splitlines())
@@ -156,9 +157,8 @@ def test_a_port_is_free_or_taken(tmp_path: Path) -> None:
 
 
 def test_engines_gpu_and_telemetry_are_told_with_their_fix() -> None:
-    needed = {"transformers": ("torch",)}
     for wanted, problem in (("transformers", "lacks torch"), ("ctranslate2", None)):
-        found = checks.engines(wanted, needed, {"torch": None})["transformers"]
+        found = checks.engines(wanted, lambda name: ["torch"] if name == "transformers" else [])["transformers"]
         assert found == {"text": "lacks torch", "problem": problem, "fix": "pip install 'touchstone[transformers]'"}
     assert checks.gpu(EngineConfig())["problem"] is None
     if checks.gpu(EngineConfig())["text"].startswith("none"):
@@ -167,6 +167,15 @@ def test_engines_gpu_and_telemetry_are_told_with_their_fix() -> None:
     refused = checks.telemetry({"OTEL_TRACES_EXPORTER": "zipkin"})
     assert "OTEL_TRACES_EXPORTER=zipkin" in refused["text"]
     assert checks.telemetry({"OTEL_TRACES_EXPORTER": "otlp"})["text"].startswith("traces")
+
+
+def test_the_choice_of_an_engine_is_told_and_how_to_measure(tmp_path: Path) -> None:
+    assert checks.choice(Config(state_dir=tmp_path)) is None
+    found = checks.choice(Config(state_dir=tmp_path, engine=EngineConfig(type="auto")))
+    assert found is not None
+    assert found["text"].startswith("ctranslate2, the default: nothing was measured of this model")
+    assert found["fix"].startswith("touchstone bench table --row auto --limit 0")
+    assert found["problem"] is None
 
 
 def test_a_full_or_closed_state_folder_is_a_problem(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from engine import ContextTooLong, Engine, EngineError, InvalidModel, ModelName, Priority, Sampling
+from engine import ContextTooLong, Engine, EngineError, EngineInfo, InvalidModel, ModelName, Priority, Sampling
 from reranker import Candidate, Options, RerankError, Task, best_of_n, first_of
 from reranker.evaluation import begun, check_same_run, whole_lines
 from sandbox import ProgramClass, Sandbox, SandboxError
@@ -22,7 +22,7 @@ from trainer.errors import TrainerError
 from trainer.groups import LIMITS, Group, Response, Source, came_to_end, task_of, verdict_of
 
 AT_ONCE = 4
-"""Prompts in work: enough that sampling and running overlap."""
+"""Prompts in work at an engine."""
 KIND = "touchstone samples"
 
 
@@ -31,7 +31,8 @@ class Ask:
     """Who is asked, and how."""
 
     source: Source
-    engine: Engine
+    info: EngineInfo
+    """Of the engine that answers."""
     n: int
     temperatures: tuple[float, ...]
     top_p: float = 0.95
@@ -39,7 +40,7 @@ class Ask:
 
     def identity(self) -> dict[str, Any]:
         """What two runs of one file must share."""
-        info = self.engine.info
+        info = self.info
         return {
             "source": self.source,
             "model": info.model,
@@ -57,6 +58,43 @@ class Ask:
         return hashlib.blake2b(json.dumps(self.identity(), sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
+class Sampler(Protocol):
+    """Engines that answer, each with a sandbox, here or elsewhere."""
+
+    info: EngineInfo
+    at_once: int
+    """Prompts in work: enough that sampling and running overlap."""
+
+    async def answer(self, ask: Ask, group: Group) -> tuple[Response, ...] | None:
+        """What is answered to a group's prompt; None where it is too long for the model. Raises `TrainerError`."""
+        ...
+
+
+class LocalSampler:
+    """One engine of this process and its sandbox."""
+
+    at_once = AT_ONCE
+
+    def __init__(self, engine: Engine, sandbox: Sandbox) -> None:
+        """Whoever made them closes them."""
+        self.info = engine.info
+        self._engine, self._sandbox = engine, sandbox
+
+    async def answer(self, ask: Ask, group: Group) -> tuple[Response, ...] | None:
+        """See `Sampler`. Raises `TrainerError` naming the prompt."""
+        found = []
+        try:
+            task = task_of(group)
+            for temperature in ask.temperatures:
+                ranking = await best_of_n(task, _options(ask, temperature), engine=self._engine, sandbox=self._sandbox)
+                found += [_response(ask, task, candidate) for candidate in ranking.candidates]
+        except ContextTooLong:
+            return None
+        except (EngineError, RerankError, SandboxError) as error:
+            raise TrainerError(f"prompt {group.prompt_hash}: {error}") from error
+        return tuple(response for response in found if response is not None)
+
+
 class Answers:
     """The file of what one source answered: responses by prompt, suite and task."""
 
@@ -72,7 +110,7 @@ class Answers:
         """What was answered to a group's prompt; None where it was not asked."""
         return self._known.get(_name(group))
 
-    async def fill(self, groups: Iterable[Group], sandbox: Sandbox, told: Callable[[int], None]) -> None:
+    async def fill(self, groups: Iterable[Group], sampler: Sampler, told: Callable[[int], None]) -> None:
         """Ask for every group that has no answers yet; `told` is given the number done, those found among them.
 
         Raises `TrainerError` naming the prompt, at the first that breaks; what was answered is kept.
@@ -84,30 +122,18 @@ class Answers:
             nonlocal done
             for group in todo:
                 if _name(group) not in self._known:
-                    self._keep(group, await self._asked(group, sandbox))
+                    answers = await sampler.answer(self._ask, group)
+                    self.too_long += answers is None
+                    self._keep(group, answers or ())
                 done += 1
                 told(done)
 
         try:
             async with asyncio.TaskGroup() as team:
-                for _ in range(AT_ONCE):
+                for _ in range(sampler.at_once):
                     team.create_task(ask())
         except BaseExceptionGroup as errors:
             raise first_of(errors) from None
-
-    async def _asked(self, group: Group, sandbox: Sandbox) -> tuple[Response, ...]:
-        ask, found = self._ask, []
-        try:
-            task = task_of(group)
-            for temperature in ask.temperatures:
-                ranking = await best_of_n(task, _options(ask, temperature), engine=ask.engine, sandbox=sandbox)
-                found += [_response(ask, task, candidate) for candidate in ranking.candidates]
-        except ContextTooLong:
-            self.too_long += 1
-            return ()
-        except (EngineError, RerankError, SandboxError) as error:
-            raise TrainerError(f"prompt {group.prompt_hash}: {error}") from error
-        return tuple(response for response in found if response is not None)
 
     def _keep(self, group: Group, answers: tuple[Response, ...]) -> None:
         line = json.dumps({"group": _name(group), "responses": [asdict(each) for each in answers]})
@@ -136,7 +162,7 @@ def _response(ask: Ask, task: Task, candidate: Candidate) -> Response | None:
     text = candidate.raw_text if chat else candidate.text
     if not text and candidate.finish_reason != "stop":
         return None
-    info, outcome = ask.engine.info, candidate.outcome
+    info, outcome = ask.info, candidate.outcome
     return Response(
         text=text,
         ended=came_to_end(candidate, chat=chat),

@@ -49,6 +49,10 @@ def round_(
     samples: Annotated[int | None, typer.Option(help="Fresh samples a prompt.", show_default="0")] = None,
     teacher: Annotated[list[Path] | None, typer.Option(help="A file of solutions; may be given several times.")] = None,
     threads: Annotated[int | None, typer.Option(help="Cores to use, a process.", show_default="1")] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="host:port of a Ray cluster (or auto) to train and sample on.", show_default="none"),
+    ] = None,
     discard: Annotated[bool, typer.Option("--discard", help="Give up a round that was cut short.")] = False,
 ) -> None:
     """Make a round: groups from the log, train, convert, evaluate, gate, publish. Goes on where it was cut short."""
@@ -62,6 +66,7 @@ def round_(
             if teacher
             else None,
             "threads": threads,
+            "ray": ray,
         },
     }
     with _errors():

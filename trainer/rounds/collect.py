@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import Engine, EngineConfig, build_engine, write_json
+from engine import EngineConfig, build_engine, write_json
 from feedback import SqlStore
 from reranker.evaluation import ProblemSuite, load_suite
-from sandbox import LocalSandbox, Sandbox
+from sandbox import LocalSandbox
 from trainer.errors import NotEnough
 from trainer.groups import (
     Contamination,
@@ -27,7 +28,8 @@ from trainer.groups import (
     write_groups,
     write_lines,
 )
-from trainer.rounds.asked import Answers, Ask
+from trainer.rounds.asked import Answers, Ask, LocalSampler, Sampler
+from trainer.rounds.on_ray import ray_sampler
 from trainer.rounds.work import Work
 from trainer.tuning import LossName
 
@@ -123,17 +125,27 @@ class _Asked:
 
 async def _sources(work: Work, folder: Path, groups: Path) -> AsyncIterator[Answers]:
     """What champion and teachers answered, one engine in memory at a time."""
-    asked = list(_to_ask(work))
-    if not asked:
+    for one in _to_ask(work):
+        async with _sampler(work, one.config) as sampler:
+            yield await _answers(work, one, sampler, groups)
+
+
+@asynccontextmanager
+async def _sampler(work: Work, config: EngineConfig) -> AsyncIterator[Sampler]:
+    """Who answers: engines on Ray where the round has it, but for those that are elsewhere already; else one here."""
+    trainer = work.config.trainer
+    if trainer.ray is not None and config.type != "openai":
+        state = work.config.state_dir
+        async with ray_sampler(trainer.ray, config, state, engines=trainer.processes, cpus=trainer.threads) as many:
+            yield many
         return
     async with LocalSandbox() as sandbox:
         await sandbox.probe()
-        for one in asked:
-            engine = await build_engine(one.config, work.store)
-            try:
-                yield await _answers(work, one, engine, sandbox, groups)
-            finally:
-                await engine.aclose()
+        engine = await build_engine(config, work.store)
+        try:
+            yield LocalSampler(engine, sandbox)
+        finally:
+            await engine.aclose()
 
 
 def _to_ask(work: Work) -> Iterator[_Asked]:
@@ -146,11 +158,11 @@ def _to_ask(work: Work) -> Iterator[_Asked]:
             yield _Asked(teacher.name, teacher.engine, True, teacher.n, teacher.temperatures)
 
 
-async def _answers(work: Work, one: _Asked, engine: Engine, sandbox: Sandbox, groups: Path) -> Answers:
+async def _answers(work: Work, one: _Asked, sampler: Sampler, groups: Path) -> Answers:
     samples = work.config.trainer.samples
     ask = Ask(
         source="teacher" if one.teacher else "student",
-        engine=engine,
+        info=sampler.info,
         n=one.n,
         temperatures=one.temperatures,
         top_p=samples.top_p,
@@ -160,7 +172,7 @@ async def _answers(work: Work, one: _Asked, engine: Engine, sandbox: Sandbox, gr
     shared.mkdir(exist_ok=True)
     answers = Answers(shared / f"{one.name}-{ask.digest}.jsonl", ask)
     total = sum(1 for _ in _askable(groups))
-    await answers.fill(_askable(groups), sandbox, lambda done: work.told.progress(done, total, f"{one.name} is asked"))
+    await answers.fill(_askable(groups), sampler, lambda done: work.told.progress(done, total, f"{one.name} is asked"))
     if answers.too_long:
         work.told.line(f"{answers.too_long} prompts are too long for {one.name}'s context")
     return answers

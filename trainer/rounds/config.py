@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -142,6 +143,9 @@ class TrainerConfig(Section):
     more threads."""
     processes: Count = 1
     """Processes that train together, `threads` each, and that make groups of a long log."""
+    ray: str | None = None
+    """`host:port` or `auto`: as many processes train and as many engines sample on the nodes of this Ray cluster
+    (`docs/ray.md`); the rest of a round is done here."""
     nice: Annotated[int, Field(ge=0, le=19)] = 10
     """How far behind other processes the round stands."""
 
@@ -159,6 +163,10 @@ class TrainerConfig(Section):
                 raise ValueError(f"{field}: one is named twice")
         if self.recipe.loss in BY_TRL and self.processes > 1:
             raise ValueError(f"processes: {self.recipe.loss} trains in one process")
+        if self.ray is not None and self.recipe.loss in BY_TRL:
+            raise ValueError(f"ray: {self.recipe.loss} trains in one process here")
+        if self.ray is not None and find_spec("ray") is None:
+            raise ValueError("ray: Ray is not installed: pip install 'touchstone[ray]'")
         return self
 
 
@@ -170,8 +178,8 @@ class Config(Section):
     trainer: TrainerConfig = TrainerConfig()
 
     def digest(self) -> str:
-        """Hash of the resolved `[trainer]`."""
-        text = json.dumps(self.trainer.model_dump(mode="json"), sort_keys=True)
+        """Hash of the resolved `[trainer]`, wherever it is carried out: a round may go on without its cluster."""
+        text = json.dumps(self.trainer.model_dump(mode="json", exclude={"ray"}), sort_keys=True)
         return "b2:" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -186,7 +194,7 @@ def load(path: Path | None = None, flags: dict[str, Any] | None = None) -> Confi
     except ValueError as error:
         raise BadSetting(str(error)) from error
     flags = flags or {}
-    folder = find_state_dir(flags.get("state_dir"), file)
+    folder = find_state_dir(flags.get("state_dir"), file).absolute()  # others read what is in it
     url = _first(os.environ.get("TOUCHSTONE_FEEDBACK__DATABASE_URL"), _table(file, "feedback").get("database_url"))
     section = _merged(_merged(_table(file, "trainer"), _environment()), flags.get("trainer") or {})
     try:

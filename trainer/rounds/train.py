@@ -37,6 +37,7 @@ async def train(work: Work, folder: Path) -> None:
         recipe=config.recipe,
         threads=config.threads,
         processes=config.processes,
+        ray=config.ray,
         starter=os.getpid(),
     )
     file = folder / "plan.json"

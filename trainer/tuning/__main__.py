@@ -6,8 +6,10 @@ from pathlib import Path
 
 import typer
 
+from sandbox import SandboxUnavailable
 from trainer.errors import TrainerError
 from trainer.orphan import die_with_parent
+from trainer.tuning.on_ray import tune_on_ray
 from trainer.tuning.plan import read_plan
 from trainer.tuning.tune import tune
 
@@ -22,13 +24,16 @@ def main(plan: Path) -> None:
         one_of_several = "RANK" in os.environ
         if found.starter is not None:
             die_with_parent(None if one_of_several else found.starter)
+        if found.ray is not None:
+            tune_on_ray(found, plan)
+            return
         if found.processes > 1 and not one_of_several:
             from torch.distributed.run import main as torchrun
 
             torchrun(["--standalone", f"--nproc-per-node={found.processes}", "-m", "trainer.tuning", str(plan)])
             return
         tune(found, lambda line: typer.echo(line, err=True))
-    except TrainerError as error:
+    except (TrainerError, SandboxUnavailable) as error:
         typer.echo(f"trainer.tuning: {error}", err=True)
         sys.exit(2)
 

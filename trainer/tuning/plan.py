@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from trainer.errors import BadPlan
-from trainer.tuning.recipe import Recipe
+from trainer.tuning.recipe import BY_TRL, Recipe
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -31,6 +31,8 @@ class Plan:
     """Of torch, a process; None leaves torch's own choice."""
     processes: int = 1
     """On this machine; `torchrun` starts them. Those of several machines are started by hand."""
+    ray: str | None = None
+    """`host:port` or `auto`: the processes are Ray Train's on that cluster, whose nodes all know these paths."""
     starter: int | None = None
     """Process that starts it, with which it ends; None: it may outlive whoever started it."""
 
@@ -56,6 +58,8 @@ def read_plan(path: Path) -> Plan:
     for name in ("threads", "processes"):
         if (value := getattr(plan, name)) is not None and value < 1:
             raise BadPlan(f"{path}: {name}: must be at least 1, not {value}")
+    if plan.ray is not None and plan.recipe.loss in BY_TRL:
+        raise BadPlan(f"{path}: ray: {plan.recipe.loss} trains in one process here")
     if plan.checkpoints.resolve().is_relative_to(plan.out.resolve()):
         raise BadPlan(f"{path}: checkpoints: {plan.checkpoints} is inside {plan.out}, which is written at the end")
     return plan

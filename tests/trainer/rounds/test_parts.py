@@ -23,7 +23,7 @@ from sandbox import AssertSuite, Call, CallSuite, LocalSandbox, ProgramClass, St
 from trainer.errors import BadSetting
 from trainer.groups import LIMITS, Group, Response, has_contrast, judged, with_answers
 from trainer.groups import Settings as GroupSettings
-from trainer.rounds.asked import Answers, Ask
+from trainer.rounds.asked import Answers, Ask, LocalSampler
 from trainer.rounds.collect import teaches
 from trainer.rounds.config import GateConfig, TrainerConfig, load
 from trainer.rounds.gate import Pair, decide
@@ -193,18 +193,19 @@ async def test_a_teacher_is_asked_once_and_what_it_answers_is_run(tmp_path: Path
     script.write_text(json.dumps({PROMPT: [RIGHT, WRONG], "*": [WRONG]}))
     asked = [group(TESTS), group(TESTS, prompt="def double(x):\n    # again\n")]
     engine = await build_engine(EngineConfig(type="scripted", script=script), ModelStore(tmp_path))
-    ask = Ask(source="teacher", engine=engine, n=2, temperatures=(0.5, 1.0))
+    ask = Ask(source="teacher", info=engine.info, n=2, temperatures=(0.5, 1.0))
     path = tmp_path / "teacher.jsonl"
     done: list[int] = []
     try:
         async with LocalSandbox() as sandbox:
             answers = Answers(path, ask)
-            await answers.fill(asked[:1], sandbox, done.append)
+            sampler = LocalSampler(engine, sandbox)
+            await answers.fill(asked[:1], sampler, done.append)
             [only] = path.read_text().splitlines()
             path.write_text(only + '\n{"group": "cut sho')  # as a kill may leave it
             answers = Answers(path, ask)
             assert answers.of(asked[1]) is None
-            await answers.fill(asked, sandbox, done.append)
+            await answers.fill(asked, sampler, done.append)
     finally:
         await engine.aclose()
     found = answers.of(asked[0])
@@ -218,9 +219,9 @@ async def test_a_teacher_is_asked_once_and_what_it_answers_is_run(tmp_path: Path
 async def test_a_prompt_too_long_for_a_teacher_has_no_answers_and_the_others_have(tmp_path: Path) -> None:
     short, long = group(TESTS), group(TESTS, prompt="# more\n" * 100 + PROMPT)
     engine = ScriptedEngine({}, otherwise=[RIGHT], context_length=200)
-    answers = Answers(tmp_path / "teacher.jsonl", Ask(source="teacher", engine=engine, n=1, temperatures=(1.0,)))
+    answers = Answers(tmp_path / "teacher.jsonl", Ask(source="teacher", info=engine.info, n=1, temperatures=(1.0,)))
     async with LocalSandbox() as sandbox:
-        await answers.fill([long, short], sandbox, lambda done: None)
+        await answers.fill([long, short], LocalSampler(engine, sandbox), lambda done: None)
     assert (answers.of(long), answers.too_long) == ((), 1)
     assert [each.program_class for each in answers.of(short) or ()] == ["pass"]
 
