@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from feedback import Exchange, Signal, SqlStore, to_line
@@ -138,10 +139,11 @@ def test_there_and_back(two: tuple[str, str], tmp_path: Path, name: str) -> None
     out = str(tmp_path / name)
     run("export", "--out", out, "--database", first)
     told = run("import", out, "--database", second)
-    assert told == "7 exchanges and 4 signals added 0 exchanges and 0 signals were there already"
+    where = make_url(second).render_as_string()
+    assert told == f"7 exchanges and 4 signals added to {where} 0 exchanges and 0 signals were there already"
     assert asyncio.run(read(second)) == asyncio.run(read(first))
     told = run("import", out, "--database", second)
-    assert told == "0 exchanges and 0 signals added 7 exchanges and 4 signals were there already"
+    assert told == f"0 exchanges and 0 signals added to {where} 7 exchanges and 4 signals were there already"
     assert asyncio.run(read(second)) == asyncio.run(read(first))
 
 
