@@ -2,11 +2,10 @@
 
     python -m bench.cost [--requests 2000] [--folder /dev/shm]
 
-A completion (sampled, logged, answered), a refusal by a full queue, one of those that follow it, which the HTTP
-protocol is told without a task, and FastAPI's bare route. CPU of the event loop's thread and of all others (the log's
-writer) by the system's clocks, the least of five rounds: what others do on the machine adds to them and never
-subtracts. Then the completions once more under cProfile, and of their time on the loop each layer's share; the
-profiler itself makes many small calls look dearer than they are.
+Three kinds: a completion (sampled, logged, answered), a refusal by a full queue, and FastAPI's bare route. CPU of the
+event loop's thread and of all others (the log's writer) by the system's clocks, the least of five rounds: what others
+do on the machine adds to them and never subtracts. Then the completions once more under cProfile, and of their time on
+the loop each layer's share; the profiler itself makes many small calls look dearer than they are.
 """
 
 from __future__ import annotations
@@ -26,14 +25,13 @@ from typing import Any
 
 import uvloop
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Message
 
 from bench.process import scripted
 from engine import Engine, Scripted, ScriptedEngine
 from server.app import create_app
 from server.build import MakeEngine, build
 from server.config import Config, load
-from server.gateway import Gateway
 
 BODY = json.dumps({"model": "scripted", "prompt": "hello", "rerank": {"method": "off"}}).encode()
 ROUNDS = 5
@@ -68,22 +66,12 @@ async def call(app: ASGIApp, method: str, path: str, body: bytes, status: int) -
     async def send(message: Message) -> None:
         found.append(message)
 
-    await app(_scope(method, path, body), receive, send)
-    if found[0]["status"] != status:
-        raise RuntimeError(f"{method} {path}: {found}")
-
-
-async def refuse(app: Gateway) -> None:
-    """What the HTTP protocol asks before it makes a task. Raises `RuntimeError` where that is no refusal."""
-    if app.refusal(_scope("POST", "/v1/completions", BODY)) is None:
-        raise RuntimeError("not refused")
-
-
-def _scope(method: str, path: str, body: bytes) -> Scope:
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": method}
     where = {"path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"", "headers": headers}
-    return {**scope, **where, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "state": {}}
+    await app({**scope, **where, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "state": {}}, receive, send)
+    if found[0]["status"] != status:
+        raise RuntimeError(f"{method} {path}: {found}")
 
 
 async def least(requests: int, one: Callable[[], Awaitable[None]]) -> tuple[float, float]:
@@ -132,7 +120,6 @@ async def measure(folder: Path, requests: int) -> None:
         waiting = [asyncio.ensure_future(call(app, "POST", "/v1/completions", BODY, 200)) for _ in range(2)]
         await asyncio.sleep(0.2)
         _row("refusal", await least(requests, lambda: call(app, "POST", "/v1/completions", BODY, 429)))
-        _row("the next, by its head", await least(requests, lambda: refuse(app)))
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
@@ -146,7 +133,7 @@ async def measure(folder: Path, requests: int) -> None:
 
 
 @asynccontextmanager
-async def _served(config: Config, make_engine: MakeEngine | None = None) -> AsyncIterator[Gateway]:
+async def _served(config: Config, make_engine: MakeEngine | None = None) -> AsyncIterator[ASGIApp]:
     """The app over a configuration, for the length of an `async with` block."""
     parts = await build(config, make_engine)
     try:

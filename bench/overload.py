@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import statistics
@@ -242,7 +243,11 @@ def made_key(state_dir: Path, name: str) -> str:
 def cpu_s(served: Served) -> float:
     """CPU seconds of the server and all that it started."""
     root = psutil.Process(served.process.pid)
-    return sum(sum(process.cpu_times()[:4]) for process in (root, *root.children(recursive=True)))
+    used = float(sum(root.cpu_times()[:4]))
+    for process in root.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a sandboxed one that has just ended
+            used += sum(process.cpu_times()[:4])
+    return used
 
 
 def loop_s(served: Served) -> float:

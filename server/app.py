@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from engine import touchstone_version
 from server.gateway import Gateway
@@ -23,7 +24,7 @@ from server.routes.candidates import Candidates
 from server.routes.dev_data import DevData
 from server.routes.feedback import Feedback
 from server.routes.fim import Infill, Props, fim
-from server.routes.generation import Generation, chat, completions
+from server.routes.generation import chat, completions
 from server.routes.health import Health, MetricsPage, Ready, Version
 from server.routes.models import Models
 from server.routes.requests import Cancel, Record
@@ -35,28 +36,25 @@ from server.service import Parts, Service
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
 
-def create_app(parts: Parts) -> Gateway:
+def create_app(parts: Parts) -> ASGIApp:
     """The app over parts that are ready. Whoever built them closes them."""
     return app_of(Service(parts.config, parts))
 
 
-def app_of(service: Service, lifespan: Lifespan | None = None) -> Gateway:
+def app_of(service: Service, lifespan: Lifespan | None = None) -> ASGIApp:
     """The app over a service whose parts may still be loading."""
     once = partial(
         Idempotent, lifecycle=service.lifecycle, config=service.config.server, shared=lambda: service.shared_answers
     )
-    sampling: dict[str, Generation[Any]] = {
-        "/v1/completions": completions(service),
-        "/v1/chat/completions": chat(service),
-        "/v1/fim/completions": fim(service),
-        "/infill": Infill(service),
-        "/v1/rerank/candidates": Candidates(service),
-    }
     routes: list[BaseRoute] = [
-        *(Route(path, once(endpoint), methods=["POST"]) for path, endpoint in sampling.items()),
+        Route("/v1/completions", once(completions(service)), methods=["POST"]),
+        Route("/v1/chat/completions", once(chat(service)), methods=["POST"]),
+        Route("/v1/fim/completions", once(fim(service)), methods=["POST"]),
+        Route("/infill", once(Infill(service)), methods=["POST"]),
         Route("/props", Props(service), methods=["GET"]),
         Route("/tokenize", Tokenize(service), methods=["POST"]),
         Route("/detokenize", Detokenize(service), methods=["POST"]),
+        Route("/v1/rerank/candidates", once(Candidates(service)), methods=["POST"]),
         Route("/v1/feedback", Feedback(service), methods=["POST"]),
         Route("/v1/events", TabbyEvents(service), methods=["POST"]),
         Route("/v1/dev-data", DevData(service), methods=["POST"]),
@@ -79,4 +77,4 @@ def app_of(service: Service, lifespan: Lifespan | None = None) -> Gateway:
     api.openapi = lambda: document(api.version)  # type: ignore[method-assign]
     api.router.routes.extend(routes)
     fixed = {path: route for route in api.routes if "{" not in (path := getattr(route, "path", "{"))}
-    return Gateway(service, api.router, fixed, {path: endpoint.most_urgent for path, endpoint in sampling.items()})
+    return Gateway(service, api.router, fixed)

@@ -67,15 +67,10 @@ async def send_json(send: Send, status: int, body: Any, headers: HeaderList = ()
 
 async def send_bytes(send: Send, status: int, body: bytes, content_type: str, headers: HeaderList = ()) -> None:
     """A whole reply."""
-    await send({"type": "http.response.start", "status": status, "headers": fields_of(body, content_type, headers)})
-    await send({"type": "http.response.body", "body": body})
-
-
-def fields_of(body: bytes, content_type: str, headers: HeaderList = ()) -> list[tuple[bytes, bytes]]:
-    """The header fields of a whole reply."""
     fields = [(b"content-type", content_type.encode("ascii")), (b"content-length", b"%d" % len(body))]
     fields += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return fields
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
 
 
 def ignored_header(keys: Sequence[str]) -> list[tuple[str, str]]:

@@ -52,7 +52,7 @@ class Process:
         self._server = _Server(
             uvicorn.Config(
                 serving.app,
-                http=protocol_of(config.server.receive_timeout_s, serving.app),
+                http=protocol_of(config.server.receive_timeout_s),
                 access_log=False,
                 log_config=None,
                 server_header=False,

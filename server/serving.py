@@ -9,6 +9,8 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from starlette.types import ASGIApp
+
 from engine import EngineError
 from feedback import FeedbackError
 from server.app import app_of
@@ -40,7 +42,7 @@ class Serving:
         `load_first`: the app starts only once all is loaded, and fails to where it cannot be (`RuntimeError`).
         """
         self.service = Service(config)
-        self.app = app_of(self.service, self._lifespan)
+        self.app: ASGIApp = app_of(self.service, self._lifespan)
         self._config, self._make, self._load_first = config, make, load_first
         self._loaded, self._failed = loaded, failed
         self._judging: asyncio.Task[None] | None = None

@@ -56,7 +56,7 @@ class Generation(Generic[W]):
         most_urgent: Priority = Priority.AS_YOU_TYPE,
     ) -> None:
         self._service = service
-        self.most_urgent = most_urgent
+        self._most_urgent = most_urgent
         self._prefix = prefix
         self._wire = wire
         self._understand = understand
@@ -66,7 +66,7 @@ class Generation(Generic[W]):
         with service.lifecycle.admitted():
             headers = headers_of(scope)
             caller = caller_of(scope)
-            refuse_by_head(service, caller, headers, self.most_urgent)
+            refuse_by_head(service, caller, headers, self._most_urgent)
             body = await read_body(receive, headers, service.config.server, caller.body_limit)
             wire = self._wire.model_validate_json(body)
             if wire.rerank is not None and wire.rerank.tests is not None:

@@ -2,21 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import uvicorn
-from starlette.types import Receive, Scope, Send
-from uvicorn.server import ServerState
 
 from engine import EngineInfo, Scripted, ScriptedEngine
 from engine.types import GenerationRequest
-from server import create_app
-from server.protocol import protocol_of
 
 from .conftest import Serve, Setup, judge
 from .fleet import until
@@ -146,76 +138,3 @@ async def test_streams_are_refused_as_plainly(serve: Serve, path: str) -> None:
         reply = await setup.post(path, None, stream=True, **body)
         assert refusal(reply) == (429, "overloaded")
         await ended(tasks)
-
-
-@asynccontextmanager
-async def listening(setup: Setup) -> AsyncIterator[tuple[str, list[str]]]:
-    """The same server behind a socket: its address, and the paths of all requests that the app was handed."""
-    app, handed = create_app(setup.parts), list[str]()
-
-    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
-        handed.append(scope["path"])
-        await app(scope, receive, send)
-
-    config = uvicorn.Config(noting, http=protocol_of(30.0, app), log_config=None)
-    config.load()
-    protocol: Any = config.http_protocol_class
-    make = partial(protocol, config=config, server_state=ServerState(), app_state={})
-    async with await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0) as listener:
-        host, port = listener.sockets[0].getsockname()
-        yield f"http://{host}:{port}", handed
-
-
-async def test_under_overload_the_app_is_not_asked(serve: Serve, tmp_path: Path) -> None:
-    engine = slow_engine(max_waiting=1)
-    async with (
-        serve(engine=engine) as setup,
-        listening(setup) as (url, handed),
-        httpx.AsyncClient(base_url=url) as client,
-    ):
-        _, mine = added(tmp_path, scopes=("completions", "metrics"))
-        tasks = await filled(setup, engine, 1, mine)
-
-        async def post(**headers: str) -> httpx.Response:
-            return await client.post("/v1/completions", json={"prompt": "hello", **OFF}, headers={**mine, **headers})
-
-        first = await post()  # from it on there is overload
-        assert refusal(first) == (429, "overloaded")
-        assert len(handed) == 1
-        again = await post(**{"X-Request-Id": "mine"})
-        assert refusal(again) == (429, "overloaded")
-        assert len(handed) == 1
-        assert again.headers["x-request-id"] == "mine"
-        assert again.json() == first.json()
-        assert again.headers.keys() == first.headers.keys()
-        assert int(again.headers["retry-after"]) >= 1
-        page = (await client.get("/metrics", headers=mine)).text
-        assert 'route="/v1/completions",status="429"} 2.0' in page
-        assert 'touchstone_errors_total{code="overloaded",status="429"} 2.0' in page
-        # What may be answered otherwise is looked at as ever.
-        assert (await post(Authorization="Bearer of nothing")).status_code == 401
-        assert refusal(await post(**{"Idempotency-Key": "k"})) == (429, "overloaded")
-        assert len(handed) == 4
-        await ended(tasks)
-        assert (await post()).status_code == 200
-
-
-async def test_what_is_refused_early_leaves_its_connection_in_order(serve: Serve) -> None:
-    engine = slow_engine(max_waiting=1)
-    async with serve(engine=engine) as setup, listening(setup) as (url, handed):
-        tasks = await filled(setup, engine, 1)
-        reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
-        post = b"POST /infill HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n%b\r\n%b"
-        body = b'{"input_prefix": "hello", "input_suffix": ""}'
-        writer.write(post % (len(body), b"", body) * 2)  # the second one before the first is answered
-        large = b"x" * 2**21
-        writer.write(post % (len(large), b"", large))
-        for _ in range(3):
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 429 ")
-            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
-        await ended(tasks)
-        writer.write(post % (len(body), b"connection: close\r\n", body))
-        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
-        assert len(handed) == 2
-        writer.close()
