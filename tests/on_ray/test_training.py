@@ -87,7 +87,7 @@ def test_a_round_goes_on_without_its_cluster(tmp_path: Path) -> None:
 async def test_every_prompt_is_answered_though_an_engine_is_killed(cluster: Cluster, tmp_path: Path) -> None:
     script = tmp_path / "script.json"
     script.write_text(json.dumps({"": [RIGHT, WRONG]}))
-    groups = [tested(number) for number in range(60)]
+    groups = [judged(number) for number in range(60)]
     path = tmp_path / "champion.jsonl"
     told: list[int] = []
     killed = []
@@ -110,7 +110,7 @@ async def test_every_prompt_is_answered_though_an_engine_is_killed(cluster: Clus
         assert {each.program_class for each in answers.of(group) or ()} == {"pass", "partial"}
 
 
-def tested(number: int) -> Group:
+def judged(number: int) -> Group:
     prompt = {"kind": "text", "text": f"def double(x, y={number}):\n"}
     return Group(
         prompt=prompt,
