@@ -11,11 +11,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from platformdirs import user_data_dir
-
-from engine import Engine, EngineConfig, ModelStore, Sampling, build_engine
+from engine import Engine, EngineConfig, ModelStore, Sampling, build_engine, find_state_dir
 from reranker import Options, best_of_n
 from reranker.evaluation import Estimate, Problem, estimate, judge, load_suite, task_of
 from sandbox import Limits, LocalSandbox, Sandbox, Status
@@ -50,7 +47,7 @@ async def answer(problem: Problem, options: Options, engine: Engine, sandbox: Sa
 
 async def measure(limit: int, suite: str) -> dict[str, list[Answer]]:
     """Every mode's answers, in the problems' order."""
-    engine = await build_engine(EngineConfig(), ModelStore(Path(user_data_dir("touchstone", appauthor=False))))
+    engine = await build_engine(EngineConfig(), ModelStore(find_state_dir(None)))
     found: dict[str, list[Answer]] = {name: [] for name in MODES}
     try:
         async with LocalSandbox() as sandbox:

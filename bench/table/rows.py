@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from platformdirs import user_data_dir
 
 from bench.errors import InvalidOption
 from engine import (
@@ -20,6 +17,7 @@ from engine import (
     Model,
     ModelStore,
     find_model,
+    find_state_dir,
     missing_libraries,
 )
 
@@ -114,10 +112,8 @@ class Subject:
 
 
 def store_of(state_dir: Path | None) -> ModelStore:
-    """The models of this state folder, or of the usual one."""
-    return ModelStore(
-        state_dir or os.environ.get("TOUCHSTONE_STATE_DIR") or user_data_dir("touchstone", appauthor=False)
-    )
+    """The models of this state folder, or of the one that `touchstone serve` would take. Raises `BadSettings`."""
+    return ModelStore(find_state_dir(state_dir))
 
 
 def subject_of(model: str | None, state_dir: Path | None, work: Path) -> Subject:
